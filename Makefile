@@ -1,0 +1,66 @@
+# `make` lists the targets. Each does its own set-up, into .venv, and does it once.
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE :=
+# A folder as mirror is named from where you are; an experiment runs somewhere else.
+ifneq ($(wildcard $(MNIST_MIRROR)),)
+export MNIST_MIRROR := $(abspath $(MNIST_MIRROR))
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo repro test check lint format constraints
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/run  ## the whole pipeline on bundled digits, without a network, in a minute
+	@python -m ops.demo
+
+repro: .venv/run  ## the pipeline on MNIST: dvc repro
+	dvc repro
+
+test: .venv/dev  ## every test
+	pytest -n auto
+
+check: .venv/dev lint  ## the quick round while working: lint, types, unit tests
+	pytest -n auto -m "not slow"
+
+lint: .venv/dev  ## style, types, and the workflow files
+	ruff format --check .
+	ruff check .
+	mypy
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+format: .venv/dev  ## put the code into the house's style
+	ruff format .
+	ruff check --fix .
+
+constraints:  ## pin anew what the direct dependencies pull in (needs uv)
+	@: > constraints.txt
+	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+	  requirements-dev.txt --output-file constraints.partial
+	@echo "# What the direct dependencies pull in; make constraints. PyTorch pins its CUDA packages." > constraints.txt
+	@sed -nE 's/^([a-z0-9-]+)==.*/^\1==/p' requirements*.txt \
+	  | { cat; echo '^nvidia-'; echo '^cuda-'; echo '^triton='; } \
+	  | grep -v -f - constraints.partial >> constraints.txt
+	@rm constraints.partial
+
+.venv/run: requirements.txt requirements-compute.txt constraints.txt
+	$(call install,requirements.txt)
+
+.venv/dev: requirements-dev.txt requirements.txt requirements-compute.txt constraints.txt
+	$(call install,requirements-dev.txt)
+	@touch .venv/run
+
+define install
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed; $(PYTHON) is {sys.version.split()[0]}. Name another: make PYTHON=python3.12")'
+@echo "Setting up .venv (once; PyTorch takes a while)"
+@if command -v uv >/dev/null; then \
+  { [ -x .venv/bin/python ] || uv venv --quiet --python $(PYTHON) .venv; } \
+  && uv pip install --quiet --python .venv/bin/python -r $(1); \
+else \
+  { [ -x .venv/bin/pip ] || $(PYTHON) -m venv .venv; } && .venv/bin/pip install --quiet --progress-bar off -r $(1); \
+fi
+@touch $@
+endef

@@ -1,0 +1,18 @@
+"""How many workers this process may use. It changes how long something takes, never its bytes."""
+
+import os
+
+from digits.errors import InputError
+
+WORKERS = "DIGITS_COMPUTE_WORKERS"
+
+
+def workers() -> int:
+    """The number in DIGITS_COMPUTE_WORKERS, else one for each core that this process may run on."""
+    stated = os.environ.get(WORKERS, "auto")
+    if stated == "auto":
+        affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+        return len(affinity(0)) if affinity else os.cpu_count() or 1
+    if not stated.isdecimal() or int(stated) < 1:
+        raise InputError(f"{WORKERS} is {stated!r}; expected 'auto' or a number from 1")
+    return int(stated)

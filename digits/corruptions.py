@@ -1,0 +1,132 @@
+"""Ten ways in which an image of a digit goes wrong, each at one fixed severity.
+
+In the spirit of MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337). Each takes float32 (n, height, width)
+in [0, 1], 0 the background, and a generator, and returns images of the same shape, not yet clipped.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+Images = npt.NDArray[np.float32]
+Corruption = Callable[[Images, np.random.Generator], Images]
+
+
+def gaussian_noise(images: Images, rng: np.random.Generator) -> Images:
+    """Sensor noise: normal, a standard deviation of 0.2."""
+    return images + 0.2 * rng.standard_normal(images.shape, np.float32)
+
+
+def impulse_noise(images: Images, rng: np.random.Generator) -> Images:
+    """Salt and pepper: 8 % of the pixels become black or white."""
+    u = rng.random(images.shape, np.float32)
+    return np.where(u < 0.04, np.float32(0), np.where(u > 0.96, np.float32(1), images))
+
+
+def gaussian_blur(images: Images, rng: np.random.Generator) -> Images:
+    """Out of focus: a Gaussian of 1.2 pixels."""
+    found: Images = ndimage.gaussian_filter(images, (0, 1.2, 1.2), mode="constant")
+    return found
+
+
+def motion_blur(images: Images, rng: np.random.Generator) -> Images:
+    """A moved camera: the mean of 5 neighbours along the diagonal."""
+    kernel = np.eye(5, dtype=np.float32)[None] / 5
+    found: Images = ndimage.convolve(images, kernel, mode="constant")
+    return found
+
+
+def rotation(images: Images, rng: np.random.Generator) -> Images:
+    """25 degrees, to either side."""
+    return _either_way(images, rng, lambda side: _rotated(side * math.radians(25)))
+
+
+def shear(images: Images, rng: np.random.Generator) -> Images:
+    """Slanted by 22 degrees (a shift of 0.4 pixels a row), to either side."""
+    return _either_way(images, rng, lambda side: np.array([[1, 0], [side * 0.4, 1]]))
+
+
+def scale(images: Images, rng: np.random.Generator) -> Images:
+    """Shrunk to 65 % or grown to 135 % of its size."""
+    return _either_way(images, rng, lambda side: np.eye(2) / (1 + side * 0.35))
+
+
+def translation(images: Images, rng: np.random.Generator) -> Images:
+    """Shifted by 4 pixels across and 3 down, or the other way."""
+    return _either_way(images, rng, lambda side: np.eye(2), shift=(3, 4))
+
+
+def brightness(images: Images, rng: np.random.Generator) -> Images:
+    """A grey background: what was black is at 0.4, ink keeps its own brightness."""
+    return 0.4 + 0.6 * images
+
+
+def stripe(images: Images, rng: np.random.Generator) -> Images:
+    """A band a seventh of the width is inverted, somewhere in the middle three fifths."""
+    width = images.shape[2]
+    start = rng.integers(width // 5, width - width // 5 - width // 7, len(images))[:, None]
+    columns = np.arange(width)
+    band = (columns >= start) & (columns < start + width // 7)
+    return np.where(band[:, None, :], 1 - images, images)
+
+
+CORRUPTIONS: dict[str, Corruption] = {
+    function.__name__: function
+    for function in (
+        gaussian_noise,
+        impulse_noise,
+        gaussian_blur,
+        motion_blur,
+        rotation,
+        shear,
+        scale,
+        translation,
+        brightness,
+        stripe,
+    )
+}
+
+
+def corrupt(images: npt.NDArray[np.uint8], name: str) -> npt.NDArray[np.uint8]:
+    """Apply a corruption; the same images and name give the same bytes every time.
+
+    Parameters
+    ----------
+    images : uint8 (n, height, width), 0 is background
+    name : a key of `CORRUPTIONS`
+    """
+    rng = np.random.default_rng(list(CORRUPTIONS).index(name))
+    scaled: Images = np.divide(images, 255, dtype=np.float32)
+    found = CORRUPTIONS[name](scaled, rng)
+    return np.round(255 * np.clip(found, 0, 1)).astype(np.uint8)
+
+
+def _rotated(angle: float) -> npt.NDArray[np.float64]:
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
+
+
+def _either_way(
+    images: Images,
+    rng: np.random.Generator,
+    matrix: Callable[[int], npt.NDArray[np.float64]],
+    shift: tuple[float, float] = (0, 0),
+) -> Images:
+    """Map half of the images, drawn at random, by `matrix(1)` and `shift`, the rest by the reverse.
+
+    As in SciPy, a matrix maps (row, column) of the output to the input, about the centre.
+    """
+    out = np.empty_like(images)
+    sides = np.where(rng.random(len(images)) < 0.5, -1, 1)
+    centre = (np.array(images.shape[1:]) - 1) / 2
+    for side in (-1, 1):
+        linear = np.eye(3)
+        linear[1:, 1:] = matrix(side)
+        offset = centre - matrix(side) @ centre - side * np.array(shift)
+        out[sides == side] = ndimage.affine_transform(
+            images[sides == side], linear, (0, *offset), order=1
+        )
+    return out

@@ -1,0 +1,53 @@
+"""The IDX format of the MNIST files (LeCun et al., yann.lecun.com/exdb/mnist)."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from digits.errors import InputError
+
+UNSIGNED_BYTE = 0x08
+
+
+def parse(content: bytes, dimensions: int, name: str) -> npt.NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes.
+
+    Layout: two zero bytes, the type (0x08), the number of dimensions, each dimension as a
+    big-endian uint32, then the elements in C order.
+
+    Parameters
+    ----------
+    content : the uncompressed file
+    dimensions : how many are expected: 3 for images, 1 for labels
+    name : of the file, for the error
+
+    Returns
+    -------
+    uint8 array of the shape that the header states, read-only
+
+    Raises
+    ------
+    InputError
+        If the magic number is another, or the length is not what the header states.
+    """
+    expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
+    if content[:4] != expected:
+        raise InputError(
+            f"{name}: the magic number is 0x{content[:4].hex()}; expected 0x{expected.hex()} "
+            f"(unsigned bytes in {dimensions} dimension{'s' * (dimensions > 1)})"
+        )
+    start = 4 + 4 * dimensions
+    if len(content) < start:
+        raise InputError(
+            f"{name}: truncated: {len(content)} bytes, less than its header of {start}"
+        )
+    shape = tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
+    length = start + math.prod(shape)
+    if len(content) != length:
+        what = "truncated" if len(content) < length else "too long"
+        raise InputError(
+            f"{name}: {what}: {len(content)} bytes; expected {length} for the shape {shape} "
+            f"that its header states"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

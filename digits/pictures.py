@@ -1,0 +1,158 @@
+"""PNG pictures of an evaluation, for people; the same evaluation gives the same bytes."""
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from digits import metrics
+from digits.evaluation import Evaluation
+
+INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
+GOOD, BAD = "#2563eb", "#dc2626"
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "figure.dpi": 120,
+}
+WORST = 32
+
+
+def overview(evaluation: Evaluation) -> bytes:
+    """Confusion matrix, recall by class, calibration and robustness on one sheet; PNG."""
+    e = evaluation
+    with _figure(11, 8.2) as (figure, png):
+        axes = figure.subplots(2, 2)
+        accuracy = metrics.accuracy(e.predicted, e.labels)
+        figure.suptitle(
+            f"{accuracy:.2%} of {len(e.labels):,} test images right, {len(e.wrong)} wrong",
+            x=0.01,
+            ha="left",
+            fontsize=15,
+            fontweight="bold",
+        )
+        _draw_confusion(axes[0, 0], e)
+        _draw_recall(axes[0, 1], e)
+        _draw_reliability(axes[1, 0], e)
+        _draw_robustness(axes[1, 1], e)
+    return png.getvalue()
+
+
+def worst_errors(evaluation: Evaluation, images: npt.NDArray[np.uint8]) -> bytes:
+    """The errors that the model was most confident of, with label and prediction; PNG.
+
+    Parameters
+    ----------
+    evaluation : of these images
+    images : uint8 (n, height, width)
+    """
+    e = evaluation
+    order = e.wrong[np.argsort(-e.confidence[e.wrong], kind="stable")][:WORST]
+    columns = 8
+    rows = max(1, math.ceil(len(order) / columns))
+    with _figure(1.25 * columns, 0.5 + 1.6 * rows) as (figure, png):
+        axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+        figure.suptitle(
+            f"The {len(order)} most confident of {len(e.wrong)} errors",
+            x=0.01,
+            ha="left",
+            fontsize=13,
+            fontweight="bold",
+        )
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, i in zip(axes, order.tolist(), strict=False):
+            label, said = e.classes[e.labels[i]], e.classes[e.predicted[i]]
+            axis.imshow(images[i], cmap="gray_r", vmin=0, vmax=255)
+            axis.set_title(f"{label} read as {said}", fontsize=10, pad=13, loc="center", color=INK)
+            note = f"{e.confidence[i]:.0%} sure, #{i}"
+            axis.text(
+                0.5, 1.02, note, transform=axis.transAxes, ha="center", fontsize=7, color=MUTED
+            )
+    return png.getvalue()
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
+    """A figure in the house's style, and where its PNG is when the block has ended."""
+    png = io.BytesIO()
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, png
+        figure.savefig(png, format="png", metadata={"Software": None})  # no version in the bytes
+
+
+def _draw_confusion(axis: Axes, e: Evaluation) -> None:
+    counts = e.confusion
+    errors = counts - np.diag(np.diag(counts))
+    axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(1, 1.4 * errors.max()))
+    for (i, j), n in np.ndenumerate(counts):
+        if n:
+            axis.text(j, i, str(n), ha="center", va="center", color=MUTED if i == j else INK)
+    axis.set(title="Which class was taken for which", xlabel="predicted", ylabel="actual")
+    axis.set_xticks(range(len(e.classes)), e.classes)
+    axis.set_yticks(range(len(e.classes)), e.classes)
+    axis.tick_params(length=0)
+
+
+def _draw_recall(axis: Axes, e: Evaluation) -> None:
+    recall = np.diag(e.confusion) / e.confusion.sum(axis=1)
+    floor = max(0.0, math.floor(20 * (recall.min() - 0.002)) / 20)
+    bars = axis.bar(e.classes, recall, color=GOOD, width=0.7)
+    axis.bar_label(bars, [f"{100 * r:.1f}" for r in recall], padding=2, fontsize=8, color=MUTED)
+    axis.set(title="Recall by class", ylim=(floor, 1 + 0.1 * (1 - floor)))
+    axis.yaxis.set_major_formatter(PercentFormatter(1))
+    _grid(axis, "y")
+
+
+def _draw_reliability(axis: Axes, e: Evaluation) -> None:
+    ece = metrics.expected_calibration_error(e.reliability)
+    axis.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    for b in e.reliability:
+        size = 20 + 60 * math.log10(b.images)
+        axis.scatter(b.confidence, b.accuracy, s=size, color=GOOD, alpha=0.85, linewidths=0)
+    axis.set(
+        title=f"Calibration: expected error {ece:.4f}",
+        xlabel="confidence (a larger dot: more images)",
+        ylabel="accuracy",
+        xlim=(0, 1.04),
+        ylim=(0, 1.06),
+    )
+    _grid(axis, "both")
+
+
+def _draw_robustness(axis: Axes, e: Evaluation) -> None:
+    rows = sorted(e.robustness.items(), key=lambda row: row[1])
+    names = [name.replace("_", " ") for name, _ in rows]
+    values = [value for _, value in rows]
+    bars = axis.barh(names, values, color=[BAD if v < 0.9 else GOOD for v in values], height=0.7)
+    axis.bar_label(bars, [f"{v:.1%}" for v in values], padding=4, fontsize=8, color=MUTED)
+    mean = sum(values) / len(values)
+    axis.set(title=f"Accuracy under corruptions: {mean:.1%} on average", xlim=(0, 1.15))
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    _grid(axis, "x")
+
+
+def _grid(axis: Axes, which: Literal["x", "y", "both"]) -> None:
+    axis.grid(axis=which, color=GRID, linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.tick_params(length=0)

@@ -1,0 +1,144 @@
+"""Where images come from. Every source gives the same arrays: see `digits.data.Raw`."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import sys
+import tempfile
+import urllib.request
+import zlib
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+import numpy as np
+
+from digits import idx
+from digits.data import Bytes, Labelled, Raw, Source
+from digits.errors import InputError
+
+DIGITS = tuple("0123456789")
+
+# MD5 of the uncompressed files. That of a .gz changes with its header, from mirror to mirror.
+MNIST_FILES = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+WAYS_OUT = """
+  Have the files? MNIST_MIRROR=/path/to/folder dvc repro
+  No network?     make demo   (scikit-learn's bundled digits)"""
+
+
+def mnist(mirror: str | None = None) -> Raw:
+    """MNIST (LeCun, Cortes, Burges 1998): 60,000 and 10,000 images of 28 x 28.
+
+    Parameters
+    ----------
+    mirror : a URL or a folder that holds the four files, compressed or not; None for
+        torchvision's own mirrors
+
+    Raises
+    ------
+    InputError
+        If a file can't be had, is no whole IDX file, or its content is not the published one.
+    """
+    contents = _from_mirror(mirror) if mirror else _from_torchvision()
+    arrays = {
+        name: idx.parse(content, 3 if "images" in name else 1, name)
+        for name, content in contents.items()
+    }
+    parts = [
+        _paired(f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte", arrays)
+        for part in ("train", "t10k")
+    ]
+    for name, content in contents.items():
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if found != MNIST_FILES[name]:
+            raise InputError(
+                f"{name}: the content's MD5 is {found}; expected {MNIST_FILES[name]}. "
+                f"The file is damaged or not MNIST's: get it from elsewhere"
+            )
+    return Raw(Source("mnist", DIGITS, dict(MNIST_FILES)), *parts)
+
+
+def uci() -> Raw:
+    """The UCI handwritten digits that scikit-learn bundles: 1,797 scans of 8 x 8, 17 grey levels.
+
+    Each is resized to 20 x 20 in a frame of 28 x 28, as MNIST's are. scikit-learn keeps the order
+    of the writers: the last 597 images, of other hands than the first 1,200, are the test images.
+
+    Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits.
+    """
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    small = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+    resized = [Image.fromarray(i).resize((20, 20), Image.Resampling.BICUBIC) for i in small]
+    images = np.pad(np.stack([np.asarray(i) for i in resized]), ((0, 0), (4, 4), (4, 4)))
+    labels = bunch.target.astype(np.uint8)
+    digests = {"images": hashlib.md5(bunch.images.tobytes(), usedforsecurity=False).hexdigest()}
+    return Raw(
+        Source("uci", DIGITS, digests),
+        Labelled(images[:1200], labels[:1200]),
+        Labelled(images[1200:], labels[1200:]),
+    )
+
+
+def _paired(images: str, labels: str, arrays: dict[str, Bytes]) -> Labelled:
+    if len(arrays[images]) != len(arrays[labels]):
+        raise InputError(
+            f"{images} holds {len(arrays[images])} images, but {labels} {len(arrays[labels])} "
+            f"labels; expected as many"
+        )
+    return Labelled(arrays[images], arrays[labels])
+
+
+def _from_mirror(mirror: str) -> dict[str, bytes]:
+    if "://" in mirror:
+        base = mirror
+    elif Path(mirror).is_dir():
+        base = Path(mirror).resolve().as_uri()
+    else:
+        raise InputError(
+            f"MNIST_MIRROR is {mirror!r}, which is no folder seen from {Path.cwd()}, and no URL; "
+            f"expected one that holds {next(iter(MNIST_FILES))}.gz and its three sisters"
+        )
+    return {name: _download(base.rstrip("/"), name) for name in MNIST_FILES}
+
+
+def _download(base: str, name: str) -> bytes:
+    failures = []
+    for url in (f"{base}/{name}.gz", f"{base}/{name}"):
+        try:
+            with urllib.request.urlopen(url, timeout=60) as response:
+                content: bytes = response.read()
+            return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{url}: truncated or damaged gzip file: {error}") from None
+        except (HTTPError, URLError, HTTPException, OSError) as error:
+            failures.append(f"{url} ({getattr(error, 'reason', error)})")
+    raise InputError(f"MNIST could not be read. Tried: {', '.join(failures)}{WAYS_OUT}")
+
+
+def _from_torchvision() -> dict[str, bytes]:
+    import torchvision  # 6 s, and only needed here
+
+    dataset = torchvision.datasets.MNIST
+    with tempfile.TemporaryDirectory() as folder:
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said):
+                dataset(folder, download=True)
+        except (RuntimeError, OSError) as error:
+            print(said.getvalue(), file=sys.stderr)
+            raise InputError(
+                f"MNIST could not be downloaded. Tried: {', '.join(dataset.mirrors)} ({error})"
+                f"{WAYS_OUT}"
+            ) from None
+        raw = Path(folder, "MNIST", "raw")
+        return {name: (raw / name).read_bytes() for name in MNIST_FILES}

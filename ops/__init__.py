@@ -1,0 +1,1 @@
+"""What happens around the pipeline, one script an operation: effects on Git, DVC, processes."""

@@ -1,0 +1,1 @@
+"""The pipeline: one script a stage, a pure function from files to files."""

@@ -1,0 +1,49 @@
+"""Evaluate the exported model on the test images: models/digit-classifier -> metrics.
+
+Runs the very file that is served, on ONNX Runtime: accuracy, calibration, recall by class, accuracy
+under ten corruptions, every error, and pictures.
+"""
+
+import argparse
+from pathlib import Path
+
+from digits import compute, data, errors, evaluation, files, pictures, tables
+from digits.classifier import Classifier
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+
+    classifier = Classifier.load(args.model)
+    test = data.load(args.data, "test")
+    found = evaluation.evaluate(classifier, test, compute.workers())
+
+    report = evaluation.summary(found) | {
+        "source": data.load_source(args.data).name,
+        "parameters": classifier.parameters,
+        "model_bytes": (args.model / "model.onnx").stat().st_size,
+        "model": classifier.id,
+        "test_set": data.digest(test),
+    }
+    files.write(args.metrics, files.canonical_json(report))
+    columns = ["index", "label", "predicted", "confidence"]
+    files.write(args.errors, tables.csv(evaluation.error_rows(found), columns))
+    for name, rows in evaluation.plot_tables(found).items():
+        files.write(args.plots / f"{name}.csv", tables.csv(rows))
+    files.write(args.plots / "overview.png", pictures.overview(found))
+    files.write(args.plots / "errors.png", pictures.worst_errors(found, test.images))
+    print("accuracy {accuracy:.2%}: {errors} errors in {images} images".format(**report))
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("stages.evaluate", description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="folder that `export` wrote")
+    parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the figures")
+    parser.add_argument("--errors", type=Path, required=True, help="CSV to write: each error")
+    parser.add_argument("--plots", type=Path, required=True, help="folder for CSV and PNG files")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,46 @@
+"""Bring the raw images: the source that `data.source` names -> data/raw.
+
+MNIST comes from the folder or URL in MNIST_MIRROR, else from torchvision's mirrors; `uci` comes
+with scikit-learn. The content is checked either way.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Literal
+
+from digits import data, errors, files, sources
+from digits.params import Params
+
+
+class DataParams(Params):
+    source: Literal["mnist", "uci"]
+
+
+class FetchParams(Params):
+    data: DataParams
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    params = FetchParams.load(args.params)
+
+    match params.data.source:
+        case "mnist":
+            raw = sources.mnist(os.environ.get("MNIST_MIRROR"))
+        case "uci":
+            raw = sources.uci()
+    with files.new_directory(args.out) as folder:
+        data.save(folder, raw.source, {"train": raw.train, "test": raw.test})
+    print(f"{raw.source.name}: {len(raw.train)} training and {len(raw.test)} test images")
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("stages.fetch", description=__doc__)
+    parser.add_argument("--params", type=Path, default="params.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the arrays")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,65 @@
+"""Check the raw images and set some of them apart for validation: data/raw -> data/prepared.
+
+Stratified by class, so that each part keeps the classes' shares. Test images stay as they are;
+those that also occur among the training images are counted.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from digits import data, errors, files
+from digits.params import Params
+
+
+class SplitParams(Params):
+    val_fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    max_class_ratio: Annotated[float, Field(ge=1)]
+
+
+class PrepareParams(Params):
+    prepare: SplitParams
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    params = PrepareParams.load(args.params).prepare
+
+    raw = data.load_raw(args.raw)
+    data.check(raw, params.max_class_ratio)
+    train, val = data.split_indices(raw.train.labels, params.val_fraction, params.seed)
+    data.check_partition([train, val], len(raw.train))
+    test = np.arange(len(raw.test))
+    splits = {"train": raw.train.take(train), "val": raw.train.take(val), "test": raw.test}
+
+    with files.new_directory(args.out) as folder:
+        data.save(folder, raw.source, splits)
+        data.save_indices(folder, {"train": train, "val": val, "test": test})
+    report = {
+        "source": raw.source.name,
+        "images": {name: len(split) for name, split in splits.items()},
+        "duplicates": data.count_duplicates(raw.test, raw.train),
+    }
+    files.write(args.metrics, files.canonical_json(report))
+    print(
+        "{source}: {images}, {duplicates} test images also among the training images".format(
+            **report
+        )
+    )
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("stages.prepare", description=__doc__)
+    parser.add_argument("--params", type=Path, default="params.yaml")
+    parser.add_argument("--raw", type=Path, required=True, help="folder that `fetch` wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the splits")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON: counts, duplicates")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,70 @@
+"""Train the network: data/prepared -> models/weights.safetensors, and the curve.
+
+The weights are those of the best epoch on the validation images. The number of workers changes
+nothing in them.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from digits import compute, data, engine, errors, files, model, tables
+from digits.model import Architecture, Network
+from digits.params import Params
+from digits.recipe import Recipe
+
+
+class TrainParams(Params):
+    model: Architecture
+    train: Recipe
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    params = TrainParams.load(args.params)
+    recipe = engine.resolve(params.train)
+
+    train, val = data.load(args.data, "train"), data.load(args.data, "val")
+    torch.manual_seed(recipe.seed)
+    network = Network(
+        params.model,
+        data.load_source(args.data).classes,
+        train.images.shape[1:],
+        train.images.mean(),
+        train.images.std(),
+    )
+    trained = engine.train(network, recipe, train, val, compute.workers())
+
+    model.save(trained.network, args.weights)
+    files.write(args.curve, tables.csv([asdict(row) for row in trained.curve]))
+    files.write(args.metrics, files.canonical_json(summary(trained, recipe)))
+
+
+def summary(trained: engine.Trained, recipe: Recipe) -> dict[str, int | float | str]:
+    best = trained.best
+    return {
+        "epochs": len(trained.curve),
+        "best_epoch": best.epoch,
+        "val_accuracy": round(best.val_accuracy, 6),
+        "val_nll": round(best.val_nll, 6),
+        "train_loss": round(best.train_loss, 6),
+        "device": recipe.device,
+        "precision": recipe.precision,
+        "shards": recipe.shards,
+    }
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("stages.train", description=__doc__)
+    parser.add_argument("--params", type=Path, default="params.yaml")
+    parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
+    parser.add_argument("--weights", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON: the best epoch's")
+    parser.add_argument("--curve", type=Path, required=True, help="CSV: a row an epoch")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    errors.run(main)
