@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 from tqdm import tqdm
 
@@ -32,6 +33,8 @@ from digits.recipe import EarlyStopping, Recipe
 from digits.schedule import learning_rate_factor
 
 SCORING_CHUNK = 500  # images; fixed, since a matrix product's rounding may change with its rows
+
+LARGEST_CORRECTION = math.log(32)  # of the logits' scale, either way
 
 
 @dataclass(frozen=True)
@@ -99,67 +102,122 @@ def train(network: Network, recipe: Recipe, data: Labelled, val: Labelled, worke
         If the loss becomes NaN or infinite; names epoch, batch and learning rate.
     """
     torch.set_num_threads(1)  # within an operation: shards are what runs in parallel
-    device = torch.device(recipe.device)
-    images, labels = _tensors(data, device)
-    val_images, val_labels = _tensors(val, device)
-    network = copy.deepcopy(network).to(device)
-    weights = torch.cat([t.detach().flatten() for t in _state(network)])
-    averaged = copy.deepcopy(network).eval()
-    average = weights.clone()
-    _bind(_state(averaged), average)
-    shards = [_Shard(network, recipe, weights) for _ in range(recipe.shards)]
-    trainable = sum(p.numel() for p in network.parameters())
-    decayed = sum(p.numel() for p in network.parameters() if p.dim() > 1)
-    moments = initial_moments(weights[:trainable])
+    on_cpu = recipe.device == "cpu"
+    with ThreadPoolExecutor(workers if on_cpu else 1) as pool:
+        return _Training(network, recipe, data, val, pool).run()
 
-    batches = math.ceil(len(data) / recipe.batch_size)
-    steps = recipe.epochs * batches
-    curve: list[Epoch] = []
-    best, kept = None, average
-    with (
-        ThreadPoolExecutor(workers if device.type == "cpu" else 1) as pool,
-        tqdm(total=steps, unit="batch", disable=None, dynamic_ncols=True) as bar,
-    ):
-        for epoch in range(1, recipe.epochs + 1):
-            bar.set_description(f"epoch {epoch} of {recipe.epochs}")
-            loss = 0.0
-            for i, batch in enumerate(_shuffled(len(data), recipe, epoch)):
-                step = (epoch - 1) * batches + i
-                factor = learning_rate_factor(recipe.schedule, step, steps, batches)
-                lr = recipe.optimizer.lr * factor
-                row = _ordered_row(
-                    shards, images, labels, batch, weights[trainable:], (epoch, i), pool
+
+class _Training:
+    """A training under way: what stays the same in it, and what each step changes."""
+
+    def __init__(
+        self, network: Network, recipe: Recipe, data: Labelled, val: Labelled, pool: Executor
+    ) -> None:
+        device = torch.device(recipe.device)
+        network = copy.deepcopy(network).to(device)
+        self.recipe = recipe
+        self.pool = pool
+        self.images, self.labels = _tensors(data, device)
+        self.val_images, self.val_labels = _tensors(val, device)
+        self.batches = math.ceil(len(data) / recipe.batch_size)
+        self.decayed = sum(p.numel() for p in network.parameters() if p.dim() > 1)
+        self.trainable = sum(p.numel() for p in network.parameters())
+
+        self.weights = torch.cat([t.detach().flatten() for t in _state(network)])
+        self.shards = [_Shard(network, recipe, self.weights) for _ in range(recipe.shards)]
+        self.moments = initial_moments(self.weights[: self.trainable])
+        self.average = self.weights.clone()
+        self.averaged = copy.deepcopy(network).eval()
+        _bind(_state(self.averaged), self.average)
+
+        self.curve: list[Epoch] = []
+        self.best = Epoch(0, 0.0, math.inf, -math.inf, math.inf)
+        self.kept = self.average
+
+    def run(self) -> Trained:
+        total = self.recipe.epochs * self.batches
+        with tqdm(total=total, unit="batch", disable=None, dynamic_ncols=True) as bar:
+            for epoch in range(1, self.recipe.epochs + 1):
+                bar.set_description(f"epoch {epoch} of {self.recipe.epochs}")
+                row = self.validate(epoch, *self.train_epoch(epoch, bar))
+                self.curve.append(row)
+                tqdm.write(_line(row, self.recipe.epochs), file=sys.stderr)
+                if _gain(self.recipe.early_stopping, self.best, row):
+                    self.best, self.kept = row, self.average.clone()
+                elif epoch - self.best.epoch >= self.recipe.early_stopping.patience:
+                    break
+        self.average.copy_(self.kept)
+        self.averaged.logit_scale *= _calibration(self.val_logits(), self.val_labels.cpu())
+        return Trained(self.averaged.cpu(), self.curve, self.best)
+
+    def train_epoch(self, epoch: int, bar: tqdm) -> tuple[float, float]:
+        """Learn from every image once; the mean loss and the last learning rate."""
+        loss = lr = 0.0
+        for i, batch in enumerate(_shuffled(len(self.labels), self.recipe, epoch)):
+            step = (epoch - 1) * self.batches + i
+            total = self.recipe.epochs * self.batches
+            factor = learning_rate_factor(self.recipe.schedule, step, total, self.batches)
+            lr = self.recipe.optimizer.lr * factor
+            batch_loss = self.step(batch, epoch, i, lr)
+            if not math.isfinite(batch_loss):
+                raise InputError(
+                    f"the loss is {batch_loss} in epoch {epoch}, batch {i + 1}, at a learning rate "
+                    f"of {lr:.3g}. Try a smaller train.optimizer.lr"
                 )
-                batch_loss = row[-1].item()
-                if not math.isfinite(batch_loss):
-                    raise InputError(
-                        f"the loss is {batch_loss} in epoch {epoch}, batch {i + 1}, at a learning "
-                        f"rate of {lr:.3g}. Try a smaller train.optimizer.lr"
-                    )
-                loss += batch_loss * len(batch)
-                update(
-                    recipe.optimizer,
-                    weights[:trainable],
-                    row[:trainable],
-                    moments,
-                    lr=lr,
-                    step=step,
-                    decayed=decayed,
-                )
-                weights[trainable:] = row[trainable:-1]
-                # As in TensorFlow: the first steps, far from the goal, are soon forgotten.
-                average.lerp_(weights, 1 - min(recipe.ema, (1 + step) / (10 + step)))
-                bar.update()
-            accuracy, nll = _score(averaged, val_images, val_labels, pool)
-            curve.append(Epoch(epoch, lr, loss / len(data), accuracy, nll))
-            tqdm.write(_line(curve[-1], recipe.epochs), file=sys.stderr)
-            if best is None or _gain(recipe.early_stopping, best, curve[-1]):
-                best, kept = curve[-1], average.clone()
-            elif epoch - best.epoch >= recipe.early_stopping.patience:
-                break
-    assert best is not None  # since recipe.epochs >= 1
-    average.copy_(kept)
-    return Trained(averaged.cpu(), curve, best)
+            loss += batch_loss * len(batch)
+            bar.update()
+        return loss / len(self.labels), lr
+
+    def step(self, batch: Tensor, epoch: int, i: int, lr: float) -> float:
+        """Learn from one batch; its loss, before the step."""
+        step = (epoch - 1) * self.batches + i
+        trainable = self.trainable
+        row = self.ordered_row(batch, epoch, i)
+        update(
+            self.recipe.optimizer,
+            self.weights[:trainable],
+            row[:trainable],
+            self.moments,
+            lr=lr,
+            step=step,
+            decayed=self.decayed,
+        )
+        self.weights[trainable:] = row[trainable:-1]
+        # As in TensorFlow: the first steps, far from the goal, are soon forgotten.
+        self.average.lerp_(self.weights, 1 - min(self.recipe.ema, (1 + step) / (10 + step)))
+        return row[-1].item()
+
+    def ordered_row(self, batch: Tensor, epoch: int, i: int) -> Tensor:
+        """Gradient, statistics and loss of a batch: the shards' rows, added in their order."""
+        parts = [part for part in batch.tensor_split(len(self.shards)) if len(part)]
+        statistics = self.weights[self.trainable :]
+
+        def row(k: int) -> Tensor:
+            part, seed = parts[k], _derive(self.recipe.seed, epoch, i, k)
+            share = len(part) / len(batch)
+            return self.shards[k].row(self.images[part], self.labels[part], share, statistics, seed)
+
+        rows = self.pool.map(row, range(len(parts)))
+        total = next(rows)
+        for other in rows:
+            total += other
+        return total
+
+    def validate(self, epoch: int, loss: float, lr: float) -> Epoch:
+        logits, labels = self.val_logits(), self.val_labels.cpu()
+        correct = int((logits.argmax(1) == labels).sum())
+        nll = F.cross_entropy(logits, labels).item()
+        return Epoch(epoch, lr, loss, correct / len(labels), nll)
+
+    def val_logits(self) -> Tensor:
+        """Float64 on the CPU, from float32 whatever training's precision."""
+
+        @torch.inference_mode()
+        def logits(chunk: Tensor) -> Tensor:
+            return self.averaged(chunk.float()).cpu()  # type: ignore[no-any-return]
+
+        chunks = torch.split(self.val_images, SCORING_CHUNK)
+        return torch.cat(list(self.pool.map(logits, chunks))).double()
 
 
 class _Shard:
@@ -198,46 +256,21 @@ class _Shard:
         )
 
 
-def _ordered_row(
-    shards: Sequence[_Shard],
-    images: Tensor,
-    labels: Tensor,
-    batch: Tensor,
-    statistics: Tensor,
-    place: tuple[int, int],
-    pool: Executor,
-) -> Tensor:
-    """Gradient, statistics and loss of a batch: the shards' rows, added in their order."""
-    parts = [part for part in batch.tensor_split(len(shards)) if len(part)]
-
-    def row(k: int) -> Tensor:
-        part, seed = parts[k], _derive(shards[k].recipe.seed, *place, k)
-        return shards[k].row(images[part], labels[part], len(part) / len(batch), statistics, seed)
-
-    rows = pool.map(row, range(len(parts)))
-    total = next(rows)
-    for other in rows:
-        total += other
-    return total
-
-
 def _gain(stopping: EarlyStopping, best: Epoch, now: Epoch) -> bool:
     if stopping.monitor == "val_accuracy":
         return now.val_accuracy - best.val_accuracy > stopping.min_delta
     return best.val_nll - now.val_nll > stopping.min_delta
 
 
-def _score(network: Network, images: Tensor, labels: Tensor, pool: Executor) -> tuple[float, float]:
-    """Accuracy and negative log-likelihood, in float32 whatever training's precision."""
+def _calibration(logits: Tensor, labels: Tensor) -> float:
+    """The factor on the logits that makes their negative log-likelihood least: one over the
+    temperature of Guo et al. 2017, On Calibration of Modern Neural Networks."""
 
-    @torch.inference_mode()
-    def logits(chunk: Tensor) -> Tensor:
-        return network(chunk.float()).cpu()  # type: ignore[no-any-return]
+    def nll(log_factor: float) -> float:
+        return F.cross_entropy(logits * math.exp(log_factor), labels).item()
 
-    found = torch.cat(list(pool.map(logits, torch.split(images, SCORING_CHUNK)))).double()
-    labels = labels.cpu()
-    correct = (found.argmax(1) == labels).sum().item()
-    return correct / len(labels), F.cross_entropy(found, labels).item()
+    found = minimize_scalar(nll, bounds=(-LARGEST_CORRECTION, LARGEST_CORRECTION))
+    return math.exp(found.x)
 
 
 def _shuffled(n: int, recipe: Recipe, epoch: int) -> Sequence[Tensor]:

@@ -19,8 +19,9 @@ from digits import files
 from digits.errors import InputError
 from digits.params import Params
 
-# Keeps the last layer, whose inputs are many and large, stable at learning rates that suit the rest.
-LOGIT_SCALE = 1 / 8
+# The last layer's inputs are many and large: a scale below 1 keeps it stable at learning rates that
+# suit the rest. When training ends, calibration sets it anew.
+INITIAL_LOGIT_SCALE = 1 / 8
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -79,6 +80,7 @@ class Network(nn.Module):
 
     mean: Tensor
     std: Tensor
+    logit_scale: Tensor
 
     def __init__(
         self,
@@ -94,13 +96,14 @@ class Network(nn.Module):
         self.image_size = image_size
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
+        self.register_buffer("logit_scale", torch.tensor(INITIAL_LOGIT_SCALE))
         self.layers = nn.Sequential(*_layers(architecture, len(classes), image_size))
 
     def forward(self, images: Tensor) -> Tensor:
         x = (images - self.mean) / self.std
         # Not unsqueeze(1): its strides read as channels-first, which takes twice the time on a CPU.
         logits: Tensor = self.layers(x.unsqueeze(-1).permute(0, 3, 1, 2))
-        return logits.float() * LOGIT_SCALE
+        return logits.float() * self.logit_scale
 
 
 def save(network: Network, path: str | Path) -> None:

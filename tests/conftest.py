@@ -1,0 +1,75 @@
+"""Small data and a shrunken copy of the real params.yaml; nothing touches the checkout's data/."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+import torch
+import yaml
+
+from digits import data, params, sources
+from digits.data import Raw
+
+hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("house")
+
+ROOT = Path(__file__).parent.parent
+SMALL = {
+    "data.source": "uci",
+    "model.channels": [4, 8, 8],
+    "train.epochs": 2,
+    "train.batch_size": 64,
+    "train.ema": 0.5,
+}
+
+
+def set_params(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested parameters with dotted keys changed; each key must be there already."""
+    changed = copy.deepcopy(document)
+    for dotted, value in changes.items():
+        *sections, key = dotted.split(".")
+        section = changed
+        for name in sections:
+            section = section[name]
+        assert key in section, dotted
+        section[key] = value
+    return changed
+
+
+def small_params(folder: Path, changes: Mapping[str, Any] | None = None) -> Path:
+    """Write the real params.yaml, shrunken and with changes, into a folder."""
+    document = set_params(params.read_yaml(ROOT / "params.yaml"), {**SMALL, **(changes or {})})
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.fixture(scope="session")
+def uci() -> Raw:
+    return sources.uci()
+
+
+@pytest.fixture(scope="session")
+def prepared(uci: Raw, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder of a few hundred real scans."""
+    folder = tmp_path_factory.mktemp("data") / "prepared"
+    folder.mkdir()
+    train, val = data.split_indices(uci.train.labels, 0.1, seed=0)
+    splits = {
+        "train": uci.train.take(train[:256]),
+        "val": uci.train.take(val),
+        "test": uci.test,
+    }
+    data.save(folder, uci.source, splits)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_torch() -> Iterator[None]:
+    """The engine limits torch to one thread an operation, for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,143 @@
+import gzip
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from digits import sources
+from digits.errors import InputError
+
+from .test_idx import encode
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """A folder of four small files, whose digests stand in for MNIST's."""
+
+    def make(**changes: bytes) -> Path:
+        rng = np.random.default_rng(0)
+        for part, n in (("train", 6), ("t10k", 3)):
+            contents = {
+                f"{part}-images-idx3-ubyte": encode(rng.integers(0, 256, (n, 28, 28), np.uint8)),
+                f"{part}-labels-idx1-ubyte": encode(rng.integers(0, 10, n, np.uint8)),
+            }
+            for name, content in contents.items():
+                md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+                monkeypatch.setitem(sources.MNIST_FILES, name, md5)
+                content = changes.get(name.split("-idx")[0].replace("-", "_"), content)
+                (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+def test_a_folder_gives_the_arrays(mirror: Make) -> None:
+    raw = sources.mnist(str(mirror()))
+    assert raw.train.images.shape == (6, 28, 28)
+    assert raw.test.labels.shape == (3,)
+    assert raw.source.name == "mnist"
+
+
+def test_a_url_gives_what_the_folder_gives(mirror: Make, server: str) -> None:
+    folder = mirror()
+    np.testing.assert_array_equal(
+        sources.mnist(f"{server}/").train.images, sources.mnist(str(folder)).train.images
+    )
+
+
+def test_uncompressed_files_serve_too(mirror: Make) -> None:
+    folder = mirror()
+    for path in folder.glob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert len(sources.mnist(str(folder)).train) == 6
+
+
+def test_other_content_is_refused_by_its_digest(mirror: Make) -> None:
+    folder = mirror(train_labels=encode(np.arange(6, dtype=np.uint8)))
+    expected = sources.MNIST_FILES["train-labels-idx1-ubyte"]
+    with pytest.raises(
+        InputError, match=f"train-labels-idx1-ubyte: .*MD5 is .*expected {expected}"
+    ):
+        sources.mnist(str(folder))
+
+
+def test_images_and_labels_that_differ_in_number_are_refused(mirror: Make) -> None:
+    folder = mirror(train_labels=encode(np.arange(5, dtype=np.uint8)))
+    with pytest.raises(InputError, match=r"train-images.* holds 6 images, but train-labels.* 5"):
+        sources.mnist(str(folder))
+
+
+def test_a_truncated_idx_file_is_refused(mirror: Make) -> None:
+    folder = mirror(t10k_images=encode(np.zeros((3, 28, 28), np.uint8))[:-100])
+    with pytest.raises(
+        InputError, match=r"t10k-images-idx3-ubyte: truncated: 2268 .*expected 2368"
+    ):
+        sources.mnist(str(folder))
+
+
+def test_a_wrong_magic_number_is_refused(mirror: Make) -> None:
+    with pytest.raises(InputError, match="train-labels-idx1-ubyte: the magic number is 0x61626364"):
+        sources.mnist(str(mirror(train_labels=b"abcdefgh")))
+
+
+def test_a_truncated_gzip_file_is_refused(mirror: Make) -> None:
+    path = mirror() / "t10k-labels-idx1-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(InputError, match=r"t10k-labels-idx1-ubyte\.gz: truncated or damaged"):
+        sources.mnist(str(path.parent))
+
+
+def test_a_missing_file_says_what_was_tried_and_the_ways_out(mirror: Make) -> None:
+    folder = mirror()
+    (folder / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(InputError, match=r"(?s)Tried: .*t10k-labels.*MNIST_MIRROR=.*make demo"):
+        sources.mnist(str(folder))
+
+
+def test_a_mirror_that_is_neither_folder_nor_url_is_named() -> None:
+    with pytest.raises(
+        InputError, match=r"MNIST_MIRROR is 'nowhere', which is no folder seen from"
+    ):
+        sources.mnist("nowhere")
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    with pytest.raises(InputError, match=r"Tried: http://127\.0\.0\.1:1/train-images"):
+        sources.mnist("http://127.0.0.1:1")
+
+
+def test_without_a_network_the_download_names_the_ways_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:1/"])
+    with pytest.raises(InputError, match=r"(?s)Tried: http://127\.0\.0\.1:1/.*MNIST_MIRROR=.*make"):
+        sources.mnist()
+
+
+def test_the_bundled_digits_have_mnist_form() -> None:
+    raw = sources.uci()
+    assert raw.train.images.shape == (1200, 28, 28)
+    assert raw.test.images.shape == (597, 28, 28)
+    assert raw.train.images.dtype == raw.train.labels.dtype == np.uint8
+    assert raw.train.images[:, :4].max() == 0
+    assert raw.train.images.max() == 255

@@ -1,0 +1,77 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from digits import compute
+from digits.errors import InputError
+from tests.conftest import ROOT, small_params
+
+
+def launch(folder: Path, words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ops.launch", *words],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("words", [[], ["ops.demo"], ["--help"]])
+def test_only_stages_are_launched(tmp_path: Path, words: list[str]) -> None:
+    found = launch(tmp_path, words)
+    assert found.returncode == 1
+    assert found.stderr.startswith("error: arguments are")
+
+
+def test_the_stage_gets_its_arguments_and_the_exit_code_comes_back(tmp_path: Path) -> None:
+    small_params(tmp_path)
+    found = launch(tmp_path, ["stages.fetch", "--out", "raw"])
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "raw" / "source.json").exists()
+    assert launch(tmp_path, ["stages.fetch"]).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "environment", "message"),
+    [
+        ({"compute.workers": 0}, {}, "compute.workers"),
+        ({"compute.workers": "many"}, {}, "compute.workers"),
+        ({}, {"DIGITS_COMPUTE_WORKERS": "many"}, "DIGITS_COMPUTE_WORKERS is 'many'; expected"),
+    ],
+)
+def test_a_bad_number_of_workers_is_named(
+    tmp_path: Path,
+    prepared: Path,
+    changes: dict[str, object],
+    environment: dict[str, str],
+    message: str,
+) -> None:
+    small_params(tmp_path, changes)
+    words = ["stages.train", "--data", str(prepared), "--weights", "w", "--metrics", "m"]
+    found = launch(tmp_path, [*words, "--curve", "c"], **environment)
+    assert found.returncode == 1
+    assert message in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(("stated", "number"), [("1", 1), ("12", 12)])
+def test_the_environment_states_the_number(
+    monkeypatch: pytest.MonkeyPatch, stated: str, number: int
+) -> None:
+    monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", stated)
+    assert compute.workers() == number
+
+
+def test_auto_is_a_worker_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", "auto")
+    assert compute.workers() >= 1
+
+
+@pytest.mark.parametrize("stated", ["0", "-1", "two", ""])
+def test_anything_else_is_refused(monkeypatch: pytest.MonkeyPatch, stated: str) -> None:
+    monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", stated)
+    with pytest.raises(InputError, match="expected 'auto' or a number from 1"):
+        compute.workers()

@@ -1,0 +1,36 @@
+"""The stages as functions from files to files, with the paths that dvc.yaml gives them."""
+
+from pathlib import Path
+
+from stages import evaluate, export, fetch, prepare, train
+
+
+def run_fetch(params: Path, folder: Path) -> None:
+    fetch.main(["--params", str(params), "--out", str(folder / "raw")])
+
+
+def run_prepare(params: Path, folder: Path) -> None:
+    paths = {"params": params, "raw": folder / "raw", "out": folder / "prepared"}
+    prepare.main(_words(paths | {"metrics": folder / "metrics" / "data.json"}))
+
+
+def run_train(params: Path, prepared: Path, folder: Path) -> None:
+    paths = {"params": params, "data": prepared, "weights": folder / "weights.safetensors"}
+    metrics = {"metrics": folder / "metrics" / "train.json", "curve": folder / "training.csv"}
+    train.main(_words(paths | metrics))
+
+
+def run_export(prepared: Path, folder: Path) -> None:
+    paths = {"weights": folder / "weights.safetensors", "data": prepared, "out": folder / "model"}
+    export.main(_words(paths))
+
+
+def run_evaluate(prepared: Path, folder: Path) -> None:
+    paths = {"model": folder / "model", "data": prepared, "plots": folder / "metrics" / "plots"}
+    metrics = folder / "metrics"
+    files = {"metrics": metrics / "evaluation.json", "errors": metrics / "errors.csv"}
+    evaluate.main(_words(paths | files))
+
+
+def _words(paths: dict[str, Path]) -> list[str]:
+    return [word for name, path in paths.items() for word in (f"--{name}", str(path))]

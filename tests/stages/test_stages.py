@@ -1,0 +1,147 @@
+"""Each stage on small real data: what comes out, and which input it refuses."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from digits import data
+from digits.data import Labelled, Raw
+from digits.errors import InputError
+from tests.conftest import small_params
+from tests.stages import commands
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
+
+
+@pytest.fixture(scope="module")
+def run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what `train`, `export` and `evaluate` give."""
+    folder = tmp_path_factory.mktemp("run")
+    commands.run_train(small_params(folder, {"train.epochs": 6}), prepared, folder)
+    commands.run_export(prepared, folder)
+    commands.run_evaluate(prepared, folder)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert found
+    return found
+
+
+def test_fetch_and_prepare_divide_the_bundled_digits(tmp_path: Path) -> None:
+    params = small_params(tmp_path)
+    commands.run_fetch(params, tmp_path)
+    commands.run_prepare(params, tmp_path)
+    labels = load_digits().target
+    parts = {name: data.load(tmp_path / "prepared", name) for name in ("train", "val", "test")}
+    indices = {name: np.load(tmp_path / "prepared" / f"{name}-indices.npy") for name in parts}
+    assert sorted([*indices["train"], *indices["val"]]) == list(range(1200))
+    assert indices["test"].tolist() == list(range(597))
+    np.testing.assert_array_equal(parts["train"].labels, labels[:1200][indices["train"]])
+    np.testing.assert_array_equal(parts["test"].labels, labels[1200:])
+    raw = data.load_raw(tmp_path / "raw")
+    np.testing.assert_array_equal(parts["val"].images, raw.train.images[indices["val"]])
+    report = json.loads((tmp_path / "metrics" / "data.json").read_text())
+    counts = {"train": 1080, "val": 120, "test": 597}
+    assert report == {"source": "uci", "images": counts, "duplicates": 0}
+
+
+def test_an_unknown_source_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    params = small_params(tmp_path, {"data.source": "minst"})
+    with pytest.raises(InputError, match=r"data\.source is 'minst'; expected 'mnist' or 'uci'"):
+        commands.run_fetch(params, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_a_bad_mirror_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "old").touch()
+    monkeypatch.setenv("MNIST_MIRROR", str(tmp_path))
+    with pytest.raises(InputError, match="MNIST could not be read"):
+        commands.run_fetch(small_params(tmp_path, {"data.source": "mnist"}), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["params.yaml", "raw"]
+    assert [p.name for p in (tmp_path / "raw").iterdir()] == ["old"]
+
+
+def test_prepare_counts_test_images_that_were_trained_on(tmp_path: Path, uci: Raw) -> None:
+    leaked = Labelled(uci.test.images.copy(), uci.test.labels)
+    leaked.images[:3] = uci.train.images[:3]
+    (tmp_path / "raw").mkdir()
+    data.save(tmp_path / "raw", uci.source, {"train": uci.train, "test": leaked})
+    commands.run_prepare(small_params(tmp_path), tmp_path)
+    assert json.loads((tmp_path / "metrics" / "data.json").read_text())["duplicates"] == 3
+
+
+def test_prepare_refuses_a_class_that_is_too_rare(tmp_path: Path, uci: Raw) -> None:
+    rare = uci.train.take(np.flatnonzero((uci.train.labels != 3) | (np.arange(1200) < 100)))
+    (tmp_path / "raw").mkdir()
+    data.save(tmp_path / "raw", uci.source, {"train": rare, "test": uci.test})
+    with pytest.raises(InputError, match=r"train: \d+ images of class \d, but \d+ of class 3;"):
+        commands.run_prepare(small_params(tmp_path), tmp_path)
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_train_reports_the_best_epoch_and_what_it_ran_on(run: Path) -> None:
+    found = json.loads((run / "metrics" / "train.json").read_text())
+    with open(run / "training.csv", newline="") as file:
+        curve = list(csv.DictReader(file))
+    assert list(curve[0]) == ["epoch", "learning_rate", "train_loss", "val_accuracy", "val_nll"]
+    assert found["epochs"] == len(curve)
+    best = curve[found["best_epoch"] - 1]
+    assert float(best["val_nll"]) == pytest.approx(found["val_nll"], rel=1e-4)
+    assert float(best["val_accuracy"]) == max(float(row["val_accuracy"]) for row in curve)
+    assert (found["device"], found["precision"], found["shards"]) == ("cpu", "float32", 4)
+
+
+def test_the_three_accounts_of_the_errors_agree(run: Path) -> None:
+    found = json.loads((run / "metrics" / "evaluation.json").read_text())
+    with open(run / "metrics" / "errors.csv", newline="") as file:
+        errors = list(csv.DictReader(file))
+    with open(run / "metrics" / "plots" / "confusion.csv", newline="") as file:
+        confusion = [(r["actual"], r["predicted"], int(r["images"])) for r in csv.DictReader(file)]
+    assert found["errors"] == len(errors) > 0
+    assert found["accuracy"] == round(1 - len(errors) / 597, 6)
+    assert [int(row["index"]) for row in errors] == sorted({int(row["index"]) for row in errors})
+    assert sum(n for actual, predicted, n in confusion if actual != predicted) == len(errors)
+    for name, recall in found["recall"].items():
+        wrong = sum(row["label"] == name for row in errors)
+        assert recall == pytest.approx(1 - wrong / found["support"][name], abs=1e-6)
+    assert found["support"]["0"] == np.count_nonzero(load_digits().target[1200:] == 0)
+    assert len(found["robustness"]) == 11
+    assert found["model_bytes"] == (run / "model" / "model.onnx").stat().st_size
+
+
+def test_the_pictures_are_small_and_readable(run: Path) -> None:
+    for name in ("overview.png", "errors.png"):
+        path = run / "metrics" / "plots" / name
+        assert path.stat().st_size < 300_000
+        with Image.open(path) as picture:
+            assert picture.width > 1000
+
+
+def test_same_seed_same_bytes_in_every_output(
+    run: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", "3")
+    commands.run_train(small_params(tmp_path, {"train.epochs": 6}), prepared, tmp_path)
+    commands.run_export(prepared, tmp_path)
+    commands.run_evaluate(prepared, tmp_path)
+    first, second = contents(run), contents(tmp_path)
+    assert {name for name in first if first[name] != second.get(name)} == set()
+
+
+def test_a_missing_input_says_what_to_run(tmp_path: Path, prepared: Path) -> None:
+    with pytest.raises(InputError, match=r"source\.json does not exist. Run: dvc repro"):
+        commands.run_prepare(small_params(tmp_path), tmp_path)
+    with pytest.raises(InputError, match=r"weights\.safetensors does not exist. Run: dvc repro"):
+        commands.run_export(prepared, tmp_path)
+    with pytest.raises(InputError, match=r"model\.json does not exist. Run: dvc repro"):
+        commands.run_evaluate(prepared, tmp_path)

@@ -1,0 +1,182 @@
+"""The whole pipeline through the real `dvc` and `git` commands, in a scratch copy, offline."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from digits.data import digest, load
+from tests.conftest import ROOT, SMALL
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = [f"--set-param={key}={json.dumps(value)}" for key, value in SMALL.items()]
+
+
+class Project:
+    """A Git repository with the checkout's files as they are now, and commands to run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        for name in subprocess.check_output(listing, cwd=ROOT, text=True).splitlines():
+            if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        home = folder.parent / "home"
+        home.mkdir()
+        self.environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(home),
+            "SHELL": "/bin/sh",
+        }
+        self.run("git", "init", "--quiet", "--initial-branch=main")
+        self.run("git", "config", "user.name", "A user")
+        self.run("git", "config", "user.email", "user@example.com")
+        self.commit("start")
+
+    def run(self, *words: str, code: int = 0, **environment: str) -> str:
+        found = subprocess.run(
+            words,
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert found.returncode == code, found.stdout
+        return found.stdout
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def json(self, *words: str) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self.run(*words))
+        return found
+
+    def lock(self) -> dict[str, object]:
+        found: dict[str, object] = yaml.safe_load((self.folder / "dvc.lock").read_text())
+        return found
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Reproduced once on the bundled digits, with the results committed."""
+    folder = tmp_path_factory.mktemp("scratch") / "project"
+    folder.mkdir()
+    made = Project(folder)
+    made.run("dvc", "exp", "run", *SETTINGS)
+    made.commit("small")
+    return made
+
+
+def test_every_output_is_there_and_up_to_date(project: Project) -> None:
+    lock = project.lock()["stages"]
+    assert isinstance(lock, dict)
+    assert set(lock) == {"fetch", "prepare", "train", "export", "evaluate"}
+    for stage in lock.values():
+        for out in stage["outs"]:
+            assert (project.folder / out["path"]).exists()
+    assert "Data and pipelines are up to date" in project.run("dvc", "repro")
+
+
+def test_git_holds_metrics_and_nothing_large(project: Project) -> None:
+    tracked = project.run("git", "ls-files").splitlines()
+    assert "metrics/evaluation.json" in tracked
+    assert "metrics/plots/overview.png" in tracked
+    assert not [name for name in tracked if name.startswith(("data/", "models/"))]
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_the_metrics_are_those_of_the_files(project: Project) -> None:
+    found = json.loads((project.folder / "metrics" / "evaluation.json").read_text())
+    assert found["test_set"] == digest(load(project.folder / "data" / "prepared", "test"))
+    assert found["source"] == "uci"
+
+
+def test_the_same_bytes_again_with_another_number_of_workers(project: Project) -> None:
+    before = project.lock()
+    project.run("dvc", "repro", "--force", DIGITS_COMPUTE_WORKERS="3")
+    assert project.lock() == before
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_an_experiment_changes_one_parameter(project: Project) -> None:
+    before = project.lock()
+    words = ("-S", "train.optimizer.lr=0.00001", "-S", "model.channels=[4,4,8]")
+    project.run("dvc", "exp", "run", "--name", "slow", *words)
+    changed = project.json("dvc", "params", "diff", "--json")
+    assert changed["params.yaml"] == {
+        "train.optimizer.lr": {"old": 0.2, "new": 1e-05, "diff": -0.19999},
+        "model.channels": {"old": "[4, 8, 8]", "new": "[4, 4, 8]"},
+    }
+    after = project.lock()
+    assert isinstance(before["stages"], dict)
+    assert isinstance(after["stages"], dict)
+    assert after["stages"]["prepare"] == before["stages"]["prepare"]
+    assert after["stages"]["train"] != before["stages"]["train"]
+    difference = project.json("dvc", "metrics", "diff", "--json")
+    assert "accuracy" in difference["metrics/evaluation.json"]  # type: ignore[operator]
+    assert "slow" in project.run("dvc", "exp", "show", "--csv")
+    project.run("git", "checkout", "--quiet", ".")
+    project.run("dvc", "checkout", "--quiet")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.optimizer.name=sdg", "train.optimizer.name is 'sdg'; expected 'adam', 'adamw'"),
+        ("train.seed=abc", "train.seed is 'abc'; expected a valid integer"),
+        ("data.source=minst", "data.source is 'minst'; expected 'mnist' or 'uci'"),
+        ("model.chanels=[1,2,3]", "Could not override"),
+    ],
+)
+def test_a_bad_setting_stops_with_its_reason(project: Project, setting: str, message: str) -> None:
+    output = project.run("dvc", "exp", "run", "--temp", "-S", setting, code=255)
+    assert message in output
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_metrics_and_plots_are_shown(project: Project) -> None:
+    shown = project.json("dvc", "metrics", "show", "--json")
+    files = shown[""]["data"]  # type: ignore[index]
+    assert set(files) == {"metrics/data.json", "metrics/train.json", "metrics/evaluation.json"}
+    project.run("dvc", "plots", "show", "--out", str(project.folder.parent / "plots"))
+    page = (project.folder.parent / "plots" / "index.html").read_text()
+    for title in ("Training loss", "Confusion matrix", "Calibration", "errors.png"):
+        assert title in page
+
+
+def test_demo_leaves_the_tree_clean_and_works_twice(project: Project) -> None:
+    for _ in range(2):
+        output = project.run(sys.executable, "-m", "ops.demo")
+        assert "accuracy" in output.split("Ran experiment(s)")[-1]
+        assert project.run("git", "status", "--porcelain") == ""
+        assert (project.folder / "demo" / "digit-classifier" / "model.onnx").exists()
+        assert (project.folder / "demo" / "metrics" / "plots" / "overview.png").exists()
+    found = json.loads((project.folder / "demo" / "metrics" / "evaluation.json").read_text())
+    assert found["accuracy"] > 0.95
+
+
+@pytest.mark.skipif("MNIST_MIRROR" not in os.environ, reason="MNIST_MIRROR names no folder or URL")
+def test_one_epoch_of_real_mnist(project: Project) -> None:
+    mirror = os.environ["MNIST_MIRROR"]
+    mirror = mirror if "://" in mirror else str(Path(mirror).resolve())
+    project.run("git", "checkout", "--quiet", "HEAD~1")
+    project.run(
+        "dvc", "exp", "run", "-S", "train.epochs=1", "-S", "train.ema=0.98", MNIST_MIRROR=mirror
+    )
+    found = json.loads((project.folder / "metrics" / "evaluation.json").read_text())
+    assert (found["source"], found["images"]) == ("mnist", 10_000)
+    assert (
+        found["test_set"] == "c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b"
+    )  # of the published files
+    assert found["accuracy"] > 0.98
+    report = json.loads((project.folder / "metrics" / "data.json").read_text())
+    assert report["images"] == {"train": 54_000, "val": 6_000, "test": 10_000}

@@ -1,0 +1,104 @@
+"""dvc.yaml says what the code does: its stages, their dependencies and their parameters."""
+
+import ast
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from digits import params
+from tests.conftest import ROOT
+
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+STAGES: dict[str, Any] = DVC["stages"]
+HOUSE = ("digits", "stages", "ops")
+
+
+def module_file(name: str) -> Path | None:
+    path = ROOT / Path(*name.split("."))
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+
+
+def direct_imports(file: Path) -> set[Path]:
+    """The files of this repository that a file imports, wherever in it the import stands."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            assert node.module is not None
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    found = {module_file(name) for name in names if name.split(".")[0] in HOUSE}
+    return {path for path in found if path is not None and path.name != "__init__.py"}
+
+
+def all_imports(file: Path) -> set[Path]:
+    seen: set[Path] = set()
+    queue = [file]
+    while queue:
+        path = queue.pop()
+        if path not in seen:
+            seen.add(path)
+            queue += direct_imports(path)
+    return seen
+
+
+def stage_module(name: str) -> str:
+    """`stages.x` in a stage's command, which may go through ops.launch."""
+    return next(word for word in STAGES[name]["cmd"].split() if word.startswith("stages."))
+
+
+def test_every_stage_script_is_a_stage_and_every_stage_a_script() -> None:
+    scripts = {path.stem for path in (ROOT / "stages").glob("[!_]*.py")}
+    assert scripts == set(STAGES)
+    assert all(stage_module(name) == f"stages.{name}" for name in STAGES)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_declared_code_is_the_imported_code(name: str) -> None:
+    imported = {str(p.relative_to(ROOT)) for p in all_imports(ROOT / "stages" / f"{name}.py")}
+    declared = {dep for dep in STAGES[name]["deps"] if dep.endswith(".py")}
+    assert declared == imported
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_depends_on_the_pins_of_what_can_change_a_number(name: str) -> None:
+    assert "requirements-compute.txt" in STAGES[name]["deps"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_declared_parameters_are_the_ones_read(name: str) -> None:
+    section = getattr(import_module(f"stages.{name}"), f"{name.capitalize()}Params", None)
+    read = set(section.model_fields) if section else set()
+    assert set(STAGES[name].get("params", [])) == read
+
+
+def test_every_section_of_params_is_read_by_someone() -> None:
+    declared = {section for stage in STAGES.values() for section in stage.get("params", [])}
+    assert set(params.read_yaml(ROOT / "params.yaml")) == declared | {"compute"}
+
+
+def test_the_paths_of_a_command_are_its_declared_files() -> None:
+    for name, stage in STAGES.items():
+        outs = [out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]]
+        known = [*outs, *stage["deps"]]
+        for word in stage["cmd"].split():
+            if "/" in word:
+                assert any(p == word or p.startswith(f"{word}/") for p in known), (name, word)
+
+
+def test_metrics_stay_in_git_and_everything_large_in_the_cache() -> None:
+    for stage in STAGES.values():
+        for out in stage["outs"]:
+            path, options = (out, {}) if isinstance(out, str) else next(iter(out.items()))
+            assert path.startswith("metrics/") == (options.get("cache") is False), path
+
+
+def test_imports_point_one_way() -> None:
+    allowed = {"digits": {"digits"}, "stages": {"digits"}, "ops": {"digits", "ops"}}
+    for room, targets in allowed.items():
+        for file in (ROOT / room).glob("*.py"):
+            assert {path.parent.name for path in direct_imports(file)} <= targets, file
