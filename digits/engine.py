@@ -39,7 +39,10 @@ LARGEST_CORRECTION = math.log(32)  # of the logits' scale, either way
 
 @dataclass(frozen=True)
 class Epoch:
-    """A row of the training curve. Rates are fractions, losses are in nats."""
+    """A row of the training curve. Rates are fractions, losses are in nats.
+
+    `val_nll` is that of calibrated logits, so that label smoothing does not distort it.
+    """
 
     epoch: int
     learning_rate: float
@@ -132,22 +135,24 @@ class _Training:
 
         self.curve: list[Epoch] = []
         self.best = Epoch(0, 0.0, math.inf, -math.inf, math.inf)
-        self.kept = self.average
+        self.kept = self.average, 1.0  # the best epoch's weights, and its calibration
 
     def run(self) -> Trained:
         total = self.recipe.epochs * self.batches
         with tqdm(total=total, unit="batch", disable=None, dynamic_ncols=True) as bar:
             for epoch in range(1, self.recipe.epochs + 1):
                 bar.set_description(f"epoch {epoch} of {self.recipe.epochs}")
-                row = self.validate(epoch, *self.train_epoch(epoch, bar))
+                loss, lr = self.train_epoch(epoch, bar)
+                accuracy, nll, calibration = self.validate()
+                row = Epoch(epoch, lr, loss, accuracy, nll)
                 self.curve.append(row)
                 tqdm.write(_line(row, self.recipe.epochs), file=sys.stderr)
                 if _gain(self.recipe.early_stopping, self.best, row):
-                    self.best, self.kept = row, self.average.clone()
+                    self.best, self.kept = row, (self.average.clone(), calibration)
                 elif epoch - self.best.epoch >= self.recipe.early_stopping.patience:
                     break
-        self.average.copy_(self.kept)
-        self.averaged.logit_scale *= _calibration(self.val_logits(), self.val_labels.cpu())
+        self.average.copy_(self.kept[0])
+        self.averaged.logit_scale *= self.kept[1]
         return Trained(self.averaged.cpu(), self.curve, self.best)
 
     def train_epoch(self, epoch: int, bar: tqdm) -> tuple[float, float]:
@@ -203,21 +208,18 @@ class _Training:
             total += other
         return total
 
-    def validate(self, epoch: int, loss: float, lr: float) -> Epoch:
-        logits, labels = self.val_logits(), self.val_labels.cpu()
-        correct = int((logits.argmax(1) == labels).sum())
-        nll = F.cross_entropy(logits, labels).item()
-        return Epoch(epoch, lr, loss, correct / len(labels), nll)
-
-    def val_logits(self) -> Tensor:
-        """Float64 on the CPU, from float32 whatever training's precision."""
+    def validate(self) -> tuple[float, float, float]:
+        """Accuracy, calibrated nll and calibration of the averaged weights, in float32."""
 
         @torch.inference_mode()
         def logits(chunk: Tensor) -> Tensor:
             return self.averaged(chunk.float()).cpu()  # type: ignore[no-any-return]
 
         chunks = torch.split(self.val_images, SCORING_CHUNK)
-        return torch.cat(list(self.pool.map(logits, chunks))).double()
+        found = torch.cat(list(self.pool.map(logits, chunks))).double()
+        labels = self.val_labels.cpu()
+        correct = int((found.argmax(1) == labels).sum())
+        return correct / len(labels), *_calibrate(found, labels)
 
 
 class _Shard:
@@ -262,15 +264,15 @@ def _gain(stopping: EarlyStopping, best: Epoch, now: Epoch) -> bool:
     return best.val_nll - now.val_nll > stopping.min_delta
 
 
-def _calibration(logits: Tensor, labels: Tensor) -> float:
-    """The factor on the logits that makes their negative log-likelihood least: one over the
-    temperature of Guo et al. 2017, On Calibration of Modern Neural Networks."""
+def _calibrate(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """The least negative log-likelihood that a factor on the logits reaches, and the factor: one
+    over the temperature of Guo et al. 2017, On Calibration of Modern Neural Networks."""
 
     def nll(log_factor: float) -> float:
         return F.cross_entropy(logits * math.exp(log_factor), labels).item()
 
     found = minimize_scalar(nll, bounds=(-LARGEST_CORRECTION, LARGEST_CORRECTION))
-    return math.exp(found.x)
+    return float(found.fun), math.exp(found.x)
 
 
 def _shuffled(n: int, recipe: Recipe, epoch: int) -> Sequence[Tensor]:

@@ -20,7 +20,6 @@ OVERRIDES = (
     "train.epochs=20",
     "train.batch_size=64",
     "train.ema=0.98",
-    "train.early_stopping.monitor=val_nll",  # of 120 images all are soon right
 )
 
 
