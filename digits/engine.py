@@ -5,6 +5,7 @@ one thread, with its own batch norm statistics and its own random generator, and
 give is added in the order of their numbers. Workers only decide who computes which shard. (In a
 plain loop over several threads the order of additions changes with their number, and so do the
 weights.) Every generator is derived from (seed, epoch, batch, shard), so nothing random is state.
+Several processes each compute some of the shards, exchange what these gave, and all do the rest.
 
 All weights live in one vector: first matrices, then biases and batch norm's own, then batch norm's
 running statistics. The networks' tensors are views of it.
@@ -15,7 +16,7 @@ import math
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 import torch
@@ -24,8 +25,10 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from tqdm import tqdm
 
+from digits import processes
 from digits.augment import random_affine
-from digits.data import Labelled
+from digits.checkpoint import Checkpoint, Key, State, make_key
+from digits.data import Labelled, digest
 from digits.errors import InputError
 from digits.model import Dropout, Network
 from digits.optimizer import initial_moments, update
@@ -41,7 +44,7 @@ LARGEST_CORRECTION = math.log(32)  # of the logits' scale, either way
 class Epoch:
     """A row of the training curve. Rates are fractions, losses are in nats.
 
-    `val_nll` is that of calibrated logits, so that label smoothing does not distort it.
+    `val_nll` is that of logits times `calibration`, so that label smoothing does not distort it.
     """
 
     epoch: int
@@ -49,6 +52,7 @@ class Epoch:
     train_loss: float
     val_accuracy: float
     val_nll: float
+    calibration: float
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,17 @@ def resolve(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"device": device, "precision": precision})
 
 
-def train(network: Network, recipe: Recipe, data: Labelled, val: Labelled, workers: int) -> Trained:
+def train(
+    network: Network,
+    recipe: Recipe,
+    data: Labelled,
+    val: Labelled,
+    workers: int,
+    checkpoint: Checkpoint | None = None,
+) -> Trained:
     """Train a copy of a network.
+
+    Under torchrun the processes share the shards, and only the first one returns: the others end.
 
     Parameters
     ----------
@@ -98,28 +111,53 @@ def train(network: Network, recipe: Recipe, data: Labelled, val: Labelled, worke
     data, val : what is learnt from, and what decides which epoch is the best
     workers : threads. They change how long it takes, and not one byte of what comes out; more than
         `recipe.shards` are of no use. A GPU computes one shard after the other.
+    checkpoint : where the state is kept from epoch to epoch, and found again
 
     Raises
     ------
     InputError
-        If the loss becomes NaN or infinite; names epoch, batch and learning rate.
+        If the loss becomes NaN or infinite; names epoch, batch and learning rate. If the shards
+        can't be shared evenly by the processes, or one of these ends before its time.
     """
     torch.set_num_threads(1)  # within an operation: shards are what runs in parallel
     on_cpu = recipe.device == "cpu"
-    with ThreadPoolExecutor(workers if on_cpu else 1) as pool:
-        return _Training(network, recipe, data, val, pool).run()
+    with processes.join() as group, ThreadPoolExecutor(workers if on_cpu else 1) as pool:
+        training = _Training(network, recipe, data, val, pool, group)
+        if checkpoint:
+            training.keep_state(checkpoint)
+        trained = training.run()
+    if group.rank > 0:
+        sys.exit()  # what follows, the first process does for all
+    return trained
 
 
 class _Training:
     """A training under way: what stays the same in it, and what each step changes."""
 
     def __init__(
-        self, network: Network, recipe: Recipe, data: Labelled, val: Labelled, pool: Executor
+        self,
+        network: Network,
+        recipe: Recipe,
+        data: Labelled,
+        val: Labelled,
+        pool: Executor,
+        group: processes.Group,
     ) -> None:
+        if recipe.shards % group.size:
+            raise InputError(
+                f"train.shards is {recipe.shards}, which {group.size} processes can't share "
+                f"evenly; expected a number of processes that divides it"
+            )
         device = torch.device(recipe.device)
         network = copy.deepcopy(network).to(device)
         self.recipe = recipe
         self.pool = pool
+        self.group = group
+        self.checkpoint: Checkpoint | None = None
+        self.key: Key = make_key(
+            [network.architecture.model_dump(), recipe.model_dump(), network.classes],
+            f"{digest(data)}, {digest(val)}",
+        )
         self.images, self.labels = _tensors(data, device)
         self.val_images, self.val_labels = _tensors(val, device)
         self.batches = math.ceil(len(data) / recipe.batch_size)
@@ -127,33 +165,91 @@ class _Training:
         self.trainable = sum(p.numel() for p in network.parameters())
 
         self.weights = torch.cat([t.detach().flatten() for t in _state(network)])
-        self.shards = [_Shard(network, recipe, self.weights) for _ in range(recipe.shards)]
+        own = recipe.shards // group.size
+        self.shards = {
+            k: _Shard(network, recipe, self.weights)
+            for k in range(group.rank * own, (group.rank + 1) * own)
+        }
         self.moments = initial_moments(self.weights[: self.trainable])
         self.average = self.weights.clone()
         self.averaged = copy.deepcopy(network).eval()
         _bind(_state(self.averaged), self.average)
 
         self.curve: list[Epoch] = []
-        self.best = Epoch(0, 0.0, math.inf, -math.inf, math.inf)
-        self.kept = self.average, 1.0  # the best epoch's weights, and its calibration
+        self.best: Epoch | None = None
+        self.kept = self.average.clone()  # the best epoch's
 
     def run(self) -> Trained:
-        total = self.recipe.epochs * self.batches
-        with tqdm(total=total, unit="batch", disable=None, dynamic_ncols=True) as bar:
-            for epoch in range(1, self.recipe.epochs + 1):
-                bar.set_description(f"epoch {epoch} of {self.recipe.epochs}")
-                loss, lr = self.train_epoch(epoch, bar)
-                accuracy, nll, calibration = self.validate()
-                row = Epoch(epoch, lr, loss, accuracy, nll)
-                self.curve.append(row)
-                tqdm.write(_line(row, self.recipe.epochs), file=sys.stderr)
-                if _gain(self.recipe.early_stopping, self.best, row):
-                    self.best, self.kept = row, (self.average.clone(), calibration)
-                elif epoch - self.best.epoch >= self.recipe.early_stopping.patience:
-                    break
-        self.average.copy_(self.kept[0])
-        self.averaged.logit_scale *= self.kept[1]
+        epochs = self.recipe.epochs
+        with tqdm(
+            total=epochs * self.batches,
+            initial=len(self.curve) * self.batches,
+            unit="batch",
+            disable=None if self.group.rank == 0 else True,
+            dynamic_ncols=True,
+        ) as bar:
+            while not self.finished():
+                bar.set_description(f"epoch {len(self.curve) + 1} of {epochs}")
+                loss, lr = self.train_epoch(len(self.curve) + 1, bar)
+                row = Epoch(len(self.curve) + 1, lr, loss, *self.validate())
+                if self.record(row):
+                    self.kept.copy_(self.average)
+                if self.group.rank == 0:
+                    tqdm.write(_line(row, epochs), file=sys.stderr)
+                    self.save_state()
+        assert self.best is not None  # since recipe.epochs >= 1
+        self.average.copy_(self.kept)
+        self.averaged.logit_scale *= self.best.calibration
         return Trained(self.averaged.cpu(), self.curve, self.best)
+
+    def finished(self) -> bool:
+        since_best = len(self.curve) - self.best.epoch if self.best else 0
+        return (
+            len(self.curve) == self.recipe.epochs
+            or since_best >= self.recipe.early_stopping.patience
+        )
+
+    def record(self, row: Epoch) -> bool:
+        """Add a row to the curve; whether it is the best."""
+        self.curve.append(row)
+        better = self.best is None or _gain(self.recipe.early_stopping, self.best, row)
+        if better:
+            self.best = row
+        return better
+
+    def keep_state(self, checkpoint: Checkpoint) -> None:
+        """Go on from the state that is there, if it is of this training, and keep it from now."""
+        self.checkpoint = checkpoint
+        state = checkpoint.load(self.key) if self.group.rank == 0 else None
+        curve = torch.zeros((self.recipe.epochs, len(fields(Epoch))), dtype=torch.float64)
+        if state:
+            for name, tensor in self.state().items():
+                tensor.copy_(state.tensors[name])
+            curve[: len(state.curve)] = torch.tensor(state.curve, dtype=torch.float64)
+        for tensor in self.state().values():
+            tensor.copy_(self.group.broadcast(tensor))
+        for number, *values in self.group.broadcast(curve).tolist():
+            if number:
+                self.record(Epoch(int(number), *values))
+        if self.curve and self.group.rank == 0:
+            print(
+                f"going on after epoch {len(self.curve)}, from {checkpoint.path}", file=sys.stderr
+            )
+
+    def save_state(self) -> None:
+        if self.checkpoint:
+            tensors = {name: tensor.cpu() for name, tensor in self.state().items()}
+            rows = [list(astuple(row)) for row in self.curve]
+            self.checkpoint.save(self.key, State(tensors, rows))
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next epoch depends on, beside its number."""
+        return {
+            "weights": self.weights,
+            "moments": self.moments,
+            "average": self.average,
+            "kept": self.kept,
+        }
 
     def train_epoch(self, epoch: int, bar: tqdm) -> tuple[float, float]:
         """Learn from every image once; the mean loss and the last learning rate."""
@@ -194,22 +290,24 @@ class _Training:
 
     def ordered_row(self, batch: Tensor, epoch: int, i: int) -> Tensor:
         """Gradient, statistics and loss of a batch: the shards' rows, added in their order."""
-        parts = [part for part in batch.tensor_split(len(self.shards)) if len(part)]
+        parts = batch.tensor_split(self.recipe.shards)
         statistics = self.weights[self.trainable :]
 
         def row(k: int) -> Tensor:
             part, seed = parts[k], _derive(self.recipe.seed, epoch, i, k)
+            if not len(part):  # fewer images than shards
+                return torch.zeros(len(self.weights) + 1, device=self.weights.device)
             share = len(part) / len(batch)
             return self.shards[k].row(self.images[part], self.labels[part], share, statistics, seed)
 
-        rows = self.pool.map(row, range(len(parts)))
-        total = next(rows)
-        for other in rows:
+        rows = self.group.gather(torch.stack(list(self.pool.map(row, self.shards))))
+        total = rows[0].clone()
+        for other in rows[1:]:
             total += other
         return total
 
     def validate(self) -> tuple[float, float, float]:
-        """Accuracy, calibrated nll and calibration of the averaged weights, in float32."""
+        """Accuracy, nll and calibration of the averaged weights, in float32 on any device."""
 
         @torch.inference_mode()
         def logits(chunk: Tensor) -> Tensor:

@@ -1,7 +1,12 @@
 """The one error that a person is meant to read, and the edge where it is shown."""
 
+import errno
 import sys
 from collections.abc import Callable
+
+FULL_DISK = """{error}
+  Nothing that was whole is lost. Make room, then: dvc repro
+  Back to the last results: git checkout metrics && dvc checkout"""
 
 
 class InputError(ValueError):
@@ -12,8 +17,18 @@ class InputError(ValueError):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command's `main`; an `InputError` ends it with its message and exit code 1."""
+    """Run a command's `main`; show what a person can mend as a message, with exit code 1.
+
+    Ctrl-C ends it with exit code 130. Any other error is a fault of the program: a traceback.
+    """
     try:
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(f"error: {FULL_DISK.format(error=error)}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,22 +1,31 @@
 """Run a stage where and how `compute` says: python -m ops.launch stages.train ARGUMENTS.
 
 Reads the `compute` section of params.yaml, over which DIGITS_COMPUTE_<KEY> in the environment
-wins. None of it can change a byte of the results, so no stage declares it.
+wins. None of it can change a byte of the results, so no stage declares it. With several processes
+the stage runs under torchrun, whose own settings (PET_NNODES, PET_RDZV_ENDPOINT and the like)
+spread it over several hosts. A stage does not outlive the `dvc` that asked for it.
 """
 
 import os
+import runpy
 import sys
+import threading
+import time
 from typing import Annotated, Literal
 
+import psutil
 from pydantic import Field
 
 from digits import compute, errors
 from digits.errors import InputError
 from digits.params import Params
 
+SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
+
 
 class ComputeParams(Params):
     workers: Literal["auto"] | Annotated[int, Field(ge=1)]
+    processes: Annotated[int, Field(ge=1)]
 
 
 class LaunchParams(Params):
@@ -24,14 +33,73 @@ class LaunchParams(Params):
 
 
 def main() -> None:
+    module, arguments = stage_and_arguments()
+    end_with_parent()
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # one of torchrun's
+        return run_here(module, arguments)
+    params = LaunchParams.load("params.yaml").compute
+    processes = stated_processes(params.processes)
+    workers = os.environ.setdefault(compute.WORKERS, str(params.workers))
+    if workers == "auto":
+        os.environ[compute.WORKERS] = str(max(1, compute.workers() // processes))
+    if processes == 1 and "PET_NNODES" not in os.environ:
+        return run_here(module, arguments)
+    run_under_torchrun(processes, module, arguments)
+
+
+def stage_and_arguments() -> tuple[str, list[str]]:
     match sys.argv[1:]:
         case [str(module), *arguments] if module.startswith("stages."):
-            pass
+            return module, arguments
         case found:
             raise InputError(f"arguments are {found}; expected: stages.NAME ARGUMENTS")
-    params = LaunchParams.load("params.yaml").compute
-    os.environ.setdefault(compute.WORKERS, str(params.workers))
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+def stated_processes(default: int) -> int:
+    stated = os.environ.get("DIGITS_COMPUTE_PROCESSES", str(default))
+    if not stated.isdecimal() or int(stated) < 1:
+        raise InputError(f"DIGITS_COMPUTE_PROCESSES is {stated!r}; expected a number from 1")
+    return int(stated)
+
+
+def run_here(module: str, arguments: list[str]) -> None:
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def run_under_torchrun(processes: int, module: str, arguments: list[str]) -> None:
+    from torch.distributed.run import main as torchrun  # 3 s
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the engine does; unset, torchrun warns
+
+    where = [] if "PET_RDZV_ENDPOINT" in os.environ else ["--standalone"]
+    torchrun([*where, f"--nproc-per-node={processes}", "-m", "ops.launch", module, *arguments])
+
+
+def end_with_parent() -> None:
+    """End this process when the one that asked for it ends, however that one ends.
+
+    `dvc` starts stages through `sh -c`, which outlives it, so the shell's parent counts too. A
+    shell that a person types into does not count: a run may go on in the background.
+    """
+    parents = psutil.Process().parents()
+    by_shell = bool(parents) and parents[0].name() in SHELLS
+    typed = by_shell and "-c" not in parents[0].cmdline()
+    watched = [] if typed else parents[: 2 if by_shell else 1]
+
+    def watch() -> None:
+        while all(alive(parent) for parent in watched):
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Train the network: data/prepared -> models/weights.safetensors, and the curve.
 
-The weights are those of the best epoch on the validation images. The number of workers changes
-nothing in them.
+The weights are those of the best epoch on the validation images. The number of workers and of
+processes changes nothing in them, nor does it that a run was killed and started again.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from digits import compute, data, engine, errors, files, model, tables
+from digits import checkpoint, compute, data, engine, errors, files, model, tables
 from digits.model import Architecture, Network
 from digits.params import Params
 from digits.recipe import Recipe
@@ -35,11 +35,11 @@ def main(argv: list[str] | None = None) -> None:
         train.images.mean(),
         train.images.std(),
     )
-    trained = engine.train(network, recipe, train, val, compute.workers())
-
-    model.save(trained.network, args.weights)
-    files.write(args.curve, tables.csv([asdict(row) for row in trained.curve]))
-    files.write(args.metrics, files.canonical_json(summary(trained, recipe)))
+    with checkpoint.open_folder(args.resume) as state:
+        trained = engine.train(network, recipe, train, val, compute.workers(), state)
+        model.save(trained.network, args.weights)
+        files.write(args.curve, tables.csv([asdict(row) for row in trained.curve]))
+        files.write(args.metrics, files.canonical_json(summary(trained, recipe)))
 
 
 def summary(trained: engine.Trained, recipe: Recipe) -> dict[str, int | float | str]:
@@ -53,6 +53,8 @@ def summary(trained: engine.Trained, recipe: Recipe) -> dict[str, int | float | 
         "device": recipe.device,
         "precision": recipe.precision,
         "shards": recipe.shards,
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
     }
 
 
@@ -62,6 +64,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON: the best epoch's")
+    parser.add_argument("--resume", type=Path, required=True, help="folder to go on from if killed")
     parser.add_argument("--curve", type=Path, required=True, help="CSV: a row an epoch")
     return parser.parse_args(argv)
 

@@ -51,7 +51,7 @@ def test_a_bad_number_of_workers_is_named(
 ) -> None:
     small_params(tmp_path, changes)
     words = ["stages.train", "--data", str(prepared), "--weights", "w", "--metrics", "m"]
-    found = launch(tmp_path, [*words, "--curve", "c"], **environment)
+    found = launch(tmp_path, [*words, "--curve", "c", "--resume", ".resume"], **environment)
     assert found.returncode == 1
     assert message in found.stderr
     assert "Traceback" not in found.stderr

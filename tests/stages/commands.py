@@ -17,7 +17,7 @@ def run_prepare(params: Path, folder: Path) -> None:
 def run_train(params: Path, prepared: Path, folder: Path) -> None:
     paths = {"params": params, "data": prepared, "weights": folder / "weights.safetensors"}
     metrics = {"metrics": folder / "metrics" / "train.json", "curve": folder / "training.csv"}
-    train.main(_words(paths | metrics))
+    train.main(_words(paths | metrics | {"resume": folder / ".resume"}))
 
 
 def run_export(prepared: Path, folder: Path) -> None:

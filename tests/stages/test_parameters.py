@@ -72,6 +72,7 @@ ELSEWHERE = {
     "prepare.seed",
     "prepare.max_class_ratio",
     "compute.workers",
+    "compute.processes",
 }
 
 

@@ -93,7 +93,8 @@ def test_train_reports_the_best_epoch_and_what_it_ran_on(run: Path) -> None:
     found = json.loads((run / "metrics" / "train.json").read_text())
     with open(run / "training.csv", newline="") as file:
         curve = list(csv.DictReader(file))
-    assert list(curve[0]) == ["epoch", "learning_rate", "train_loss", "val_accuracy", "val_nll"]
+    columns = ["epoch", "learning_rate", "train_loss", "val_accuracy", "val_nll", "calibration"]
+    assert list(curve[0]) == columns
     assert found["epochs"] == len(curve)
     best = curve[found["best_epoch"] - 1]
     assert float(best["val_nll"]) == pytest.approx(found["val_nll"], rel=1e-4)

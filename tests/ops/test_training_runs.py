@@ -1,0 +1,194 @@
+"""Trainings as `dvc repro` starts them: in several processes, killed, and started again."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT, small_params
+
+pytestmark = pytest.mark.slow
+
+CHANGES = {
+    "model.hidden": [16],
+    "model.spatial_dropout": 0.1,
+    "model.dense_dropout": 0.2,
+    "train.epochs": 30,
+    "train.batch_size": 32,
+    "train.early_stopping.patience": 25,
+}
+OUTPUTS = ("weights.safetensors", "train.json", "training.csv")
+
+
+def start(folder: Path, prepared: Path, **settings: int) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    if not (folder / "params.yaml").exists():
+        small_params(folder, CHANGES)
+    paths = {"data": prepared, "resume": ".resume"}
+    paths |= dict(zip(("weights", "metrics", "curve"), OUTPUTS, strict=True))
+    words = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    return subprocess.Popen(
+        [sys.executable, "-m", "ops.launch", "stages.train", *words],
+        cwd=folder,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            **{f"DIGITS_COMPUTE_{name.upper()}": str(n) for name, n in settings.items()},
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == code, output
+    return output
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    assert not (folder / ".resume").exists()
+    return {name: (folder / name).read_bytes() for name in OUTPUTS}
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # a poll
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(start(folder, prepared, workers=1))
+    return outputs(folder)
+
+
+@pytest.mark.parametrize(("processes", "workers"), [(1, 4), (2, 1), (2, 2), (4, 1)])
+def test_same_bytes_for_any_number_of_processes_and_workers(
+    processes: int,
+    workers: int,
+    prepared: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, bytes],
+) -> None:
+    finish(start(tmp_path, prepared, processes=processes, workers=workers))
+    assert outputs(tmp_path) == undisturbed
+
+
+def test_processes_that_cannot_share_the_shards_evenly_are_refused(
+    prepared: Path, tmp_path: Path
+) -> None:
+    output = finish(start(tmp_path, prepared, processes=3, workers=1), code=1)
+    assert "train.shards is 4, which 3 processes can't share evenly" in output
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(
+    seed: int, prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    state = tmp_path / ".resume" / "state.safetensors"
+    draw = random.Random(seed)
+    for _ in range(2):
+        process = start(tmp_path, prepared, workers=2)
+        until(state.exists)
+        time.sleep(draw.uniform(0, 1))  # the moment of the kill
+        process.kill()
+        process.communicate()
+    output = finish(start(tmp_path, prepared, processes=1 + seed % 2, workers=2))
+    assert "going on after epoch" in output
+    assert outputs(tmp_path) == undisturbed
+
+
+def test_killed_while_it_writes_the_state_it_goes_on_from_the_one_before(
+    prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """A half-written file stands beside the state, as a kill in that moment leaves it."""
+    process = start(tmp_path, prepared, workers=2)
+    state = tmp_path / ".resume" / "state.safetensors"
+    until(state.exists)
+    process.kill()
+    process.communicate()
+    state.with_name("state.safetensors.partial").write_bytes(state.read_bytes()[:1000])
+    assert "going on after epoch" in finish(start(tmp_path, prepared, workers=2))
+    assert outputs(tmp_path) == undisturbed
+
+
+def test_a_state_of_other_parameters_is_not_used(
+    prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    small_params(tmp_path, {**CHANGES, "train.seed": 1})
+    process = start(tmp_path, prepared, workers=2)
+    until((tmp_path / ".resume" / "state.safetensors").exists)
+    process.kill()
+    process.communicate()
+    small_params(tmp_path, CHANGES)
+    assert "is not used: it is of other parameters" in finish(start(tmp_path, prepared))
+    assert outputs(tmp_path) == undisturbed
+
+
+def test_a_second_training_beside_a_live_one_is_refused(prepared: Path, tmp_path: Path) -> None:
+    first = start(tmp_path, prepared, workers=1)
+    until((tmp_path / ".resume" / "state.safetensors").exists)
+    output = finish(start(tmp_path, prepared, workers=1), code=1)
+    assert f"process {first.pid} holds .resume" in output
+    finish(first)
+
+
+def test_a_process_that_dies_takes_the_others_down(prepared: Path, tmp_path: Path) -> None:
+    agent = start(tmp_path, prepared, processes=2, workers=1)
+    until((tmp_path / ".resume" / "state.safetensors").exists)
+    workers = psutil.Process(agent.pid).children()
+    assert len(workers) == 2
+    workers[1].kill()
+    finish(agent, code=1)
+    assert not any(worker.is_running() for worker in workers)
+    assert (tmp_path / ".resume" / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nothing_outlives_the_parent(processes: int, prepared: Path, tmp_path: Path) -> None:
+    """`sh -c` as dvc uses it, started by a parent that is killed."""
+    small_params(tmp_path, CHANGES | {"train.epochs": 500, "train.early_stopping.patience": 500})
+    program = (
+        "import subprocess, sys; "
+        "subprocess.run(['/bin/sh', '-c', sys.argv[1] + ' -m ops.launch stages.train --data '"
+        "+ sys.argv[2] + ' --weights w --metrics m --curve c --resume .resume; true'])"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, sys.executable, str(prepared)],
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "DIGITS_COMPUTE_PROCESSES": str(processes),
+        },
+        stderr=subprocess.DEVNULL,
+    )
+    until((tmp_path / ".resume" / "state.safetensors").exists)
+    family = psutil.Process(parent.pid).children(recursive=True)
+    trainers = [p for p in family if "stages.train" in p.cmdline()]
+    assert len(trainers) == (1 if processes == 1 else 3)
+    parent.kill()
+    until(lambda: not any(p.is_running() for p in trainers), seconds=15)
+    parent.wait()
+
+
+def test_ctrl_c_ends_with_a_word_and_keeps_the_state(prepared: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, prepared, workers=2)
+    state = tmp_path / ".resume" / "state.safetensors"
+    until(state.exists)
+    process.send_signal(signal.SIGINT)
+    output = finish(process, code=130)
+    assert "interrupted" in output
+    assert "Traceback" not in output
+    assert state.exists()
