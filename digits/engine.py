@@ -185,11 +185,12 @@ class _Training:
             total=epochs * self.batches,
             initial=len(self.curve) * self.batches,
             unit="batch",
-            disable=None if self.group.rank == 0 else True,
+            disable=self.group.rank > 0,
             dynamic_ncols=True,
+            mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log wants few lines
         ) as bar:
             while not self.finished():
-                bar.set_description(f"epoch {len(self.curve) + 1} of {epochs}")
+                bar.set_description(f"epoch {len(self.curve) + 1} of {epochs}", refresh=False)
                 loss, lr = self.train_epoch(len(self.curve) + 1, bar)
                 row = Epoch(len(self.curve) + 1, lr, loss, *self.validate())
                 if self.record(row):

@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import hashlib
 import io
-import sys
 import tempfile
 import urllib.request
 import zlib
@@ -130,15 +129,11 @@ def _from_torchvision() -> dict[str, bytes]:
 
     dataset = torchvision.datasets.MNIST
     with tempfile.TemporaryDirectory() as folder:
-        said = io.StringIO()
         try:
-            with contextlib.redirect_stdout(said):
+            with contextlib.redirect_stdout(io.StringIO()):
                 dataset(folder, download=True)
         except (RuntimeError, OSError) as error:
-            print(said.getvalue(), file=sys.stderr)
-            raise InputError(
-                f"MNIST could not be downloaded. Tried: {', '.join(dataset.mirrors)} ({error})"
-                f"{WAYS_OUT}"
-            ) from None
+            reasons = str(error).strip().replace("\n", "\n    ")
+            raise InputError(f"MNIST could not be downloaded.\n    {reasons}{WAYS_OUT}") from None
         raw = Path(folder, "MNIST", "raw")
         return {name: (raw / name).read_bytes() for name in MNIST_FILES}

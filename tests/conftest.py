@@ -23,6 +23,8 @@ SMALL = {
     "train.epochs": 2,
     "train.batch_size": 64,
     "train.ema": 0.5,
+    "train.optimizer.lr": 0.2,
+    "train.schedule.onecycle.warmup": 0.25,
 }
 
 

@@ -164,6 +164,25 @@ def test_demo_leaves_the_tree_clean_and_works_twice(project: Project) -> None:
     assert found["accuracy"] > 0.95
 
 
+def test_verify_runs_a_commit_anew_and_compares(project: Project) -> None:
+    words = (sys.executable, "-m", "ops.verify")
+    assert "identical: all 15 outputs" in project.run(*words, "--data", "uci")
+    assert "identical: all 15 outputs" in project.run(*words)
+    project.run("git", "checkout", "--quiet", "-b", "forged")
+    lock = project.lock()
+    lock["stages"]["evaluate"]["outs"][0]["md5"] = "0" * 32  # type: ignore[index]
+    (project.folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    metrics = project.folder / "metrics" / "evaluation.json"
+    found = json.loads(metrics.read_text())
+    metrics.write_text(json.dumps(found | {"accuracy": 0.999}))
+    project.commit("forged")
+    output = project.run(*words, "forged", code=1)
+    assert "different: " in output
+    assert "BEYOND 0.0015" in output
+    assert "unknown revision" in project.run(*words, "no-such-branch", code=2).lower()
+    project.run("git", "checkout", "--quiet", "main")
+
+
 @pytest.mark.skipif("MNIST_MIRROR" not in os.environ, reason="MNIST_MIRROR names no folder or URL")
 def test_one_epoch_of_real_mnist(project: Project) -> None:
     mirror = os.environ["MNIST_MIRROR"]

@@ -130,7 +130,7 @@ def test_without_a_network_the_download_names_the_ways_out(
     import torchvision
 
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:1/"])
-    with pytest.raises(InputError, match=r"(?s)Tried: http://127\.0\.0\.1:1/.*MNIST_MIRROR=.*make"):
+    with pytest.raises(InputError, match=r"(?s)Tried http://127\.0\.0\.1:1/.*MNIST_MIRROR=.*make"):
         sources.mnist()
 
 

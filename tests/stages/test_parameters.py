@@ -14,7 +14,11 @@ from tests.conftest import ROOT, small_params
 from tests.stages import commands
 
 ADAM, ADAMW = {"train.optimizer.name": "adam"}, {"train.optimizer.name": "adamw"}
-FALLING = {"train.epochs": 4, "train.optimizer.lr": 3.0, "train.early_stopping.patience": 1}
+STUCK = {
+    "train.epochs": 4,
+    "train.early_stopping.patience": 1,
+    "train.early_stopping.min_delta": 100.0,
+}
 # Likelihood can gain 0.9 nats within these epochs; accuracy cannot gain 0.9.
 DEMANDING = {
     "train.epochs": 8,
@@ -62,7 +66,7 @@ TRAINING: dict[str, tuple[Any, Mapping[str, Any]]] = {
     "train.augmentation.scale": (0.2, {}),
     "train.augmentation.shear": (20.0, {}),
     "train.early_stopping.monitor": ("val_accuracy", DEMANDING),
-    "train.early_stopping.patience": (3, FALLING),
+    "train.early_stopping.patience": (3, STUCK),
     "train.early_stopping.min_delta": (10.0, {"train.epochs": 6}),
 }
 ELSEWHERE = {

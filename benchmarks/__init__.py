@@ -1,0 +1,1 @@
+"""Measurements that the README quotes: each writes benchmarks/results/<name>.json."""

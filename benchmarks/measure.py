@@ -1,0 +1,103 @@
+"""What the benchmarks share: the machine they ran on, their recipes, and where results go."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from digits import data, engine, files, metrics, params
+from digits.data import Labelled
+from digits.engine import Trained
+from digits.model import Architecture, Network
+from digits.recipe import Recipe
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PREPARED = ROOT / "data" / "prepared"  # from `dvc repro fetch prepare`
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+    }
+
+
+def cpu_name() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def save(name: str, results: Mapping[str, Any]) -> None:
+    """Write a benchmark's results beside a description of the machine."""
+    content = files.canonical_json({"machine": machine(), **results})
+    files.write(RESULTS / f"{name}.json", content)
+    print(f"\nwritten: benchmarks/results/{name}.json")
+
+
+def load(name: str) -> dict[str, Any]:
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def configuration(changes: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
+    """The committed params.yaml with dotted keys changed."""
+    document = params.read_yaml(ROOT / "params.yaml")
+    for dotted, value in changes.items():
+        *sections, key = dotted.split(".")
+        section = document
+        for name in sections:
+            section = section[name]
+        if key not in section:
+            raise KeyError(dotted)
+        section[key] = value
+    return Architecture.parse(document["model"]), Recipe.parse(document["train"])
+
+
+def train(
+    changes: Mapping[str, Any], train: Labelled, val: Labelled, workers: int
+) -> tuple[Trained, float]:
+    """Train as the stage does, and the seconds that it took."""
+    architecture, recipe = configuration(changes)
+    torch.manual_seed(recipe.seed)
+    network = Network(
+        architecture,
+        data.load_source(PREPARED).classes,
+        train.images.shape[1:],
+        train.images.mean(),
+        train.images.std(),
+    )
+    started = time.perf_counter()
+    trained = engine.train(network, engine.resolve(recipe), train, val, workers)
+    return trained, time.perf_counter() - started
+
+
+def test_accuracy(network: Network, test: Labelled) -> float:
+    with torch.inference_mode():
+        chunks = torch.split(torch.from_numpy(test.images), engine.SCORING_CHUNK)
+        logits = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
+    return metrics.accuracy(logits.argmax(axis=1), test.labels.astype(np.int64))
+
+
+def seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def spread(values: list[float]) -> str:
+    """Mean and standard deviation, with n."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.5g} ± {deviation:.2g} (n={len(values)})"

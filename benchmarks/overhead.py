@@ -1,0 +1,82 @@
+"""What `dvc repro` from nothing takes beside the training loop, and each stage's peak memory.
+
+MNIST_MIRROR=/path/to/folder python -m benchmarks.overhead
+
+The pipeline runs in a clone with one and with two epochs: their difference is an epoch, and the
+shorter run less an epoch is what the five stages cost together (imports, data, export, evaluation).
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from benchmarks import measure
+from digits import params
+from digits.errors import InputError
+
+RUNS = 3
+
+
+def main() -> None:
+    mirror = os.environ.get("MNIST_MIRROR")
+    if not mirror:
+        raise InputError("MNIST_MIRROR is not set: the download would be measured too")
+    if Path(mirror).is_dir():
+        os.environ["MNIST_MIRROR"] = str(Path(mirror).resolve())
+    overheads, epochs = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder, "clone")
+        subprocess.run(["git", "clone", "--quiet", measure.ROOT, clone], check=True)
+        for _ in range(RUNS):
+            one, two = repro_seconds(clone, 1), repro_seconds(clone, 2)
+            epochs.append(two - one)
+            overheads.append(one - epochs[-1])
+            print(f"overhead {overheads[-1]:.1f} s, an epoch {epochs[-1]:.1f} s")
+        memory = {name: stage_memory(clone, name) for name in stages(clone)}
+    print(f"beside the training loop: {measure.spread(overheads)} s")
+    for name, megabytes in memory.items():
+        print(f"  {name:<9} {megabytes} MB at most")
+    results = {
+        "overhead_s": [round(value, 1) for value in overheads],
+        "median_overhead_s": round(statistics.median(overheads), 1),
+        "epoch_s": [round(value, 1) for value in epochs],
+        "peak_memory_mb": memory,
+    }
+    measure.save("overhead", results)
+
+
+def repro_seconds(clone: Path, epochs: int) -> float:
+    path = clone / "params.yaml"
+    document = params.read_yaml(path)
+    document["train"]["epochs"] = epochs
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    words = ["dvc", "repro", "--force", "--no-run-cache"]
+    return measure.seconds(
+        lambda: subprocess.run(words, cwd=clone, check=True, capture_output=True)
+    )
+
+
+def stages(clone: Path) -> dict[str, str]:
+    document = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))
+    return {name: stage["cmd"] for name, stage in document["stages"].items()}
+
+
+def stage_memory(clone: Path, name: str) -> int:
+    """Peak resident memory of a stage's command, in MB; a child measures, since peaks add up."""
+    program = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1], shell=True, check=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    words = [sys.executable, "-c", program, stages(clone)[name]]
+    output = subprocess.run(words, cwd=clone, check=True, capture_output=True, text=True).stdout
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+    return round(int(output.split()[-1]) * unit / 1e6)
+
+
+if __name__ == "__main__":
+    main()

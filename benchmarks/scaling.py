@@ -1,0 +1,68 @@
+"""How much faster two workers, or two processes, are than one.
+
+python -m benchmarks.scaling
+
+Whole `train` stages of different length give the time of an epoch without what comes before and
+after it; the variants run in turn, so that a machine that slows down slows all of them.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from benchmarks import measure
+from digits import params
+
+VARIANTS = {"1 worker": (1, 1), "2 workers": (1, 2), "2 processes": (2, 1)}
+RUNS = 3
+
+
+def main() -> None:
+    epochs: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for _ in range(RUNS):
+        for name, (processes, workers) in VARIANTS.items():
+            long, short = (stage_seconds(n, processes, workers) for n in (2, 1))
+            epochs[name].append(long - short)
+            print(f"{name}: an epoch in {epochs[name][-1]:.1f} s")
+    ratios = {
+        name: [one / other for one, other in zip(epochs["1 worker"], values, strict=True)]
+        for name, values in epochs.items()
+        if name != "1 worker"
+    }
+    for name, values in ratios.items():
+        print(f"{name:<12} {measure.spread(values)} times as fast as one")
+    results = {
+        "epoch_s": {name: [round(v, 2) for v in values] for name, values in epochs.items()},
+        "ratio": {name: [round(v, 3) for v in values] for name, values in ratios.items()},
+        "median_ratio": {name: round(statistics.median(v), 3) for name, v in ratios.items()},
+    }
+    measure.save("scaling", results)
+
+
+def stage_seconds(epochs: int, processes: int, workers: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        document = params.read_yaml(measure.ROOT / "params.yaml")
+        document["train"]["epochs"] = epochs
+        Path(folder, "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+        words = [sys.executable, "-m", "ops.launch", "stages.train"]
+        words += ["--data", str(measure.PREPARED), "--weights", "weights", "--metrics", "metrics"]
+        environment = os.environ | {
+            "PYTHONPATH": str(measure.ROOT),
+            "DIGITS_COMPUTE_PROCESSES": str(processes),
+            "DIGITS_COMPUTE_WORKERS": str(workers),
+        }
+        words += ["--curve", "curve", "--resume", "resume"]
+        return measure.seconds(
+            lambda: subprocess.run(
+                words, cwd=folder, env=environment, check=True, capture_output=True
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()
