@@ -1,10 +1,12 @@
 # `make` lists the targets. Each does its own set-up, into .venv, and does it once.
 
 PYTHON ?= python3
+# For the commands that dvc starts. make itself may look past it, so recipes name $(BIN).
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+BIN := .venv/bin
 # A folder as mirror is named from where you are; an experiment runs somewhere else.
-ifneq ($(wildcard $(MNIST_MIRROR)),)
-export MNIST_MIRROR := $(abspath $(MNIST_MIRROR))
+ifneq ($(MNIST_MIRROR),)
+export MNIST_MIRROR := $(shell cd "$(MNIST_MIRROR)" 2>/dev/null && pwd || echo "$(MNIST_MIRROR)")
 endif
 
 .DEFAULT_GOAL := help
@@ -14,36 +16,38 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/run  ## the whole pipeline on bundled digits, without a network, in a minute
-	@python -m ops.demo
+	@$(BIN)/python -m ops.demo
 
 repro: .venv/run  ## the pipeline on MNIST: dvc repro
-	dvc repro
+	$(BIN)/dvc repro
 
 test: .venv/dev  ## every test
-	pytest -n auto
+	$(BIN)/pytest -n auto
 
 check: .venv/dev lint  ## the quick round while working: lint, types, unit tests
-	pytest -n auto -m "not slow"
+	$(BIN)/pytest -n auto -m "not slow"
 
 lint: .venv/dev  ## style, types, and the workflow files
-	ruff format --check .
-	ruff check .
-	mypy
-	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: .venv/dev  ## put the code into the house's style
-	ruff format .
-	ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 constraints:  ## pin anew what the direct dependencies pull in (needs uv)
-	@: > constraints.txt
-	uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
-	  requirements-dev.txt --output-file constraints.partial
-	@echo "# What the direct dependencies pull in; make constraints. PyTorch pins its CUDA packages." > constraints.txt
-	@sed -nE 's/^([a-z0-9-]+)==.*/^\1==/p' requirements*.txt \
+	grep -hv '^-c' requirements-compute.txt requirements.txt requirements-dev.txt | grep -v '^-r' \
+	  | uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header - \
+	    --output-file constraints.partial
+	sed -nE 's/^([a-z0-9-]+)==.*/^\1==/p' requirements*.txt \
 	  | { cat; echo '^nvidia-'; echo '^cuda-'; echo '^triton='; } \
-	  | grep -v -f - constraints.partial >> constraints.txt
-	@rm constraints.partial
+	  | grep -v -f - constraints.partial \
+	  | sed '1i # What the direct dependencies pull in; make constraints. PyTorch pins its CUDA packages.' \
+	  > constraints.txt.partial
+	mv constraints.txt.partial constraints.txt
+	rm constraints.partial
 
 .venv/run: requirements.txt requirements-compute.txt constraints.txt
 	$(call install,requirements.txt)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from digits import data, engine, files, metrics, params
+from digits import compute, data, engine, files, metrics, params
 from digits.data import Labelled
 from digits.engine import Trained
 from digits.model import Architecture, Network
@@ -76,8 +76,8 @@ def train(
         architecture,
         data.load_source(PREPARED).classes,
         train.images.shape[1:],
-        train.images.mean(),
-        train.images.std(),
+        float(train.images.mean()),
+        float(train.images.std()),
     )
     started = time.perf_counter()
     trained = engine.train(network, engine.resolve(recipe), train, val, workers)
@@ -86,7 +86,7 @@ def train(
 
 def test_accuracy(network: Network, test: Labelled) -> float:
     with torch.inference_mode():
-        chunks = torch.split(torch.from_numpy(test.images), engine.SCORING_CHUNK)
+        chunks = torch.split(torch.from_numpy(test.images), compute.CHUNK)
         logits = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
     return metrics.accuracy(logits.argmax(axis=1), test.labels.astype(np.int64))
 

@@ -1,1 +1,1 @@
-"""What the stages, the operations and the server share. Knows no params.yaml, no DVC and no Git."""
+"""What the others share. It runs neither DVC nor Git, and is told its parameters."""

@@ -14,10 +14,10 @@ from digits.params import Params
 class Augmentation(Params):
     """How far an image may be moved; each amount is drawn evenly from [-limit, limit]."""
 
-    rotation: Annotated[float, Field(ge=0, le=180, description="degrees")]
-    translation: Annotated[float, Field(ge=0, description="pixels")]
-    scale: Annotated[float, Field(ge=0, lt=1, description="fraction of the size")]
-    shear: Annotated[float, Field(ge=0, lt=90, description="degrees")]
+    rotation: Annotated[float, Field(ge=0, le=180)]  # degrees
+    translation: Annotated[float, Field(ge=0)]  # pixels
+    scale: Annotated[float, Field(ge=0, lt=1)]  # fraction of the size
+    shear: Annotated[float, Field(ge=0, lt=90)]  # degrees
 
 
 def random_affine(images: Tensor, limits: Augmentation, generator: torch.Generator) -> Tensor:

@@ -102,31 +102,21 @@ def open_folder(folder: Path) -> Iterator[Checkpoint]:
         shutil.rmtree(folder)
 
 
-def make_key(parameters: Any, data: str) -> Key:
+def make_key(parameters: Any, data: str, initial_weights: bytes) -> Key:
     """Describe a training by all that decides its result.
 
     Parameters
     ----------
     parameters : as JSON can hold them
     data : digest of images and labels
+    initial_weights : the vector that training starts from
     """
+    code = "".join(files.sha256(path) for path in sorted(Path(__file__).parent.glob("*.py")))
     versions = (torch.__version__, np.__version__, torch.backends.cpu.get_cpu_capability())
     return {
         "parameters": json.dumps(parameters, sort_keys=True),
         "data": data,
-        "code": _code(),
+        "initial weights": hashlib.sha256(initial_weights).hexdigest(),
+        "code": hashlib.sha256(code.encode()).hexdigest(),
         "versions": ", ".join(versions),
     }
-
-
-def _code() -> str:
-    """Digest of the modules of this package that are loaded."""
-    package = __name__.split(".")[0]
-    paths = {
-        name: module.__file__
-        for name, module in sys.modules.items()
-        if name.startswith(f"{package}.") and module.__file__
-    }
-    return hashlib.sha256(
-        "".join(files.sha256(paths[k]) for k in sorted(paths)).encode()
-    ).hexdigest()

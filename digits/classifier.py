@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from digits.compute import CHUNK
 from digits.errors import InputError
-
-CHUNK = 500  # images; fixed, since a matrix product's rounding may change with its rows
 
 Floats = npt.NDArray[np.float32]
 

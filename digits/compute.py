@@ -1,10 +1,11 @@
-"""How many workers this process may use. It changes how long something takes, never its bytes."""
+"""How work is divided. It changes how long something takes, never its bytes."""
 
 import os
 
 from digits.errors import InputError
 
 WORKERS = "DIGITS_COMPUTE_WORKERS"
+CHUNK = 500  # images that are classified at once; fixed, since rounding may depend on the rows
 
 
 def workers() -> int:

@@ -163,8 +163,11 @@ def split_indices(labels: Bytes, val_fraction: float, seed: int) -> tuple[Indice
         train, val = train_test_split(
             np.arange(len(labels)), test_size=val_fraction, stratify=labels, random_state=seed
         )
-    except ValueError as error:
-        raise InputError(f"prepare.val_fraction is {val_fraction}: {error}") from None
+    except ValueError:
+        raise InputError(
+            f"prepare.val_fraction is {val_fraction}; of {len(labels)} images, that leaves no "
+            f"image of some class to learn from or to validate on"
+        ) from None
     return np.sort(train), np.sort(val)
 
 
@@ -196,6 +199,6 @@ def _array(path: Path) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Run: dvc repro") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a NumPy array: {error}") from None
+    except (ValueError, EOFError):
+        raise InputError(f"{path} is not a NumPy array. Run: dvc repro") from None
     return array

@@ -28,14 +28,13 @@ from tqdm import tqdm
 from digits import processes
 from digits.augment import random_affine
 from digits.checkpoint import Checkpoint, Key, State, make_key
+from digits.compute import CHUNK
 from digits.data import Labelled, digest
 from digits.errors import InputError
 from digits.model import Dropout, Network
 from digits.optimizer import initial_moments, update
 from digits.recipe import EarlyStopping, Recipe
 from digits.schedule import learning_rate_factor
-
-SCORING_CHUNK = 500  # images; fixed, since a matrix product's rounding may change with its rows
 
 LARGEST_CORRECTION = math.log(32)  # of the logits' scale, either way
 
@@ -154,10 +153,6 @@ class _Training:
         self.pool = pool
         self.group = group
         self.checkpoint: Checkpoint | None = None
-        self.key: Key = make_key(
-            [network.architecture.model_dump(), recipe.model_dump(), network.classes],
-            f"{digest(data)}, {digest(val)}",
-        )
         self.images, self.labels = _tensors(data, device)
         self.val_images, self.val_labels = _tensors(val, device)
         self.batches = math.ceil(len(data) / recipe.batch_size)
@@ -166,6 +161,11 @@ class _Training:
 
         self.weights = torch.cat([t.detach().flatten() for t in _state(network)])
         own = recipe.shards // group.size
+        self.key: Key = make_key(
+            [network.architecture.model_dump(), recipe.model_dump(), network.classes],
+            f"{digest(data)}, {digest(val)}",
+            self.weights.cpu().numpy().tobytes(),
+        )
         self.shards = {
             k: _Shard(network, recipe, self.weights)
             for k in range(group.rank * own, (group.rank + 1) * own)
@@ -193,6 +193,7 @@ class _Training:
                 bar.set_description(f"epoch {len(self.curve) + 1} of {epochs}", refresh=False)
                 loss, lr = self.train_epoch(len(self.curve) + 1, bar)
                 row = Epoch(len(self.curve) + 1, lr, loss, *self.validate())
+                _check_finite(row.val_nll, row.epoch, self.batches, lr)
                 if self.record(row):
                     self.kept.copy_(self.average)
                 if self.group.rank == 0:
@@ -261,11 +262,7 @@ class _Training:
             factor = learning_rate_factor(self.recipe.schedule, step, total, self.batches)
             lr = self.recipe.optimizer.lr * factor
             batch_loss = self.step(batch, epoch, i, lr)
-            if not math.isfinite(batch_loss):
-                raise InputError(
-                    f"the loss is {batch_loss} in epoch {epoch}, batch {i + 1}, at a learning rate "
-                    f"of {lr:.3g}. Try a smaller train.optimizer.lr"
-                )
+            _check_finite(batch_loss, epoch, i + 1, lr)
             loss += batch_loss * len(batch)
             bar.update()
         return loss / len(self.labels), lr
@@ -285,8 +282,8 @@ class _Training:
             decayed=self.decayed,
         )
         self.weights[trainable:] = row[trainable:-1]
-        # As in TensorFlow: the first steps, far from the goal, are soon forgotten.
-        self.average.lerp_(self.weights, 1 - min(self.recipe.ema, (1 + step) / (10 + step)))
+        # At first the plain mean of all steps, until the decay alone would forget faster.
+        self.average.lerp_(self.weights, 1 - min(self.recipe.ema, step / (step + 1)))
         return row[-1].item()
 
     def ordered_row(self, batch: Tensor, epoch: int, i: int) -> Tensor:
@@ -314,7 +311,7 @@ class _Training:
         def logits(chunk: Tensor) -> Tensor:
             return self.averaged(chunk.float()).cpu()  # type: ignore[no-any-return]
 
-        chunks = torch.split(self.val_images, SCORING_CHUNK)
+        chunks = torch.split(self.val_images, CHUNK)
         found = torch.cat(list(self.pool.map(logits, chunks))).double()
         labels = self.val_labels.cpu()
         correct = int((found.argmax(1) == labels).sum())
@@ -334,7 +331,7 @@ class _Shard:
         self.parameters = _parameters(self.network)
         _bind(self.parameters, weights)
         statistics = _statistics(self.network)
-        self.statistics = weights[: sum(t.numel() for t in statistics)].clone()
+        self.statistics = weights.new_empty(sum(t.numel() for t in statistics))
         _bind(statistics, self.statistics)
 
     def row(
@@ -357,6 +354,14 @@ class _Shard:
         )
 
 
+def _check_finite(loss: float, epoch: int, batch: int, lr: float) -> None:
+    if not math.isfinite(loss):
+        raise InputError(
+            f"the loss is {loss} in epoch {epoch}, batch {batch}, at a learning rate of {lr:.3g}. "
+            f"Try a smaller train.optimizer.lr"
+        )
+
+
 def _gain(stopping: EarlyStopping, best: Epoch, now: Epoch) -> bool:
     if stopping.monitor == "val_accuracy":
         return now.val_accuracy - best.val_accuracy > stopping.min_delta
@@ -364,14 +369,19 @@ def _gain(stopping: EarlyStopping, best: Epoch, now: Epoch) -> bool:
 
 
 def _calibrate(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """The least negative log-likelihood that a factor on the logits reaches, and the factor: one
-    over the temperature of Guo et al. 2017, On Calibration of Modern Neural Networks."""
+    """The negative log-likelihood of calibrated logits, and the factor that calibrates them: one
+    over the temperature of Guo et al. 2017, On Calibration of Modern Neural Networks. Targets are
+    smoothed as by Platt 1999: images that are all right do not make for boundless confidence."""
+    classes = logits.shape[1]
+    smoothing = classes / (classes - 1) / (len(labels) + 2)
 
-    def nll(log_factor: float) -> float:
-        return F.cross_entropy(logits * math.exp(log_factor), labels).item()
+    def smoothed_nll(log_factor: float) -> float:
+        scaled = logits * math.exp(log_factor)
+        return F.cross_entropy(scaled, labels, label_smoothing=smoothing).item()
 
-    found = minimize_scalar(nll, bounds=(-LARGEST_CORRECTION, LARGEST_CORRECTION))
-    return float(found.fun), math.exp(found.x)
+    found = minimize_scalar(smoothed_nll, bounds=(-LARGEST_CORRECTION, LARGEST_CORRECTION))
+    factor = math.exp(found.x)
+    return F.cross_entropy(logits * factor, labels).item(), factor
 
 
 def _shuffled(n: int, recipe: Recipe, epoch: int) -> Sequence[Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,27 +25,27 @@ class Evaluation:
     probabilities: npt.NDArray[np.float64]
     robustness: dict[str, float]
 
-    @property
+    @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
         found: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return found
 
-    @property
+    @cached_property
     def confidence(self) -> npt.NDArray[np.float64]:
         found: npt.NDArray[np.float64] = self.probabilities.max(axis=1)
         return found
 
-    @property
+    @cached_property
     def wrong(self) -> npt.NDArray[np.int64]:
         """Positions of the misclassified images, ascending."""
         return np.flatnonzero(self.predicted != self.labels)
 
-    @property
+    @cached_property
     def confusion(self) -> npt.NDArray[np.int64]:
         """Counts, a row a true class, a column a predicted one."""
         return metrics.confusion(self.predicted, self.labels, len(self.classes))
 
-    @property
+    @cached_property
     def reliability(self) -> list[metrics.Bin]:
         return metrics.reliability(self.probabilities, self.labels)
 

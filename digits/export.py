@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from digits import classifier, files
 from digits.classifier import Floats
+from digits.compute import CHUNK
 from digits.data import Labelled
 from digits.errors import InputError
 from digits.model import Network
@@ -71,7 +72,7 @@ def compare(network: Network, model: bytes, images: npt.NDArray[np.uint8], worke
     found = classifier.run(classifier.session(model), images, workers)
     torch.set_num_threads(workers)
     with torch.inference_mode():
-        chunks = torch.split(torch.from_numpy(images), classifier.CHUNK)
+        chunks = torch.split(torch.from_numpy(images), CHUNK)
         expected = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
     gap = float(np.abs(found - expected).max() / np.abs(expected).max())
     differing = int((found.argmax(1) != expected.argmax(1)).sum())

@@ -32,6 +32,8 @@ def parse(content: bytes, dimensions: int, name: str) -> npt.NDArray[np.uint8]:
         If the magic number is another, or the length is not what the header states.
     """
     expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
+    if len(content) < 4:
+        raise InputError(f"{name}: truncated: {len(content)} bytes, less than a magic number")
     if content[:4] != expected:
         raise InputError(
             f"{name}: the magic number is 0x{content[:4].hex()}; expected 0x{expected.hex()} "

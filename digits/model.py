@@ -94,8 +94,8 @@ class Network(nn.Module):
         self.architecture = architecture
         self.classes = classes
         self.image_size = image_size
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
         self.register_buffer("logit_scale", torch.tensor(INITIAL_LOGIT_SCALE))
         self.layers = nn.Sequential(*_layers(architecture, len(classes), image_size))
 
@@ -168,7 +168,28 @@ def _layers(a: Architecture, classes: int, size: tuple[int, int]) -> list[nn.Mod
 
 def _convolution(width: int, channels: int, a: Architecture) -> nn.Conv2d:
     padding = a.kernel_size // 2
-    return nn.Conv2d(width, channels, a.kernel_size, padding=padding, bias=not a.batch_norm)
+    layer = nn.Conv2d(width, channels, a.kernel_size, padding=padding, bias=not a.batch_norm)
+    if layer.bias is not None:  # without batch norm, weights must keep the signal's size themselves
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class UnevenPool(nn.Module):
+    """Adaptive pooling with windows of different sizes, in operations that ONNX has."""
+
+    def __init__(self, kind: str, size: tuple[int, int], parts: int) -> None:
+        super().__init__()
+        self.reduce = torch.amax if kind == "max" else torch.mean
+        self.windows = [
+            [(i * n // parts, -(-(i + 1) * n // parts)) for i in range(parts)] for n in size
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for dim, windows in enumerate(self.windows, start=2):
+            pieces = [x.narrow(dim, a, b - a) for a, b in windows]
+            x = torch.cat([self.reduce(piece, dim=dim, keepdim=True) for piece in pieces], dim)
+        return x
 
 
 def _adaptive_pool(a: Architecture, size: tuple[int, int]) -> nn.Module:
@@ -180,8 +201,7 @@ def _adaptive_pool(a: Architecture, size: tuple[int, int]) -> nn.Module:
         )
     windows = [_uniform_window(n, a.pool_size) for n in size]
     if None in windows:
-        adaptive = nn.AdaptiveMaxPool2d if a.pooling == "max" else nn.AdaptiveAvgPool2d
-        return adaptive(a.pool_size)
+        return UnevenPool(a.pooling, size, a.pool_size)
     plain = nn.MaxPool2d if a.pooling == "max" else nn.AvgPool2d
     kernels, strides = zip(*windows, strict=True)
     return plain(kernels, strides)

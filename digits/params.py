@@ -6,6 +6,7 @@ from typing import Any, Self, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from digits.errors import InputError
 
@@ -33,10 +34,7 @@ class Params(BaseModel):
         try:
             return cls.model_validate(_freeze(values))
         except ValidationError as error:
-            lines = [
-                _explain(cls, e["loc"], e["type"], e["input"], e["msg"]) for e in error.errors()
-            ]
-            raise InputError(f"{origin}: " + "\n  ".join(lines)) from None
+            raise InputError(f"{origin}: " + "\n  ".join(_explain(cls, error))) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,19 +66,43 @@ def _freeze(value: Any) -> Any:
     return tuple(_freeze(v) for v in value) if isinstance(value, list) else value
 
 
-def _explain(
-    cls: type[BaseModel], loc: tuple[int | str, ...], kind: str, found: Any, message: str
-) -> str:
-    key = ".".join(str(part) for part in loc)
-    if kind == "missing":
-        return f"{key} is missing"
-    if kind == "extra_forbidden":
-        return f"{key} is unknown; expected one of: {', '.join(_siblings(cls, loc))}"
-    expected = message.removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{key} is {found!r}; expected {expected}"
+def _explain(cls: type[BaseModel], error: ValidationError) -> list[str]:
+    """A line for each key that is wrong."""
+    lines: dict[str, str] = {}
+    for e in error.errors():
+        # A union's alternatives are parts of pydantic's location, but not of the key.
+        location = [part for part in e["loc"] if isinstance(part, int) or part.isidentifier()]
+        if e["type"] == "missing" and isinstance(location[-1], int):
+            location.pop()  # of a list that is too short
+            line = f"is {_shown(e['input'])}; expected more values"
+        elif e["type"] == "missing":
+            line = "is missing"
+        elif e["type"] == "extra_forbidden":
+            line = f"is unknown; expected one of: {', '.join(_siblings(cls, e['loc']))}"
+        else:
+            line = f"is {_shown(e['input'])}; expected {_expected(e)}"
+        key = ".".join(str(part) for part in location)
+        lines[key] = f"{lines[key]} or {_expected(e)}" if key in lines else f"{key} {line}"
+    return list(lines.values())
 
 
-def _siblings(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    for part in loc[:-1]:
+def _expected(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "too_long":
+            return f"at most {error['ctx']['max_length']} values"
+        case "tuple_type":
+            return "a list"
+        case "model_type" | "dict_type":
+            return "a section of keys and values"
+    message = error["msg"]
+    return message.removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _shown(value: Any) -> str:
+    return repr(list(value) if isinstance(value, tuple) else value)
+
+
+def _siblings(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    for part in location[:-1]:
         cls = cast(type[BaseModel], cls.model_fields[str(part)].annotation)
     return list(cls.model_fields)

@@ -31,7 +31,7 @@ class Recipe(Params):
     batch_size: Annotated[int, Field(ge=1)]
     shards: Annotated[int, Field(ge=1, le=64)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    ema: Annotated[float, Field(ge=0, lt=1, description="decay a step; 0 turns it off")]
+    ema: Annotated[float, Field(ge=0, lt=1)]  # decay a step; 0 turns it off
     optimizer: Optimizer
     schedule: Schedule
     augmentation: Augmentation

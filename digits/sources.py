@@ -9,7 +9,6 @@ import urllib.request
 import zlib
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 
 import numpy as np
 
@@ -119,7 +118,7 @@ def _download(base: str, name: str) -> bytes:
             return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"{url}: truncated or damaged gzip file: {error}") from None
-        except (HTTPError, URLError, HTTPException, OSError) as error:
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: no URL at all
             failures.append(f"{url} ({getattr(error, 'reason', error)})")
     raise InputError(f"MNIST could not be read. Tried: {', '.join(failures)}{WAYS_OUT}")
 

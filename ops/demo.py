@@ -6,6 +6,7 @@ model and the pictures are then copied to demo/.
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 from dvc.api import DVCFileSystem
@@ -14,6 +15,8 @@ from digits import errors, files
 from digits.errors import InputError
 
 OUT = Path("demo")
+EXPERIMENT = "make-demo"
+DVC = (sys.executable, "-m", "dvc")
 # 1,080 training images instead of 54,000: smaller batches, more epochs.
 OVERRIDES = (
     "data.source=uci",
@@ -24,7 +27,7 @@ OVERRIDES = (
 
 
 def main() -> None:
-    commit = run_experiment("demo")
+    commit = run_experiment(EXPERIMENT)
     copy_outputs(commit, OUT)
     print_table(OUT)
 
@@ -32,9 +35,9 @@ def main() -> None:
 def run_experiment(name: str) -> str:
     """Reproduce the pipeline with the demo's parameters; the experiment's commit."""
     if experiment_commit(name):
-        subprocess.run(["dvc", "exp", "remove", "--quiet", name], check=True)
+        subprocess.run([*DVC, "exp", "remove", "--quiet", name], check=True)
     settings = [f"--set-param={setting}" for setting in OVERRIDES]
-    if subprocess.run(["dvc", "exp", "run", "--temp", "--name", name, *settings]).returncode:
+    if subprocess.run([*DVC, "exp", "run", "--temp", "--name", name, *settings]).returncode:
         raise InputError("the pipeline failed; its own message stands above")
     commit = experiment_commit(name)
     if commit is None:
@@ -77,7 +80,7 @@ The model     {out}/digit-classifier
 The pictures  {out}/metrics/plots/overview.png, {out}/metrics/plots/errors.png
 Next          make repro             the same on MNIST
               source .venv/bin/activate, then
-              dvc exp show           this run beside the committed one
+              dvc exp show --only-changed    this run beside the committed one
               dvc exp run -S train.optimizer.lr=0.1""")
 
 

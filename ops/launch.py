@@ -18,7 +18,7 @@ from pydantic import Field
 
 from digits import compute, errors
 from digits.errors import InputError
-from digits.params import Params
+from digits.params import Params, read_yaml
 
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 
@@ -37,14 +37,12 @@ def main() -> None:
     end_with_parent()
     if "TORCHELASTIC_RUN_ID" in os.environ:  # one of torchrun's
         return run_here(module, arguments)
-    params = LaunchParams.load("params.yaml").compute
-    processes = stated_processes(params.processes)
-    workers = os.environ.setdefault(compute.WORKERS, str(params.workers))
-    if workers == "auto":
-        os.environ[compute.WORKERS] = str(max(1, compute.workers() // processes))
-    if processes == 1 and "PET_NNODES" not in os.environ:
+    params = load_params("params.yaml")
+    fair = max(1, compute.workers() // params.processes) if params.workers == "auto" else None
+    os.environ[compute.WORKERS] = str(fair or params.workers)
+    if params.processes == 1 and "PET_NNODES" not in os.environ:
         return run_here(module, arguments)
-    run_under_torchrun(processes, module, arguments)
+    run_under_torchrun(params.processes, module, arguments)
 
 
 def stage_and_arguments() -> tuple[str, list[str]]:
@@ -55,11 +53,15 @@ def stage_and_arguments() -> tuple[str, list[str]]:
             raise InputError(f"arguments are {found}; expected: stages.NAME ARGUMENTS")
 
 
-def stated_processes(default: int) -> int:
-    stated = os.environ.get("DIGITS_COMPUTE_PROCESSES", str(default))
-    if not stated.isdecimal() or int(stated) < 1:
-        raise InputError(f"DIGITS_COMPUTE_PROCESSES is {stated!r}; expected a number from 1")
-    return int(stated)
+def load_params(path: str) -> ComputeParams:
+    """The `compute` section, with what the environment says in its place."""
+    section = dict(read_yaml(path).get("compute", {}))
+    for key in ComputeParams.model_fields:
+        stated = os.environ.get(f"DIGITS_COMPUTE_{key.upper()}")
+        if stated is not None:
+            section[key] = int(stated) if stated.isdecimal() else stated
+    origin = f"{path}, or DIGITS_COMPUTE_<KEY> in the environment"
+    return LaunchParams.parse({"compute": section}, origin).compute
 
 
 def run_here(module: str, arguments: list[str]) -> None:
@@ -68,12 +70,16 @@ def run_here(module: str, arguments: list[str]) -> None:
 
 
 def run_under_torchrun(processes: int, module: str, arguments: list[str]) -> None:
-    from torch.distributed.run import main as torchrun  # 3 s
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # 3 s
+    from torch.distributed.run import main as torchrun
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the engine does; unset, torchrun warns
 
     where = [] if "PET_RDZV_ENDPOINT" in os.environ else ["--standalone"]
-    torchrun([*where, f"--nproc-per-node={processes}", "-m", "ops.launch", module, *arguments])
+    try:
+        torchrun([*where, f"--nproc-per-node={processes}", "-m", "ops.launch", module, *arguments])
+    except ChildFailedError:
+        sys.exit(1)  # the process that failed has said why
 
 
 def end_with_parent() -> None:

@@ -152,7 +152,7 @@ def compare_environment(expected: Outcome) -> list[str]:
     """What the committed run says of its machine and libraries, beside what is here."""
     here = {
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
+        "torch": torch.__version__.split("+")[0],
     }
     committed = expected.metrics["metrics/train.json"]
     return [

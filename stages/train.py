@@ -32,8 +32,8 @@ def main(argv: list[str] | None = None) -> None:
         params.model,
         data.load_source(args.data).classes,
         train.images.shape[1:],
-        train.images.mean(),
-        train.images.std(),
+        float(train.images.mean()),
+        float(train.images.std()),
     )
     with checkpoint.open_folder(args.resume) as state:
         trained = engine.train(network, recipe, train, val, compute.workers(), state)
@@ -54,7 +54,7 @@ def summary(trained: engine.Trained, recipe: Recipe) -> dict[str, int | float | 
         "precision": recipe.precision,
         "shards": recipe.shards,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
+        "torch": torch.__version__.split("+")[0],  # the rest names a build
     }
 
 

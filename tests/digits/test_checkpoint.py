@@ -10,7 +10,7 @@ from digits import checkpoint
 from digits.checkpoint import Checkpoint, State
 from digits.errors import InputError
 
-KEY = checkpoint.make_key({"lr": 0.1}, "data")
+KEY = checkpoint.make_key({"lr": 0.1}, "data", b"weights")
 STATE = State({"weights": torch.tensor([1.0, float("-0.0"), 1e-30])}, [[1.0, 0.1], [2.0, 0.2]])
 
 
@@ -27,8 +27,9 @@ def test_what_is_saved_is_loaded_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "what"),
     [
-        (checkpoint.make_key({"lr": 0.2}, "data"), "parameters"),
-        (checkpoint.make_key({"lr": 0.1}, "others"), "data"),
+        (checkpoint.make_key({"lr": 0.2}, "data", b"weights"), "parameters"),
+        (checkpoint.make_key({"lr": 0.1}, "others", b"weights"), "data"),
+        (checkpoint.make_key({"lr": 0.1}, "data", b"others"), "initial weights"),
         ({**KEY, "versions": "torch 1.0"}, "versions"),
         ({**KEY, "code": "x"}, "code"),
     ],

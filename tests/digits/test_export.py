@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from digits import classifier, data, export
+from digits import data, export
 from digits.classifier import Classifier
 from digits.data import Labelled
 from digits.errors import InputError
@@ -53,6 +53,13 @@ def test_the_number_of_workers_changes_no_byte(exported: Exported) -> None:
     loaded = Classifier.load(exported.folder)
     images = np.concatenate([exported.test.images] * 3)
     assert loaded.logits(images, 1).tobytes() == loaded.logits(images, 3).tobytes()
+
+
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+@pytest.mark.parametrize("size", [4, 5])
+def test_uneven_pooling_is_exported_too(exported: Exported, pooling: str, size: int) -> None:
+    made = network(pooling=pooling, pool_size=size).eval()
+    export.compare(made, export.to_onnx(made), exported.test.images[:50], workers=1)
 
 
 def test_exporting_again_gives_the_same_bytes(exported: Exported) -> None:
@@ -117,9 +124,3 @@ def test_images_of_another_form_are_refused(exported: Exported) -> None:
     for images in (np.zeros((2, 28, 28), np.float32), np.zeros((2, 14, 28), np.uint8)):
         with pytest.raises(InputError, match=r"expected uint8 \(n, 28, 28\)"):
             loaded.logits(images)
-
-
-def test_chunks_are_alike_for_training_and_inference() -> None:
-    from digits import engine
-
-    assert classifier.CHUNK == engine.SCORING_CHUNK

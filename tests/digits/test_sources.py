@@ -119,6 +119,12 @@ def test_a_mirror_that_is_neither_folder_nor_url_is_named() -> None:
         sources.mnist("nowhere")
 
 
+@pytest.mark.parametrize("mirror", ["http://[bad", "http://b\u00fccher/\u00fc", "nothing://x"])
+def test_what_is_no_url_is_named(mirror: str) -> None:
+    with pytest.raises(InputError, match="Tried: "):
+        sources.mnist(mirror)
+
+
 def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(InputError, match=r"Tried: http://127\.0\.0\.1:1/train-images"):
         sources.mnist("http://127.0.0.1:1")

@@ -37,9 +37,9 @@ def test_the_stage_gets_its_arguments_and_the_exit_code_comes_back(tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "environment", "message"),
     [
-        ({"compute.workers": 0}, {}, "compute.workers"),
-        ({"compute.workers": "many"}, {}, "compute.workers"),
-        ({}, {"DIGITS_COMPUTE_WORKERS": "many"}, "DIGITS_COMPUTE_WORKERS is 'many'; expected"),
+        ({"compute.workers": 0}, {}, "compute.workers is 0; expected 'auto' or greater than or"),
+        ({}, {"DIGITS_COMPUTE_PROCESSES": "0"}, "compute.processes is 0; expected greater than"),
+        ({}, {"DIGITS_COMPUTE_WORKERS": "many"}, "compute.workers is 'many'; expected 'auto' or"),
     ],
 )
 def test_a_bad_number_of_workers_is_named(

@@ -1,6 +1,8 @@
 """There are no dead knobs: each parameter, changed, changes the outcome or is refused."""
 
+import tempfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,12 @@ def outcome(folder: Path, prepared: Path, changes: Mapping[str, Any]) -> dict[st
     return {name: (folder / name).read_bytes() for name in written}
 
 
+@cache
+def usual_outcome(context: tuple[tuple[str, Any], ...], prepared: Path) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        return outcome(Path(folder, "run"), prepared, dict(context))
+
+
 def test_every_parameter_is_tried() -> None:
     document = params.read_yaml(ROOT / "params.yaml")
     assert {name for name, _ in leaves(document)} == set(TRAINING) | ELSEWHERE
@@ -104,7 +112,7 @@ def test_every_parameter_is_tried() -> None:
 @pytest.mark.parametrize("name", TRAINING)
 def test_a_changed_parameter_changes_the_outcome(name: str, prepared: Path, tmp_path: Path) -> None:
     value, context = TRAINING[name]
-    before = outcome(tmp_path / "before", prepared, context)
+    before = usual_outcome(tuple(context.items()), prepared)
     after = outcome(tmp_path / "after", prepared, {**context, name: value})
     if name == "train.early_stopping.patience":
         assert before["training.csv"] != after["training.csv"]
@@ -142,8 +150,9 @@ def test_preparation_follows_its_parameters(name: str, value: float, tmp_path: P
         ({"train.optimizer.lr": -0.1}, r"train\.optimizer\.lr is -0\.1; expected greater than 0"),
         ({"train.optimizer.lr": True}, r"train\.optimizer\.lr is True; expected a valid number"),
         ({"train.device": "tpu"}, r"train\.device is 'tpu'; expected 'auto', 'cpu', 'cuda' or"),
-        ({"model.channels": [8, 16]}, r"model\.channels"),
-        ({"model.channels": 8}, r"model\.channels is 8; expected"),
+        ({"model.channels": [8, 16]}, r"model\.channels is \[8, 16\]; expected more values"),
+        ({"model.channels": [8, 16, 32, 64]}, r"32, 64\]; expected at most 3 values"),
+        ({"model.channels": 8}, r"model\.channels is 8; expected a list"),
         ({"model.kernel_size": 4}, r"model\.kernel_size is 4; expected 1, 3, 5 or 7"),
         ({"model.dense_dropout": 1.5}, r"model\.dense_dropout is 1\.5; expected less than 1"),
         ({"model.batch_norm": "yes"}, r"model\.batch_norm is 'yes'; expected a valid boolean"),
