@@ -10,7 +10,7 @@ export MNIST_MIRROR := $(shell cd "$(MNIST_MIRROR)" 2>/dev/null && pwd || echo "
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo repro test check lint format constraints
+.PHONY: help demo repro test check lint format figures constraints
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lint: .venv/dev  ## style, types, and the workflow files
 format: .venv/dev  ## put the code into the house's style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+figures: .venv/run  ## write the benchmarks' results into the README
+	$(BIN)/python -m benchmarks.figures
 
 constraints:  ## pin anew what the direct dependencies pull in (needs uv)
 	grep -hv '^-c' requirements-compute.txt requirements.txt requirements-dev.txt | grep -v '^-r' \

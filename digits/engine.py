@@ -4,7 +4,7 @@ Every batch is cut into a fixed number of virtual shards (`Recipe.shards`). A sh
 one thread, with its own batch norm statistics and its own random generator, and what the shards
 give is added in the order of their numbers. Workers only decide who computes which shard. (In a
 plain loop over several threads the order of additions changes with their number, and so do the
-weights.) Every generator is derived from (seed, epoch, batch, shard), so nothing random is state.
+weights.) Every generator is derived from (seed, step, shard), so nothing random is state.
 Several processes each compute some of the shards, exchange what these gave, and all do the rest.
 
 All weights live in one vector: first matrices, then biases and batch norm's own, then batch norm's
@@ -160,12 +160,12 @@ class _Training:
         self.trainable = sum(p.numel() for p in network.parameters())
 
         self.weights = torch.cat([t.detach().flatten() for t in _state(network)])
-        own = recipe.shards // group.size
         self.key: Key = make_key(
             [network.architecture.model_dump(), recipe.model_dump(), network.classes],
             f"{digest(data)}, {digest(val)}",
             self.weights.cpu().numpy().tobytes(),
         )
+        own = recipe.shards // group.size
         self.shards = {
             k: _Shard(network, recipe, self.weights)
             for k in range(group.rank * own, (group.rank + 1) * own)
@@ -261,17 +261,16 @@ class _Training:
             total = self.recipe.epochs * self.batches
             factor = learning_rate_factor(self.recipe.schedule, step, total, self.batches)
             lr = self.recipe.optimizer.lr * factor
-            batch_loss = self.step(batch, epoch, i, lr)
+            batch_loss = self.step(batch, step, lr)
             _check_finite(batch_loss, epoch, i + 1, lr)
             loss += batch_loss * len(batch)
             bar.update()
         return loss / len(self.labels), lr
 
-    def step(self, batch: Tensor, epoch: int, i: int, lr: float) -> float:
+    def step(self, batch: Tensor, step: int, lr: float) -> float:
         """Learn from one batch; its loss, before the step."""
-        step = (epoch - 1) * self.batches + i
         trainable = self.trainable
-        row = self.ordered_row(batch, epoch, i)
+        row = self.ordered_row(batch, step)
         update(
             self.recipe.optimizer,
             self.weights[:trainable],
@@ -286,13 +285,13 @@ class _Training:
         self.average.lerp_(self.weights, 1 - min(self.recipe.ema, step / (step + 1)))
         return row[-1].item()
 
-    def ordered_row(self, batch: Tensor, epoch: int, i: int) -> Tensor:
+    def ordered_row(self, batch: Tensor, step: int) -> Tensor:
         """Gradient, statistics and loss of a batch: the shards' rows, added in their order."""
         parts = batch.tensor_split(self.recipe.shards)
         statistics = self.weights[self.trainable :]
 
         def row(k: int) -> Tensor:
-            part, seed = parts[k], _derive(self.recipe.seed, epoch, i, k)
+            part, seed = parts[k], _derive(self.recipe.seed, step, k)
             if not len(part):  # fewer images than shards
                 return torch.zeros(len(self.weights) + 1, device=self.weights.device)
             share = len(part) / len(batch)
