@@ -2,7 +2,7 @@
 
 Reads the `compute` section of params.yaml, over which DIGITS_COMPUTE_<KEY> in the environment
 wins. None of it can change a byte of the results, so no stage declares it. With several processes
-the stage runs under torchrun, whose own settings (PET_NNODES, PET_RDZV_ENDPOINT and the like)
+the stage runs under torchrun, whose own settings (PET_NNODES, PET_MASTER_ADDR and the like)
 spread it over several hosts. A stage does not outlive the `dvc` that asked for it.
 """
 
@@ -75,7 +75,7 @@ def run_under_torchrun(processes: int, module: str, arguments: list[str]) -> Non
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the engine does; unset, torchrun warns
 
-    where = [] if "PET_RDZV_ENDPOINT" in os.environ else ["--standalone"]
+    where = [] if "PET_NNODES" in os.environ else ["--standalone"]
     try:
         torchrun([*where, f"--nproc-per-node={processes}", "-m", "ops.launch", module, *arguments])
     except ChildFailedError:

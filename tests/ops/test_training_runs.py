@@ -3,10 +3,11 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -27,7 +28,9 @@ CHANGES = {
 OUTPUTS = ("weights.safetensors", "train.json", "training.csv")
 
 
-def start(folder: Path, prepared: Path, **settings: int) -> subprocess.Popen[str]:
+def start(
+    folder: Path, prepared: Path, torchrun: Mapping[str, str] | None = None, **settings: int
+) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     if not (folder / "params.yaml").exists():
         small_params(folder, CHANGES)
@@ -40,6 +43,7 @@ def start(folder: Path, prepared: Path, **settings: int) -> subprocess.Popen[str
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
+            **(torchrun or {}),
             **{f"DIGITS_COMPUTE_{name.upper()}": str(n) for name, n in settings.items()},
         },
         stdout=subprocess.PIPE,
@@ -83,6 +87,20 @@ def test_same_bytes_for_any_number_of_processes_and_workers(
 ) -> None:
     finish(start(tmp_path, prepared, processes=processes, workers=workers))
     assert outputs(tmp_path) == undisturbed
+
+
+def test_same_bytes_on_two_hosts_that_meet_through_torchrun(
+    prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """Two launchers that know nothing of each other but an address, as on two hosts."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    meeting = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": port}
+    second = start(tmp_path / "second", prepared, meeting | {"PET_NODE_RANK": "1"}, workers=1)
+    finish(start(tmp_path / "first", prepared, meeting | {"PET_NODE_RANK": "0"}, workers=1))
+    finish(second)
+    assert outputs(tmp_path / "first") == undisturbed
 
 
 def test_processes_that_cannot_share_the_shards_evenly_are_refused(
