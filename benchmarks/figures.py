@@ -4,6 +4,7 @@ A mark is `<!-- figures: NAME -->`; up to `<!-- end -->` stands what `NAME` make
 """
 
 from collections.abc import Callable
+from statistics import mean, median, stdev
 
 from benchmarks import measure
 from digits import files
@@ -27,12 +28,18 @@ def accuracy() -> str:
     machine = results.pop("machine")
     lines = ["| recipe | test accuracy | training | weights |", "|---|---|---|---|"]
     for name, entry in results.items():
-        percent = measure.spread([100 * value for value in entry["accuracy"]])
-        seconds = measure.spread(entry["train_s"])
-        weights = f"{entry['parameters']:,}"
-        lines.append(f"| {name}, {entry['precision']} | {percent} % | {seconds} s | {weights} |")
-    lines.append(f"\nMean ± standard deviation over seeds, on {machine['cores']} cores of a")
-    lines.append(f"{machine['cpu']} ({machine['instruction_set']}), PyTorch {machine['torch']}.")
+        percent = [100 * value for value in entry["accuracy"]]
+        accuracy = f"{mean(percent):.2f} % ± {stdev(percent):.2f}"
+        seconds = f"{median(entry['train_s']):.0f} s ({min(entry['train_s']):.0f} to"
+        seconds = f"{seconds} {max(entry['train_s']):.0f})"
+        lines.append(
+            f"| {name}, {entry['precision']} | {accuracy}, n={len(percent)} | {seconds} "
+            f"| {entry['parameters']:,} |"
+        )
+    lines.append(
+        "\nAccuracy: mean ± standard deviation over n seeds. Training: median (least to most), on"
+    )
+    lines.append(f"{machine['cores']} cores of a {machine['cpu']} ({machine['instruction_set']}).")
     return "\n".join(lines)
 
 

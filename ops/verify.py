@@ -75,7 +75,10 @@ def verify(rev: str, source: str, folder: Path) -> str:
 
 def checkout(rev: str, clone: Path) -> None:
     root = run(["git", "rev-parse", "--show-toplevel"], Path.cwd()).strip()
-    commit = run(["git", "rev-parse", "--verify", f"{rev}^{{commit}}"], Path.cwd()).strip()
+    try:
+        commit = run(["git", "rev-parse", "--verify", f"{rev}^{{commit}}"], Path.cwd()).strip()
+    except InputError:
+        raise InputError(f"{rev!r} is no revision of this repository") from None
     run(["git", "clone", "--quiet", "--no-checkout", root, str(clone)], Path.cwd())
     run(["git", "checkout", "--quiet", "--detach", commit], clone)
     if not (clone / "dvc.lock").exists():
