@@ -19,7 +19,7 @@ from benchmarks import measure
 from digits import params
 from digits.errors import InputError
 
-RUNS = 3
+RUNS = 2
 
 
 def main() -> None:

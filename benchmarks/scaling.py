@@ -19,7 +19,7 @@ from benchmarks import measure
 from digits import params
 
 VARIANTS = {"1 worker": (1, 1), "2 workers": (1, 2), "2 processes": (2, 1)}
-RUNS = 3
+RUNS = 2
 
 
 def main() -> None:
