@@ -103,7 +103,8 @@ def profile_shard(network: Network, data: Labelled, images: int = 64, repeats: i
     batch = torch.from_numpy(data.images[:images]).float()
     labels = torch.from_numpy(data.labels[:images]).long()
     parameters = list(network.train().parameters())
-    with profile() as profiler:
+    profiler = profile()
+    with profiler:
         for _ in range(repeats):
             moved = random_affine(batch, recipe.augmentation, torch.Generator())
             torch.autograd.grad(F.cross_entropy(network(moved), labels), parameters)
