@@ -2,8 +2,8 @@
 
 python -m benchmarks.accuracy [--recipes NAME ...] [--seeds N ...]
 
-The test set is only looked at when a training has ended; recipes were chosen on the validation
-images. Recipes that are not named keep their former results.
+The test set is only looked at when a training has ended; the README says how the recipe was chosen.
+Recipes that are not named keep their former results.
 """
 
 import argparse

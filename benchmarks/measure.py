@@ -1,5 +1,6 @@
 """What the benchmarks share: the machine they ran on, their recipes, and where results go."""
 
+import copy
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from digits import compute, data, engine, files, metrics, params
 from digits.data import Labelled
@@ -52,17 +54,28 @@ def load(name: str) -> dict[str, Any]:
     return found
 
 
-def configuration(changes: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
-    """The committed params.yaml with dotted keys changed."""
-    document = params.read_yaml(ROOT / "params.yaml")
+def set_params(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested parameters with dotted keys changed; each key must be there already."""
+    changed = copy.deepcopy(document)
     for dotted, value in changes.items():
         *sections, key = dotted.split(".")
-        section = document
+        section = changed
         for name in sections:
             section = section[name]
-        if key not in section:
-            raise KeyError(dotted)
+        assert key in section, dotted
         section[key] = value
+    return changed
+
+
+def write_params(path: Path, changes: Mapping[str, Any]) -> None:
+    """Write the committed params.yaml, with dotted keys changed."""
+    document = set_params(params.read_yaml(ROOT / "params.yaml"), changes)
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+
+
+def configuration(changes: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
+    """The committed params.yaml's model and recipe, with dotted keys changed."""
+    document = set_params(params.read_yaml(ROOT / "params.yaml"), changes)
     return Architecture.parse(document["model"]), Recipe.parse(document["train"])
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import yaml
 
 from benchmarks import measure
-from digits import params
 from digits.errors import InputError
 
 RUNS = 2
@@ -51,10 +50,7 @@ def main() -> None:
 
 
 def repro_seconds(clone: Path, epochs: int) -> float:
-    path = clone / "params.yaml"
-    document = params.read_yaml(path)
-    document["train"]["epochs"] = epochs
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    measure.write_params(clone / "params.yaml", {"train.epochs": epochs})
     words = ["dvc", "repro", "--force", "--no-run-cache"]
     return measure.seconds(
         lambda: subprocess.run(words, cwd=clone, check=True, capture_output=True)

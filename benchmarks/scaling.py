@@ -13,10 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
-
 from benchmarks import measure
-from digits import params
 
 VARIANTS = {"1 worker": (1, 1), "2 workers": (1, 2), "2 processes": (2, 1)}
 RUNS = 2
@@ -46,9 +43,7 @@ def main() -> None:
 
 def stage_seconds(epochs: int, processes: int, workers: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        document = params.read_yaml(measure.ROOT / "params.yaml")
-        document["train"]["epochs"] = epochs
-        Path(folder, "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+        measure.write_params(Path(folder, "params.yaml"), {"train.epochs": epochs})
         words = [sys.executable, "-m", "ops.launch", "stages.train"]
         words += ["--data", str(measure.PREPARED), "--weights", "weights", "--metrics", "metrics"]
         environment = os.environ | {

@@ -38,8 +38,10 @@ def main() -> None:
     if "TORCHELASTIC_RUN_ID" in os.environ:  # one of torchrun's
         return run_here(module, arguments)
     params = load_params("params.yaml")
-    fair = max(1, compute.workers() // params.processes) if params.workers == "auto" else None
-    os.environ[compute.WORKERS] = str(fair or params.workers)
+    workers = params.workers
+    if workers == "auto":
+        workers = max(1, compute.workers() // params.processes)
+    os.environ[compute.WORKERS] = str(workers)
     if params.processes == 1 and "PET_NNODES" not in os.environ:
         return run_here(module, arguments)
     run_under_torchrun(params.processes, module, arguments)

@@ -1,6 +1,5 @@
 """Small data and a shrunken copy of the real params.yaml; nothing touches the checkout's data/."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.measure import set_params
 from digits import data, params, sources
 from digits.data import Raw
 
@@ -26,19 +26,6 @@ SMALL = {
     "train.optimizer.lr": 0.2,
     "train.schedule.onecycle.warmup": 0.25,
 }
-
-
-def set_params(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested parameters with dotted keys changed; each key must be there already."""
-    changed = copy.deepcopy(document)
-    for dotted, value in changes.items():
-        *sections, key = dotted.split(".")
-        section = changed
-        for name in sections:
-            section = section[name]
-        assert key in section, dotted
-        section[key] = value
-    return changed
 
 
 def small_params(folder: Path, changes: Mapping[str, Any] | None = None) -> Path:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.measure import set_params
 from digits import data, engine, metrics, params
 from digits.engine import Trained
 from digits.errors import InputError
 from digits.model import Architecture, Network
 from digits.recipe import Recipe
-from tests.conftest import ROOT, SMALL, set_params
+from tests.conftest import ROOT, SMALL
 
 DOCUMENT = set_params(params.read_yaml(ROOT / "params.yaml"), SMALL)
 EVERYTHING_ON = {

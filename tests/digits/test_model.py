@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.measure import set_params
 from digits import model, params
 from digits.errors import InputError
 from digits.model import Architecture, Dropout, Network
-from tests.conftest import ROOT, set_params
+from tests.conftest import ROOT
 
 CLASSES = tuple("0123456789")
 
