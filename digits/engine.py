@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from digits import processes
-from digits.augment import random_affine
+from digits.augment import random_warp
 from digits.checkpoint import Checkpoint, Key, State, make_key
 from digits.compute import CHUNK
 from digits.data import Labelled, digest
@@ -343,13 +343,19 @@ class _Shard:
         with torch.autocast(
             images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
         ):
-            moved = random_affine(images.float(), self.recipe.augmentation, self.generator)
-            logits = self.network(moved)
+            moved = random_warp(images.float(), self.recipe.augmentation, self.generator)
+            logits = self.network.member_logits(moved)
         smoothing = self.recipe.label_smoothing
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing) * share
+        # A sum over the members: each learns as it would alone.
+        losses = [F.cross_entropy(each, labels, label_smoothing=smoothing) for each in logits]
+        loss = torch.stack(losses).sum() * share
         gradient = torch.autograd.grad(loss, self.parameters)
         return torch.cat(
-            [*(g.flatten() for g in gradient), self.statistics * share, loss.detach().view(1)]
+            [
+                *(g.flatten() for g in gradient),
+                self.statistics * share,
+                loss.detach().view(1) / len(logits),
+            ]
         )
 
 

@@ -16,19 +16,24 @@ class InputError(ValueError):
     """
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a command's `main`; show what a person can mend as a message, with exit code 1.
+def run(main: Callable[[], None], failure: int = 1) -> None:
+    """Run a command's `main`; show what a person can mend as a message, with exit code `failure`.
 
     Ctrl-C ends it with exit code 130. Any other error is a fault of the program: a traceback.
     """
     try:
         main()
     except InputError as error:
-        sys.exit(f"error: {error}")
+        _fail(error, failure)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        sys.exit(f"error: {FULL_DISK.format(error=error)}")
+        _fail(FULL_DISK.format(error=error), failure)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _fail(message: object, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,5 +1,7 @@
 """The convolutional network: three blocks, an adaptive pooling, a fully connected head.
 
+An ensemble is several of these side by side, trained at once, and one network to everybody else.
+
 Images go in as pixels from 0 to 255; normalisation is the network's own first step, so it cannot
 differ between training, evaluation and serving.
 """
@@ -43,6 +45,7 @@ class Architecture(Params):
     hidden: tuple[Width, ...]
     spatial_dropout: Rate
     dense_dropout: Rate
+    members: Annotated[int, Field(ge=1, le=64)]  # networks whose logits are averaged
 
 
 class Dropout(nn.Module):
@@ -97,12 +100,20 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
         self.register_buffer("logit_scale", torch.tensor(INITIAL_LOGIT_SCALE))
-        self.layers = nn.Sequential(*_layers(architecture, len(classes), image_size))
+        self.members = nn.ModuleList(
+            nn.Sequential(*_layers(architecture, len(classes), image_size))
+            for _ in range(architecture.members)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.member_logits(images).mean(0)
+
+    def member_logits(self, images: Tensor) -> Tensor:
+        """What each member says, float32 (members, n, classes)."""
         x = (images - self.mean) / self.std
         # Not unsqueeze(1): its strides read as channels-first, which takes twice the time on a CPU.
-        logits: Tensor = self.layers(x.unsqueeze(-1).permute(0, 3, 1, 2))
+        x = x.unsqueeze(-1).permute(0, 3, 1, 2)
+        logits = torch.stack([member(x) for member in self.members])
         return logits.float() * self.logit_scale
 
 

@@ -49,14 +49,21 @@ _Loader.add_implicit_resolver(
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; raises `InputError` when it is absent or broken."""
     try:
-        with open(path, encoding="utf-8") as file:
-            document = yaml.load(file, _Loader)  # a SafeLoader with one more number format
+        return parse_yaml(Path(path).read_bytes(), path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
+
+
+def parse_yaml(content: bytes, origin: str | Path) -> dict[str, Any]:
+    """A mapping from YAML; `origin` is what errors call it."""
+    try:
+        document = yaml.load(content, _Loader)  # a SafeLoader with one more number format
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {error}") from None
+        raise InputError(f"{origin} is not YAML: {error}") from None
     if not isinstance(document, dict):
-        raise InputError(f"{path} holds {type(document).__name__}; expected a mapping of sections")
+        raise InputError(
+            f"{origin} holds {type(document).__name__}; expected a mapping of sections"
+        )
     return document
 
 

@@ -50,6 +50,7 @@ def summary(trained: engine.Trained, recipe: Recipe) -> dict[str, int | float | 
         "val_accuracy": round(best.val_accuracy, 6),
         "val_nll": round(best.val_nll, 6),
         "train_loss": round(best.train_loss, 6),
+        "seed": recipe.seed,
         "device": recipe.device,
         "precision": recipe.precision,
         "shards": recipe.shards,

@@ -1,0 +1,313 @@
+"""Is a candidate fit to take a base's place? A pure function of their metrics and a rule set.
+
+Five sentences hold it all. Only images that exactly one of two models gets wrong count. Where the
+broken outnumber the fixed by more than luck (exact McNemar, two-sided p <= 0.05), it blocks. Where
+the loss may be as large as `max_loss` (one-sided 95 % bound, Tango), it blocks. A class that loses
+by more than luck (p <= 0.005), or a figure beyond its limit, blocks too. Where the sample is too
+small for the bound to say anything, `small_sample` decides.
+
+With several runs a side (seeds), the differences are summed image by image: see digits/paired.py.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from math import sqrt
+from statistics import mean, variance
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from digits.errors import InputError
+from digits.paired import loss_bound, sign_flip_p
+from digits.params import Params
+from digits.runs import Run
+
+LUCK = 0.05  # largest two-sided p-value that counts as more than luck
+LUCK_IN_A_CLASS = 0.005  # ten classes are ten chances to be unlucky
+SEEDS_APART = 1.96  # standard errors
+OVERDISPERSED = 1.3  # times the variance that images alone would make
+PER = 10_000  # images: what the rules count in
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Limits(Params):
+    """What no model of a data source may go beyond, whatever it is compared with."""
+
+    errors: Count  # images per 10,000
+    class_errors: Count  # images per 10,000 of a class
+    ece: Share
+    nll: Annotated[float, Field(ge=0)]  # nats
+    robustness: Share  # mean accuracy under the corruptions, at least
+    model_bytes: Count
+
+
+class Rules(Params):
+    """The `gate` section of params.yaml."""
+
+    limits: dict[str, Limits]  # by data source
+    max_loss: Annotated[int, Field(ge=1, le=PER)]  # images per 10,000
+    small_sample: Literal["pass", "block"]
+    seeds: tuple[Count, ...]  # that a candidate must bring; empty: any
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A figure beside its limit; `at_least` tells on which side of it the figure should be."""
+
+    name: str
+    value: float
+    limit: float
+    at_least: bool = False
+
+    @property
+    def held(self) -> bool:
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the errors on some images differ between candidate and base.
+
+    `broken` and `fixed` are images on which the candidate errs more often, or less often. `loss` is
+    their balance, images a run; `p` is two-sided; `bound` is the loss's, images per 10,000.
+    """
+
+    images: int
+    broken: int
+    fixed: int
+    loss: float
+    p: float
+    bound: float
+    seeds_error: float | None  # standard error of the loss by the runs' own spread, if known
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a comparison found; it blocks where there is a reason to."""
+
+    overall: Difference
+    by_class: dict[str, Difference]
+    errors: dict[str, list[int]]  # of each run, base and candidate
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    better: bool = False
+
+
+def check_limits(runs: Sequence[Run], rules: Rules) -> list[Limit]:
+    """Each run's figures beside the limits of its data source.
+
+    Raises
+    ------
+    InputError
+        If the rules have no limits for the source.
+    """
+    found = []
+    for run in runs:
+        s = run.scores
+        if s.source not in rules.limits:
+            raise InputError(
+                f"{run.name}: its source is {s.source!r}, for which the rules have no limits; "
+                f"they have: {', '.join(rules.limits) or 'none'}"
+            )
+        limits = rules.limits[s.source]
+        label = f" ({run.name})" if len(runs) > 1 else ""
+        found += [
+            Limit(f"errors{label}", s.errors, limits.errors * s.images // PER),
+            *(
+                Limit(f"errors in {name}{label}", run.class_errors[name], allowed)
+                for name, images in s.support.items()
+                for allowed in [limits.class_errors * images // PER]
+            ),
+            Limit(f"ece{label}", s.ece, limits.ece),
+            Limit(f"nll{label}", s.nll, limits.nll),
+            Limit(f"robustness{label}", s.robustness["mean"], limits.robustness, at_least=True),
+            Limit(f"model_bytes{label}", s.model_bytes, limits.model_bytes),
+        ]
+    return found
+
+
+def check_seeds(candidate: Sequence[Run], rules: Rules) -> None:
+    """Raises `InputError` unless the candidate brings the seeds that the rules name."""
+    seeds = sorted(run.seed for run in candidate if run.seed is not None)
+    if rules.seeds and (seeds != sorted(rules.seeds) or len(seeds) < len(candidate)):
+        raise InputError(
+            f"the rules ask for runs with the seeds {list(rules.seeds)}; the candidate's have "
+            f"{[run.seed for run in candidate]} (train.json: seed)"
+        )
+
+
+def judge(base: Sequence[Run], candidate: Sequence[Run], rules: Rules, looks: int = 1) -> Judgement:
+    """Compare a candidate's runs with a base's, image by image.
+
+    Parameters
+    ----------
+    base, candidate : one or more runs a side, on the same test images
+    rules : the base's
+    looks : how often this test set has been looked at; "better" is claimed at 0.05 divided by it
+
+    Raises
+    ------
+    InputError
+        If the two sides do not speak of the same images, classes and metrics.
+    """
+    check_comparable([*base, *candidate])
+    overall = difference(base, candidate)
+    classes = {name: difference(base, candidate, name) for name in base[0].scores.support}
+    reasons = [f"test images{why}" for why in worse_than_luck(overall, LUCK)]
+    for name, found in classes.items():
+        reasons += [f"class {name}{why}" for why in worse_than_luck(found, LUCK_IN_A_CLASS)]
+    notes: list[str] = []
+    if loss_bound(0, 0, overall.images) * PER >= rules.max_loss:
+        least = smallest_sample(rules.max_loss)
+        too_few = (
+            f"{overall.images} test images are too few to rule out a loss of {rules.max_loss} per "
+            f"10,000, even between equal models: that takes {least}"
+        )
+        (notes if rules.small_sample == "pass" else reasons).append(too_few)
+    elif overall.bound >= rules.max_loss:
+        reasons.append(
+            f"the loss may be as large as {overall.bound:.1f} images per 10,000 (95 % bound); "
+            f"allowed is less than {rules.max_loss}"
+        )
+    reasons += leaks(base, candidate)
+    notes += [*seeds_wanted(base, candidate)]
+    better = overall.loss < 0 and overall.p <= LUCK / looks and beyond_seeds(overall)
+    errors = {
+        "base": [run.scores.errors for run in base],
+        "candidate": [run.scores.errors for run in candidate],
+    }
+    return Judgement(overall, classes, errors, reasons, notes, better)
+
+
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Raises `InputError` where two runs differ in test set, classes, metrics or labels."""
+    first = runs[0]
+    for other in runs[1:]:
+        a, b = first.scores, other.scores
+        for name, one, two in (
+            ("test_set", a.test_set, b.test_set),
+            ("images", a.images, b.images),
+            ("support", a.support, b.support),
+            ("the names in robustness", sorted(a.robustness), sorted(b.robustness)),
+        ):
+            if one != two:
+                raise InputError(
+                    f"{first.name} and {other.name} can't be compared: {name} differs, "
+                    f"{one} and {two}"
+                )
+        for index in first.errors.keys() & other.errors.keys():
+            one, two = first.errors[index].label, other.errors[index].label
+            if one != two:
+                raise InputError(
+                    f"{first.name} and {other.name} can't be compared: in errors.csv, the label "
+                    f"of image {index} is {one} and {two}"
+                )
+
+
+def difference(
+    base: Sequence[Run], candidate: Sequence[Run], label: str | None = None
+) -> Difference:
+    """Compare the errors on all images, or on those of one class."""
+    counts = Counter[int]()
+    for runs, weight in ((candidate, len(base)), (base, -len(candidate))):
+        for run in runs:
+            for index in run.wrong(label):
+                counts[index] += weight
+    differences = [d for d in counts.values() if d]
+    pairs = len(base) * len(candidate)
+    loss = sum(differences) / pairs
+    discordance = sum(d * d for d in differences) / pairs**2
+    scores = base[0].scores
+    images = scores.images if label is None else scores.support[label]
+    spread = pooled_variance([[len(r.wrong(label)) for r in runs] for runs in (base, candidate)])
+    return Difference(
+        images=images,
+        broken=sum(d > 0 for d in differences),
+        fixed=sum(d < 0 for d in differences),
+        loss=loss,
+        p=sign_flip_p(differences),
+        bound=PER * loss_bound(loss, discordance, images),
+        seeds_error=None if spread is None else sqrt(spread * (1 / len(base) + 1 / len(candidate))),
+    )
+
+
+def worse_than_luck(found: Difference, largest_p: float) -> list[str]:
+    if found.loss > 0 and found.p <= largest_p and beyond_seeds(found):
+        return [
+            f": {found.broken} broken, {found.fixed} fixed is more than luck "
+            f"(p = {found.p:.2g}, at most {largest_p:g})"
+        ]
+    return []
+
+
+def beyond_seeds(found: Difference) -> bool:
+    """Whether the runs' own spread leaves room for chance; unknown with one run a side."""
+    return found.seeds_error is None or abs(found.loss) > SEEDS_APART * found.seeds_error
+
+
+def pooled_variance(sides: Sequence[Sequence[int]]) -> float | None:
+    """Of the runs within their sides; None where each has but one."""
+    freedom = sum(len(side) - 1 for side in sides)
+    if freedom == 0:
+        return None
+    return sum((len(s) - 1) * variance(s) for s in sides if len(s) > 1) / freedom
+
+
+def seeds_wanted(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:
+    """Whether training varies by more than the images that two runs disagree about."""
+    spread = pooled_variance([[run.scores.errors for run in runs] for runs in (base, candidate)])
+    if spread is None or min(len(base), len(candidate)) >= 3:
+        return []
+    discordance = mean(len(b.wrong() ^ c.wrong()) for b, c in product(base, candidate))
+    if 2 * spread <= OVERDISPERSED * discordance:
+        return []
+    return ["the runs of a side differ by more than their images explain: bring three seeds a side"]
+
+
+def leaks(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:
+    """Whether more test images are among the training images than before."""
+    before = [run.duplicates for run in base if run.duplicates is not None]
+    now = [run.duplicates for run in candidate if run.duplicates is not None]
+    if before and not now:
+        raise InputError(f"{candidate[0].name}: data.json is missing, which the base has")
+    if before and max(now) > max(before):
+        return [
+            f"{max(now)} test images are also among the training images; in the base {max(before)}"
+        ]
+    return []
+
+
+def smallest_sample(max_loss: int) -> int:
+    """Test images from which on the bound lets equal models pass."""
+    low, high = 1, 10 * PER
+    while low < high:
+        middle = (low + high) // 2
+        if loss_bound(0, 0, middle) * PER >= max_loss:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def changed_rules(base: Rules, candidate: Rules) -> Mapping[str, tuple[object, object]]:
+    """Rules that the candidate has otherwise: dotted name -> (the base's, the candidate's)."""
+    one, two = (_flat(rules.model_dump()) for rules in (base, candidate))
+    return {
+        name: (one.get(name), two.get(name))
+        for name in sorted(one.keys() | two.keys())
+        if one.get(name) != two.get(name)
+    }
+
+
+def _flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

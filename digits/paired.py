@@ -1,0 +1,84 @@
+"""Two models on the same images: is the difference in their errors loss or luck?
+
+Only images that the models disagree about count. `differences` holds one integer for each such
+image: how many more errors the candidate's runs made on it than the base's (each count multiplied
+by the other side's number of runs, so that the sides may differ in number). With one run a side it
+is 1 for a broken image and -1 for a fixed one.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtri
+from scipy.stats import binom
+
+
+def sign_flip_p(differences: Iterable[int]) -> float:
+    """Two-sided p-value that the differences' signs are a matter of chance.
+
+    Exact: the distribution of the sum over all ways to flip the signs. Where all differences are
+    1 or -1 it is McNemar's exact test.
+
+    Parameters
+    ----------
+    differences : integers; zeros do not count
+
+    Returns
+    -------
+    float in (0, 1]
+
+    References
+    ----------
+    McNemar 1947; Fisher 1935, The Design of Experiments, section 21.
+    """
+    signed = [d for d in differences if d]
+    total = sum(signed)
+    sizes = Counter(abs(d) for d in signed)
+    probabilities = np.ones(1)  # of each sum from -reach to reach, in steps of 1
+    for size, count in sizes.items():
+        part = np.zeros(2 * size * count + 1)
+        part[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        probabilities = np.convolve(probabilities, part)
+    reach = len(probabilities) // 2
+    tail = probabilities[reach + abs(total) :].sum()
+    return float(min(1.0, 2 * tail))
+
+
+def loss_bound(loss: float, discordance: float, images: int, confidence: float = 0.95) -> float:
+    """One-sided upper confidence bound on the share of images that are lost.
+
+    Tango's score interval for a paired difference of proportions. With several runs a side, it is
+    given the loss and the discordance of their mean; for one run a side these are counts.
+
+    Parameters
+    ----------
+    loss : broken less fixed images
+    discordance : broken plus fixed images: the variance of the loss
+    images : of the test set
+    confidence : of the bound
+
+    Returns
+    -------
+    float in [-1, 1]
+
+    References
+    ----------
+    Tango 1998, Equivalence test and confidence interval for the difference in proportions for the
+    paired-sample design, Statistics in Medicine 17.
+    """
+    discordance = max(discordance, abs(loss))  # less is not to be had from single images
+    fixed = (discordance - loss) / 2
+    z = float(ndtri(confidence))
+
+    def excess(bound: float) -> float:
+        b = (2 * images + loss) * bound - discordance
+        c = -fixed * bound * (1 - bound)
+        rate = (math.sqrt(b * b - 8 * images * c) - b) / (4 * images)  # of fixed, were it true
+        variance = images * (2 * rate + bound * (1 - bound))
+        return loss - images * bound + z * math.sqrt(max(variance, 0.0))
+
+    lowest = loss / images + 1e-9  # at the loss itself there is a root where nothing is discordant
+    return float(brentq(excess, lowest, 1.0, xtol=1e-12)) if lowest < 1 else 1.0

@@ -1,0 +1,208 @@
+"""Is this change fit to be merged? python -m ops.gate --base REV|DIR
+
+Compares the metrics in metrics/ with those of a base, image by image, under the base's own rules
+(params.yaml: gate), and prints why it passes or not. Where a model is in production (a tag
+`digit-classifier#production#N`), it is a second base.
+
+Exit code 0: pass. 1: blocked. 2: something is missing or broken, so that nothing can be said.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from digits import errors, files, gate
+from digits.errors import InputError
+from digits.gate import Difference, Judgement, Limit, Rules
+from digits.runs import Run
+from ops import evidence
+from ops.evaluators import comparable
+from ops.evidence import Base
+
+
+@dataclass(frozen=True)
+class Decision:
+    """All that a gate found. It passes with no reason to block, or in spite of them."""
+
+    candidate: list[Run]
+    bases: list[Base]
+    rules: Rules
+    rules_from: str
+    changed_rules: Mapping[str, tuple[object, object]]
+    looks: int
+    override: str | None
+    limits: list[Limit]
+    judgements: dict[str, Judgement]  # by the base's name
+
+    @property
+    def reasons(self) -> list[str]:
+        beyond = [
+            f"{limit.name} is {limit.value:g}; allowed is at "
+            f"{'least' if limit.at_least else 'most'} {limit.limit:g}"
+            for limit in self.limits
+            if not limit.held
+        ]
+        return beyond + [
+            f"against {name}, {reason}"
+            for name, judgement in self.judgements.items()
+            for reason in judgement.reasons
+        ]
+
+    @property
+    def passes(self) -> bool:
+        return not self.reasons or self.override is not None
+
+    @property
+    def headline(self) -> str:
+        if self.override is not None and self.reasons:
+            return f"OVERRIDDEN by a reviewer ({self.override}), in spite of: {self.reasons[0]}"
+        if self.reasons:
+            return f"BLOCKED: {self.reasons[0]}"
+        if not self.judgements:
+            return "PASS: within all limits; there is no base to compare with"
+        claims = [
+            f"{'better than' if judgement.better else 'no worse than'} {name}"
+            for name, judgement in self.judgements.items()
+        ]
+        return f"PASS: {', '.join(claims)}"
+
+
+def main() -> None:
+    args = parse_args()
+    decision = decide(args)
+    print(text(decision))
+    if args.out:
+        files.write(args.out, files.canonical_json(as_json(decision)))
+    sys.exit(0 if decision.passes else 1)
+
+
+def decide(args: argparse.Namespace) -> Decision:
+    """Read both sides and the rules, and judge."""
+    if args.override is not None and not args.override.strip():
+        raise InputError("--override wants a reason")
+    if not args.metrics:
+        evidence.check_lock(Path("dvc.lock"))
+    folders = args.metrics or [Path(evidence.METRICS)]
+    candidate = [run for folder in folders for run in evidence.runs_in_folder(folder)]
+    bases = [] if args.first else evidence.find_bases(args.base)
+    rules, rules_from = evidence.find_rules(args.rules, bases)
+    gate.check_seeds(candidate, rules)
+    looks = evidence.count_looks(candidate[0].scores.test_set) if bases and bases[0].commit else 1
+    return Decision(
+        candidate,
+        bases,
+        rules,
+        rules_from,
+        changed_rules=evidence.changed_rules(rules) if bases and not args.rules else {},
+        looks=looks,
+        override=args.override,
+        limits=gate.check_limits(candidate, rules),
+        judgements={
+            name: gate.judge(theirs, ours, rules, looks)
+            for base in bases
+            for name, theirs, ours in comparable(
+                base, candidate, here=not args.metrics, cross=args.base_model
+            )
+        },
+    )
+
+
+def text(decision: Decision) -> str:
+    """The decision for a terminal, headline first."""
+    d = decision
+    lines = [d.headline, *(f"  and {reason}" for reason in d.reasons[1:])]
+    for name, judgement in d.judgements.items():
+        counts = judgement.errors
+        lines += [
+            "",
+            f"against {name}",
+            f"  errors       {_counts(counts['base'])} -> {_counts(counts['candidate'])}, "
+            f"of {judgement.overall.images} images a run",
+            f"  all          {_difference(judgement.overall)}",
+            *(
+                f"  class {label:<6} {_difference(found)}"
+                for label, found in judgement.by_class.items()
+                if found.broken or found.fixed
+            ),
+            *(f"  note: {note}" for note in judgement.notes),
+        ]
+    width = max(len(limit.name) for limit in d.limits)
+    lines += ["", "limits"]
+    lines += [
+        f"  {limit.name:<{width}}  {limit.value:>10g}  {'>=' if limit.at_least else '<='} "
+        f"{limit.limit:<10g}{'' if limit.held else 'BEYOND'}".rstrip()
+        for limit in d.limits
+    ]
+    lines += ["", f"rules: {d.rules_from}"]
+    lines += [
+        f"  changed here, not applied: gate.{name} {before} -> {after}"
+        for name, (before, after) in d.changed_rules.items()
+    ]
+    if d.looks > 1:
+        lines.append(f"looks at this test set: {d.looks}; better means p <= 0.05 / {d.looks}")
+    return "\n".join(lines)
+
+
+def _counts(errors: list[int]) -> str:
+    return ", ".join(map(str, errors))
+
+
+def _difference(found: Difference) -> str:
+    return f"{found.broken} broken, {found.fixed} fixed, p = {found.p:.2g}" + (
+        f", loss at most {found.bound:.1f} per 10,000"
+    )
+
+
+def as_json(decision: Decision) -> dict[str, Any]:
+    d = decision
+    return {
+        "verdict": "pass" if d.passes else "blocked",
+        "headline": d.headline,
+        "override": d.override,
+        "reasons": d.reasons,
+        "candidate": [run.name for run in d.candidate],
+        "bases": {base.name: base.commit for base in d.bases},
+        "against": {name: asdict(judgement) for name, judgement in d.judgements.items()},
+        "limits": [asdict(limit) | {"held": limit.held} for limit in d.limits],
+        "rules": d.rules.model_dump(),
+        "rules_from": d.rules_from,
+        "changed_rules": {name: list(pair) for name, pair in d.changed_rules.items()},
+        "looks": d.looks,
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the gate and the report that explains it both take."""
+    against = parser.add_mutually_exclusive_group(required=True)
+    against.add_argument("--base", metavar="REV|DIR", help="what to compare with")
+    against.add_argument("--first", action="store_true", help="there is no base yet: limits only")
+    parser.add_argument(
+        "--metrics",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        help="the candidate's, in place of metrics/; once for each seed",
+    )
+    parser.add_argument("--rules", metavar="FILE", type=Path, help="in place of the base's rules")
+    parser.add_argument(
+        "--base-model",
+        action="store_true",
+        help="if the evaluator or the test set has changed, score both models with both",
+    )
+    parser.add_argument("--override", metavar="REASON", help="pass in spite of what is found")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "ops.gate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write the verdict as JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    errors.run(main, failure=2)

@@ -1,0 +1,53 @@
+"""What the operations ask of Git; nothing here touches the working tree."""
+
+import subprocess
+from pathlib import Path
+
+from digits.errors import InputError
+
+
+def run(*words: str | Path, folder: str | Path = ".") -> str:
+    """A git command's output; raises `InputError` with git's own words when it fails."""
+    found = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
+    if found.returncode:
+        raise InputError(f"git {' '.join(map(str, words))}: {found.stderr.strip()}")
+    return found.stdout.strip()
+
+
+def commit(rev: str) -> str:
+    """The commit that a revision names; raises `InputError` when there is none."""
+    found = find_commit(rev)
+    if found is None:
+        raise InputError(f"{rev!r} is no revision of this repository")
+    return found
+
+
+def find_commit(rev: str) -> str | None:
+    words = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"]
+    found = subprocess.run(words, capture_output=True, text=True)
+    return found.stdout.strip() or None
+
+
+def clone(commit: str, folder: Path) -> None:
+    """Check a commit of this repository out into a new folder."""
+    run("clone", "--quiet", "--no-checkout", run("rev-parse", "--show-toplevel"), folder)
+    run("checkout", "--quiet", "--detach", commit, folder=folder)
+
+
+def read(commit: str, path: str) -> bytes | None:
+    """A file's content in a commit, or None."""
+    words = ["git", "cat-file", "blob", f"{commit}:{path}"]
+    found = subprocess.run(words, capture_output=True)
+    return found.stdout if found.returncode == 0 else None
+
+
+def paths(commit: str, folder: str) -> list[str]:
+    """The files that a commit has under a folder, by their paths from the root."""
+    listing = run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, f"{folder}/")
+    return [path for path in listing.split("\0") if path]
+
+
+def require_history() -> None:
+    """Raises `InputError` in a shallow clone: its history is cut off."""
+    if run("rev-parse", "--is-shallow-repository") == "true":
+        raise InputError("this clone is shallow: its history is cut off. git fetch --unshallow")
