@@ -9,11 +9,10 @@ is 1 for a broken image and -1 for a fixed one.
 import math
 from collections import Counter
 from collections.abc import Iterable
+from statistics import NormalDist
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtri
-from scipy.stats import binom
 
 
 def sign_flip_p(differences: Iterable[int]) -> float:
@@ -40,7 +39,7 @@ def sign_flip_p(differences: Iterable[int]) -> float:
     probabilities = np.ones(1)  # of each sum from -reach to reach, in steps of 1
     for size, count in sizes.items():
         part = np.zeros(2 * size * count + 1)
-        part[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        part[:: 2 * size] = [math.comb(count, k) / 2**count for k in range(count + 1)]
         probabilities = np.convolve(probabilities, part)
     reach = len(probabilities) // 2
     tail = probabilities[reach + abs(total) :].sum()
@@ -71,10 +70,10 @@ def loss_bound(loss: float, discordance: float, images: int, confidence: float =
     """
     discordance = max(discordance, abs(loss))  # less is not to be had from single images
     fixed = (discordance - loss) / 2
-    z = float(ndtri(confidence))
+    z = NormalDist().inv_cdf(confidence)
 
     def excess(bound: float) -> float:
-        b = (2 * images + loss) * bound - discordance
+        b = (2 * images - loss) * bound - discordance
         c = -fixed * bound * (1 - bound)
         rate = (math.sqrt(b * b - 8 * images * c) - b) / (4 * images)  # of fixed, were it true
         variance = images * (2 * rate + bound * (1 - bound))

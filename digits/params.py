@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -78,7 +78,7 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> list[str]:
     lines: dict[str, str] = {}
     for e in error.errors():
         # A union's alternatives are parts of pydantic's location, but not of the key.
-        location = [part for part in e["loc"] if isinstance(part, int) or part.isidentifier()]
+        location = [part for part in e["loc"] if re.fullmatch(r"\w+", str(part))]
         if e["type"] == "missing" and isinstance(location[-1], int):
             location.pop()  # of a list that is too short
             line = f"is {_shown(e['input'])}; expected more values"
@@ -110,6 +110,8 @@ def _shown(value: Any) -> str:
 
 
 def _siblings(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    found: Any = cls
     for part in location[:-1]:
-        cls = cast(type[BaseModel], cls.model_fields[str(part)].annotation)
-    return list(cls.model_fields)
+        of_mapping = get_origin(found) is dict
+        found = get_args(found)[1] if of_mapping else found.model_fields[str(part)].annotation
+    return list(found.model_fields)

@@ -49,12 +49,12 @@ def comparable(
 def evaluator_changes(commit: str) -> list[str]:
     """Files that decide what the evaluator says and are other ones than in the commit."""
     then = evaluator_files(git.read(commit, "dvc.yaml"))
-    now = evaluator_files(Path("dvc.yaml").read_bytes())
-    return sorted(
-        path
-        for path in then | now
-        if git.read(commit, path) != (Path(path).read_bytes() if Path(path).exists() else None)
-    )
+    now = evaluator_files(content("dvc.yaml"))
+    return sorted(path for path in then | now if git.read(commit, path) != content(path))
+
+
+def content(path: str) -> bytes | None:
+    return Path(path).read_bytes() if Path(path).is_file() else None
 
 
 def evaluator_files(pipeline: bytes | None) -> set[str]:

@@ -1,6 +1,7 @@
 """What a gate judges by: runs, bases and rules, from folders or from Git's objects."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def runs_in_commit(commit: str, name: str) -> list[Run]:
 def find_bases(base: str) -> list[Base]:
     """The base that was named, and what is in production."""
     commit = git.find_commit(base)
-    if Path(base).is_dir():
+    if os.path.isdir(base):  # unlike Path, takes "" for no folder
         if commit:
             raise InputError(f"{base!r} is a folder and a revision. The folder: ./{base}")
         return [Base(base, None, runs_in_folder(Path(base)))]
