@@ -38,10 +38,12 @@ def main() -> None:
     results.pop("machine", None)
     for name in args.recipes:
         entry: dict[str, Any] = {"seeds": args.seeds, "accuracy": [], "val_nll": [], "train_s": []}
+        entry["wrong"] = []
         for seed in args.seeds:
             changes = {**RECIPES[name], "train.seed": seed}
             trained, seconds = measure.train(changes, train, val, compute.workers())
-            entry["accuracy"].append(measure.test_accuracy(trained.network, test))
+            entry["wrong"].append(measure.wrong(trained.network, test))
+            entry["accuracy"].append(1 - len(entry["wrong"][-1]) / len(test))
             entry["val_nll"].append(round(trained.best.val_nll, 6))
             entry["train_s"].append(round(seconds, 1))
             print(f"{name}, seed {seed}: {entry['accuracy'][-1]:.4f} in {seconds:.1f} s")

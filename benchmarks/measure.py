@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 
-from digits import compute, data, engine, files, metrics, params
+from digits import compute, data, engine, files, params
 from digits.data import Labelled
 from digits.engine import Trained
 from digits.model import Architecture, Network
@@ -97,11 +97,13 @@ def train(
     return trained, time.perf_counter() - started
 
 
-def test_accuracy(network: Network, test: Labelled) -> float:
+def wrong(network: Network, test: Labelled) -> list[int]:
+    """Positions of the misclassified images."""
     with torch.inference_mode():
         chunks = torch.split(torch.from_numpy(test.images), compute.CHUNK)
         logits = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
-    return metrics.accuracy(logits.argmax(axis=1), test.labels.astype(np.int64))
+    found: list[int] = np.flatnonzero(logits.argmax(axis=1) != test.labels).tolist()
+    return found
 
 
 def seconds(call: Callable[[], object]) -> float:

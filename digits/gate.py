@@ -157,24 +157,15 @@ def judge(base: Sequence[Run], candidate: Sequence[Run], rules: Rules, looks: in
     check_comparable([*base, *candidate])
     overall = difference(base, candidate)
     classes = {name: difference(base, candidate, name) for name in base[0].scores.support}
-    reasons = [f"test images{why}" for why in worse_than_luck(overall, LUCK)]
+    too_few = small_sample(overall.images, rules)
+    reasons = worse_than_luck("test images", overall, LUCK)
     for name, found in classes.items():
-        reasons += [f"class {name}{why}" for why in worse_than_luck(found, LUCK_IN_A_CLASS)]
-    notes: list[str] = []
-    if loss_bound(0, 0, overall.images) * PER >= rules.max_loss:
-        least = smallest_sample(rules.max_loss)
-        too_few = (
-            f"{overall.images} test images are too few to rule out a loss of {rules.max_loss} per "
-            f"10,000, even between equal models: that takes {least}"
-        )
-        (notes if rules.small_sample == "pass" else reasons).append(too_few)
-    elif overall.bound >= rules.max_loss:
-        reasons.append(
-            f"the loss may be as large as {overall.bound:.1f} images per 10,000 (95 % bound); "
-            f"allowed is less than {rules.max_loss}"
-        )
+        reasons += worse_than_luck(f"class {name}", found, LUCK_IN_A_CLASS)
+    reasons += too_few if rules.small_sample == "block" else []
+    reasons += [] if too_few else too_large_a_loss(overall, rules)
     reasons += leaks(base, candidate)
-    notes += [*seeds_wanted(base, candidate)]
+    notes = too_few if rules.small_sample == "pass" else []
+    notes += seeds_wanted(base, candidate)
     better = overall.loss < 0 and overall.p <= LUCK / looks and beyond_seeds(overall)
     errors = {
         "base": [run.scores.errors for run in base],
@@ -212,18 +203,24 @@ def difference(
     base: Sequence[Run], candidate: Sequence[Run], label: str | None = None
 ) -> Difference:
     """Compare the errors on all images, or on those of one class."""
-    counts = Counter[int]()
+    counts = Counter[int]()  # by image
     for runs, weight in ((candidate, len(base)), (base, -len(candidate))):
         for run in runs:
             for index in run.wrong(label):
                 counts[index] += weight
-    differences = [d for d in counts.values() if d]
-    pairs = len(base) * len(candidate)
-    loss = sum(differences) / pairs
-    discordance = sum(d * d for d in differences) / pairs**2
     scores = base[0].scores
     images = scores.images if label is None else scores.support[label]
     spread = pooled_variance([[len(r.wrong(label)) for r in runs] for runs in (base, candidate)])
+    error = None if spread is None else sqrt(spread * (1 / len(base) + 1 / len(candidate)))
+    return measure([d for d in counts.values() if d], images, len(base) * len(candidate), error)
+
+
+def measure(
+    differences: Sequence[int], images: int, pairs: int = 1, seeds_error: float | None = None
+) -> Difference:
+    """What differences say; `pairs` is the number of runs of one side times that of the other."""
+    loss = sum(differences) / pairs
+    discordance = sum(d * d for d in differences) / pairs**2
     return Difference(
         images=images,
         broken=sum(d > 0 for d in differences),
@@ -231,17 +228,36 @@ def difference(
         loss=loss,
         p=sign_flip_p(differences),
         bound=PER * loss_bound(loss, discordance, images),
-        seeds_error=None if spread is None else sqrt(spread * (1 / len(base) + 1 / len(candidate))),
+        seeds_error=seeds_error,
     )
 
 
-def worse_than_luck(found: Difference, largest_p: float) -> list[str]:
+def worse_than_luck(what: str, found: Difference, largest_p: float) -> list[str]:
     if found.loss > 0 and found.p <= largest_p and beyond_seeds(found):
         return [
-            f": {found.broken} broken, {found.fixed} fixed is more than luck "
+            f"{what}: {found.broken} broken, {found.fixed} fixed is more than luck "
             f"(p = {found.p:.2g}, at most {largest_p:g})"
         ]
     return []
+
+
+def too_large_a_loss(found: Difference, rules: Rules) -> list[str]:
+    if found.bound >= rules.max_loss:
+        return [
+            f"the loss may be as large as {found.bound:.1f} images per 10,000 (95 % bound); "
+            f"allowed is less than {rules.max_loss}"
+        ]
+    return []
+
+
+def small_sample(images: int, rules: Rules) -> list[str]:
+    """Where the bound would block even equal models, it can't tell."""
+    if loss_bound(0, 0, images) * PER < rules.max_loss:
+        return []
+    return [
+        f"{images} test images are too few to rule out a loss of {rules.max_loss} per 10,000, even "
+        f"between equal models: that takes {smallest_sample(rules.max_loss)}"
+    ]
 
 
 def beyond_seeds(found: Difference) -> bool:
