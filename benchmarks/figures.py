@@ -43,7 +43,74 @@ def accuracy() -> str:
     return "\n".join(lines)
 
 
-FIGURES: dict[str, Callable[[], str]] = {"accuracy": accuracy}
+def time_to_accuracy() -> str:
+    results = measure.load("time_to_accuracy")
+    lines = ["| test accuracy | here | PyTorch's example | |", "|---|---|---|---|"]
+    for goal, ratio in results["ratio"].items():
+        runs = results["runs"][goal]
+        reached = sum(accuracy >= float(goal) for accuracy in runs["accuracy"])
+        never = goal in results["baseline_never_reached"]
+        lines.append(
+            f"| {float(goal):.1%} | {results['ours'][goal]:.1f} s ({reached} of "
+            f"{len(runs['accuracy'])} runs reach it) | {'never, in ' if never else ''}"
+            f"{results['baseline'][goal]:.0f} s | {'more than ' if never else ''}{ratio:.0f} times |"
+        )
+    return "\n".join(lines)
+
+
+def engine() -> str:
+    throughput, scaling, overhead = map(measure.load, ("throughput", "scaling", "overhead"))
+    kinds = sorted(throughput["time_by_kind"].items(), key=lambda item: -item[1])
+    where = ", ".join(f"{kind} {share:.0%}" for kind, share in kinds)
+    memory = overhead["peak_memory_mb"]
+    rows = {
+        "throughput in training": f"{spread(throughput['images_per_s'], '.0f')} images/s",
+        "as a share of this machine's matrix products": spread(
+            throughput["share_of_limit"], ".0%"
+        ),
+        "where a worker's time goes": where,
+        **{
+            f"{name} against one": f"{spread(values, '.2f')} times as fast"
+            for name, values in scaling["ratio"].items()
+        },
+        "`dvc repro` beside the training loop": f"{spread(overhead['overhead_s'], '.0f')} s",
+        "a checkpoint": f"{overhead['checkpoint_share']:.2%} of its epoch",
+        "peak memory of `train`": f"{memory['train']:,} MB",
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
+
+
+def gate_power() -> str:
+    results = measure.load("gate_power")
+    tables = {**results["exact"], "the gate, three runs a side": results["three_runs"]}
+    header = ["equals blocked", "loss of 10 caught", "loss of 20", "loss of 30"]
+    lines = [f"| | {' | '.join(header)} |", "|---|---|---|---|---|"]
+    for name, table in tables.items():
+        cells = []
+        for loss in ("0", "10", "20", "30"):
+            shares = [row[loss] for row in table.values() if loss in row]
+            cells.append(f"{min(shares):.1%} to {max(shares):.1%}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    real = results["real"]
+    lines.append(
+        f"\nOf {real['pairs']} pairs of real models that differ in the seed alone "
+        f"({real['runs']} trainings), {real['blocked']:.1%} ± {real['standard_error']:.1%} are "
+        f"blocked."
+    )
+    return "\n".join(lines)
+
+
+def spread(values: list[float], form: str) -> str:
+    deviation = stdev(values) if len(values) > 1 else 0
+    return f"{mean(values):{form}} ± {deviation:{form}} (n={len(values)})"
+
+
+FIGURES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "time to accuracy": time_to_accuracy,
+    "engine": engine,
+    "gate power": gate_power,
+}
 
 
 if __name__ == "__main__":

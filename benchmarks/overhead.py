@@ -1,4 +1,4 @@
-"""What `dvc repro` from nothing takes beside the training loop, and each stage's peak memory.
+"""What `dvc repro` from nothing takes beside the training loop, peak memory, cost of checkpoints.
 
 MNIST_MIRROR=/path/to/folder python -m benchmarks.overhead
 
@@ -13,12 +13,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 import yaml
 
 from benchmarks import measure
+from digits.checkpoint import Checkpoint, State
 from digits.errors import InputError
+from digits.model import Network
 
-RUNS = 2
+RUNS = 3
 
 
 def main() -> None:
@@ -40,7 +43,12 @@ def main() -> None:
     print(f"beside the training loop: {measure.spread(overheads)} s")
     for name, megabytes in memory.items():
         print(f"  {name:<9} {megabytes} MB at most")
+    saves = checkpoint_seconds()
+    share = statistics.median(saves) / statistics.median(epochs)
+    print(f"a checkpoint: {measure.spread(saves)} s, {share:.2%} of its epoch")
     results = {
+        "checkpoint_s": [round(value, 4) for value in saves],
+        "checkpoint_share": round(share, 5),
         "overhead_s": [round(value, 1) for value in overheads],
         "median_overhead_s": round(statistics.median(overheads), 1),
         "epoch_s": [round(value, 1) for value in epochs],
@@ -72,6 +80,18 @@ def stage_memory(clone: Path, name: str) -> int:
     output = subprocess.run(words, cwd=clone, check=True, capture_output=True, text=True).stdout
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
     return round(int(output.split()[-1]) * unit / 1e6)
+
+
+def checkpoint_seconds(repeats: int = 20) -> list[float]:
+    """To save the state of the default network, as after each epoch."""
+    architecture, _ = measure.configuration({})
+    network = Network(architecture, tuple("0123456789"), (28, 28), 33.0, 79.0)
+    size = sum(tensor.numel() for tensor in network.state_dict().values())
+    shapes = {"weights": (size,), "moments": (2, size), "average": (size,), "kept": (size,)}
+    state = State({name: torch.zeros(shape) for name, shape in shapes.items()}, [])
+    with tempfile.TemporaryDirectory(dir=measure.ROOT) as folder:
+        file = Checkpoint(Path(folder, "state"))
+        return [measure.seconds(lambda: file.save({}, state)) for _ in range(repeats)]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import measure
 
 VARIANTS = {"1 worker": (1, 1), "2 workers": (1, 2), "2 processes": (2, 1)}
-RUNS = 2
+RUNS = 3
 
 
 def main() -> None:
