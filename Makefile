@@ -10,7 +10,7 @@ export MNIST_MIRROR := $(shell cd "$(MNIST_MIRROR)" 2>/dev/null && pwd || echo "
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo repro test check lint format figures constraints
+.PHONY: help demo repro report test check lint format figures constraints
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,17 @@ demo: .venv/run  ## the whole pipeline on bundled digits, without a network, in 
 
 repro: .venv/run  ## the pipeline on MNIST: dvc repro
 	$(BIN)/dvc repro
+
+# Against the branch that changes go to; without metrics there, by the limits alone.
+BASE ?= $(firstword $(foreach rev,main origin/main HEAD,$(shell \
+  git cat-file -e $(rev):metrics/evaluation.json 2>/dev/null && echo $(rev))))
+
+report: .venv/run  ## these results beside main's (BASE=...), as one HTML page: report.html
+	@$(BIN)/python -m ops.report $(if $(BASE),--base $(BASE),--first) --html report.html
+	@echo "report.html: $(if $(BASE),against $(BASE),there is no base)"
+# On a machine without a screen, a text browser would take over the terminal.
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
+	  $(BIN)/python -m webbrowser "file://$(CURDIR)/report.html" >/dev/null 2>&1 || true; fi
 
 test: .venv/dev  ## every test
 	$(BIN)/pytest -n auto

@@ -199,15 +199,23 @@ def check_comparable(runs: Sequence[Run]) -> None:
                 )
 
 
-def difference(
+def balance(
     base: Sequence[Run], candidate: Sequence[Run], label: str | None = None
-) -> Difference:
-    """Compare the errors on all images, or on those of one class."""
-    counts = Counter[int]()  # by image
+) -> Counter[int]:
+    """By image, how many more errors the candidate's runs made, times the runs of the base."""
+    counts = Counter[int]()
     for runs, weight in ((candidate, len(base)), (base, -len(candidate))):
         for run in runs:
             for index in run.wrong(label):
                 counts[index] += weight
+    return counts
+
+
+def difference(
+    base: Sequence[Run], candidate: Sequence[Run], label: str | None = None
+) -> Difference:
+    """Compare the errors on all images, or on those of one class."""
+    counts = balance(base, candidate, label)
     scores = base[0].scores
     images = scores.images if label is None else scores.support[label]
     spread = pooled_variance([[len(r.wrong(label)) for r in runs] for runs in (base, candidate)])
@@ -265,7 +273,7 @@ def beyond_seeds(found: Difference) -> bool:
     return found.seeds_error is None or abs(found.loss) > SEEDS_APART * found.seeds_error
 
 
-def pooled_variance(sides: Sequence[Sequence[int]]) -> float | None:
+def pooled_variance(sides: Sequence[Sequence[float]]) -> float | None:
     """Of the runs within their sides; None where each has but one."""
     freedom = sum(len(side) - 1 for side in sides)
     if freedom == 0:
@@ -311,7 +319,14 @@ def smallest_sample(max_loss: int) -> int:
 
 def changed_rules(base: Rules, candidate: Rules) -> Mapping[str, tuple[object, object]]:
     """Rules that the candidate has otherwise: dotted name -> (the base's, the candidate's)."""
-    one, two = (_flat(rules.model_dump()) for rules in (base, candidate))
+    return changes(base.model_dump(), candidate.model_dump())
+
+
+def changes(
+    before: Mapping[str, object], after: Mapping[str, object]
+) -> Mapping[str, tuple[object, object]]:
+    """What differs between two nested mappings: dotted name -> both values, None where absent."""
+    one, two = _flat(before), _flat(after)
     return {
         name: (one.get(name), two.get(name))
         for name in sorted(one.keys() | two.keys())

@@ -35,6 +35,7 @@ class Decision:
     looks: int
     override: str | None
     limits: list[Limit]
+    pairs: dict[str, tuple[list[Run], list[Run]]]  # by the base's name: its runs, the candidate's
     judgements: dict[str, Judgement]  # by the base's name
 
     @property
@@ -91,6 +92,13 @@ def decide(args: argparse.Namespace) -> Decision:
     rules, rules_from = evidence.find_rules(args.rules, bases)
     gate.check_seeds(candidate, rules)
     looks = evidence.count_looks(candidate[0].scores.test_set) if bases and bases[0].commit else 1
+    pairs = {
+        name: (theirs, ours)
+        for base in bases
+        for name, theirs, ours in comparable(
+            base, candidate, here=not args.metrics, cross=args.base_model
+        )
+    }
     return Decision(
         candidate,
         bases,
@@ -100,12 +108,9 @@ def decide(args: argparse.Namespace) -> Decision:
         looks=looks,
         override=args.override,
         limits=gate.check_limits(candidate, rules),
+        pairs=pairs,
         judgements={
-            name: gate.judge(theirs, ours, rules, looks)
-            for base in bases
-            for name, theirs, ours in comparable(
-                base, candidate, here=not args.metrics, cross=args.base_model
-            )
+            name: gate.judge(theirs, ours, rules, looks) for name, (theirs, ours) in pairs.items()
         },
     )
 

@@ -1,5 +1,7 @@
 """Small data and a shrunken copy of the real params.yaml; nothing touches the checkout's data/."""
 
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import hypothesis
 import pytest
 import torch
 import yaml
+from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.measure import set_params
 from digits import data, params, sources
@@ -17,6 +20,7 @@ hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SMALL = {
     "data.source": "uci",
     "model.channels": [4, 8, 8],
@@ -62,3 +66,20 @@ def _threads_of_torch() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, else the one that Playwright has downloaded; without one, a skip."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium
+        found = next(filter(None, map(shutil.which, BROWSERS)), chromium.executable_path)
+        if not Path(found).exists():
+            missing = f"no browser: neither {', '.join(BROWSERS)} nor `playwright install chromium`"
+            if os.environ.get("DIGITS_REQUIRE_BROWSER"):
+                pytest.fail(missing)
+            pytest.skip(missing)
+        sandbox = os.geteuid() != 0  # which Chromium refuses to root
+        browser = chromium.launch(executable_path=found, chromium_sandbox=sandbox)
+        yield browser
+        browser.close()

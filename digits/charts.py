@@ -1,0 +1,197 @@
+"""Small charts as SVG that a page's style sheet colours: they follow its light and dark scheme.
+
+All are 360 units wide, so that text keeps its size on a phone. Classes: `before` and `here` for the
+two sides, `axis`, `tick`, `label`; a page gives them stroke and fill. Names are escaped.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+WIDTH = 360
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 34
+STAGE = 72  # height of a stage in the graph, with the gap below it
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points of one side, `before` or `here`."""
+
+    side: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Dot:
+    side: str
+    x: float
+    y: float
+    radius: float
+
+
+@dataclass(frozen=True)
+class Node:
+    """A box of the graph: its name, a word below it, and the class that colours it."""
+
+    name: str
+    word: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A plotting area and its scales; `low` and `high` are the corners in the data's units."""
+
+    low: Point
+    high: Point
+    height: float
+
+    def x(self, value: float) -> float:
+        share = (value - self.low[0]) / (self.high[0] - self.low[0])
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        share = (value - self.low[1]) / (self.high[1] - self.low[1])
+        return self.height - BOTTOM - share * (self.height - TOP - BOTTOM)
+
+
+def curves(title: str, lines: Sequence[Line], x_label: str, height: float = 220) -> Markup:
+    """Lines over a common x, with ticks at round numbers."""
+    points = [point for line in lines for point in line.points]
+    frame = _frame(points, height)
+    marks = [
+        Markup('<polyline class="line {}" points="{}"/>').format(
+            line.side, " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in line.points)
+        )
+        for line in lines
+    ]
+    ends = [
+        _circle(line.side, frame.x(x), frame.y(y), 3) for line in lines for x, y in line.points[-1:]
+    ]
+    return _svg(title, height, [*_axes(frame, x_label), *marks, *ends])
+
+
+def calibration(title: str, dots: Sequence[Dot], x_label: str, height: float = 300) -> Markup:
+    """Dots in the unit square, and the diagonal that they should lie on."""
+    frame = Frame((0, 0), (1, 1), height)
+    diagonal = Markup('<path class="diagonal" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(
+        frame.x(0), frame.y(0), frame.x(1), frame.y(1)
+    )
+    marks = [_circle(d.side, frame.x(d.x), frame.y(d.y), d.radius) for d in dots]
+    return _svg(title, height, [*_axes(frame, x_label), diagonal, *marks])
+
+
+def dumbbells(title: str, rows: Sequence[tuple[str, float | None, float]]) -> Markup:
+    """Shares before and here, a row each, joined by a line: (name, before, here)."""
+    left, row, top = 118, 24, 6
+    height = top + row * len(rows) + 26
+    low = math.floor(10 * min(v for _, *values in rows for v in values if v is not None)) / 10
+
+    def x(value: float) -> float:
+        return left + (value - low) / (1 - low or 1) * (WIDTH - left - 16)
+
+    parts = [
+        Markup(
+            '<path class="grid" d="M{0:.1f} {1}V{2}"/>'
+            '<text class="tick" x="{0:.1f}" y="{3}" text-anchor="middle">{4:.0%}</text>'
+        ).format(x(tick), top, height - 24, height - 8, tick)
+        for tick in ticks(low, 1)
+    ]
+    for i, (name, before, here) in enumerate(rows):
+        y = top + row * (i + 0.5)
+        parts.append(_text("label", left - 12, y + 4, name, "end"))
+        if before is not None:
+            parts.append(
+                Markup('<path class="join" d="M{:.1f} {}H{:.1f}"/>').format(x(before), y, x(here))
+            )
+            parts.append(_circle("before", x(before), y, 5))
+        parts.append(_circle("here", x(here), y, 4))
+    return _svg(title, height, parts)
+
+
+def graph(title: str, nodes: Sequence[Node], edges: Iterable[tuple[int, int, str]]) -> Markup:
+    """Boxes from top to bottom, and edges (from, to, label); those that skip a box go round it."""
+    left, width, box = 2, 250, 44
+    down, right = left + 34, left + width
+    parts = []
+    for start, end, label in edges:
+        top, bottom = start * STAGE + 2 + box, end * STAGE + 2
+        if end - start == 1:
+            parts.append(_edge(f"M{down} {top}V{bottom - 2}"))
+            parts.append(_text("tick", down + 12, (top + bottom) / 2 + 4, label))
+        else:
+            one, two, out = top - box / 2, bottom + box / 2, right + 30 * (end - start)
+            parts.append(_edge(f"M{right} {one:g}C{out} {one:g} {out} {two:g} {right + 2} {two:g}"))
+    for i, node in enumerate(nodes):
+        y = i * STAGE + 2
+        parts.append(
+            Markup('<rect class="node {}" x="{}" y="{}" width="{}" height="{}" rx="6"/>').format(
+                node.kind, left, y, width, box
+            )
+        )
+        parts.append(_text("name", left + 14, y + 19, node.name))
+        parts.append(_text("tick", left + 14, y + 35, node.word))
+    arrow = Markup(
+        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+        'markerHeight="7" orient="auto"><path class="head" d="M0 0L8 4L0 8z"/></marker></defs>'
+    )
+    return _svg(title, STAGE * len(nodes) - (STAGE - box) + 4, [arrow, *parts])
+
+
+def ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round numbers from `low` to `high`: steps of 1, 2 or 5 times a power of ten."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(s * power for s in (1, 2, 5, 10) if s * power >= raw * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def _frame(points: Sequence[Point], height: float) -> Frame:
+    (left, right), (low, high) = ((min(v), max(v)) for v in zip(*points, strict=True))
+    margin = 0.06 * (high - low) or 0.5
+    return Frame((left, low - margin), (max(right, left + 1), high + margin), height)
+
+
+def _axes(frame: Frame, x_label: str) -> list[Markup]:
+    right, bottom = WIDTH - RIGHT, frame.height - BOTTOM
+    parts = []
+    for tick in ticks(frame.low[1], frame.high[1]):
+        y = frame.y(tick)
+        parts.append(Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(LEFT, y, right))
+        parts.append(_text("tick", LEFT - 8, y + 4, f"{tick:g}", "end"))
+    parts += [
+        _text("tick", frame.x(tick), bottom + 16, f"{tick:g}", "middle")
+        for tick in ticks(frame.low[0], frame.high[0])
+    ]
+    parts.append(Markup('<path class="axis" d="M{} {}H{}"/>').format(LEFT, bottom, right))
+    parts.append(_text("tick", (LEFT + right) / 2, frame.height - 3, x_label, "middle"))
+    return parts
+
+
+def _circle(side: str, x: float, y: float, radius: float) -> Markup:
+    return Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"/>').format(
+        side, x, y, radius
+    )
+
+
+def _edge(path: str) -> Markup:
+    return Markup('<path class="edge" marker-end="url(#arrow)" d="{}"/>').format(path)
+
+
+def _text(kind: str, x: float, y: float, text: str, anchor: str = "start") -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
+        kind, x, y, anchor, text
+    )
+
+
+def _svg(title: str, height: float, parts: Iterable[Markup]) -> Markup:
+    return Markup('<svg viewBox="0 0 {} {:g}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, height, escape(title), Markup("").join(parts)
+    )

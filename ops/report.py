@@ -1,0 +1,40 @@
+"""What has changed, for people: python -m ops.report --base REV|DIR
+
+Judges as ops.gate does, from the same arguments, and tells the whole story: figures, parameters,
+pipeline, and the digits that were fixed and broken, as pictures. Markdown fits into a pull
+request's comment; the HTML page opens anywhere, offline. With neither file named, it prints
+Markdown.
+
+Exit code 0: a report was written, whatever the verdict. 2: nothing can be said.
+"""
+
+import argparse
+from pathlib import Path
+
+from digits import errors, files
+from ops import findings, gate, report_html, report_markdown
+
+
+def main() -> None:
+    args = parse_args()
+    found = findings.find(args)
+    if args.markdown:
+        files.write(args.markdown, report_markdown.render(found))
+    if args.html:
+        files.write(args.html, report_html.render(found))
+    if not (args.markdown or args.html):
+        print(report_markdown.render(found), end="")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "ops.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    gate.add_arguments(parser)
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="for a pull request")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="a page that needs no network")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    errors.run(main, failure=2)

@@ -1,0 +1,144 @@
+"""A report as one page that needs nothing else: no network, no script, no font."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image as Pillow
+
+from digits import charts, comparison
+from digits.charts import Dot, Line, Node
+from digits.comparison import Answer
+from ops.findings import Findings, Image
+
+MOST_DIGITS = 60  # broken, and fixed
+MOST_WORST = 32
+SIDES = ("before", "here")
+CURVES = {
+    "train_loss": "Training loss",
+    "val_accuracy": "Validation accuracy",
+    "val_nll": "Validation nll",
+}
+KINDS = {"up to date": "calm", "same as the base": "calm", "other outputs": "other"}
+
+
+def render(findings: Findings) -> str:
+    """The whole page; names from files are escaped by the template."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"value": value, "percent": percent}
+    word, _, rest = findings.decision.headline.partition(" ")
+    return environment.get_template("report.html.jinja").render(
+        f=findings,
+        d=findings.decision,
+        word=word.removesuffix(":").capitalize(),
+        rest=rest,
+        shown=comparison.shown,
+        shown_change=comparison.shown_change,
+        pictures={index: picture(image) for index, image in findings.images.items()},
+        most_digits=MOST_DIGITS,
+        worst=worst(findings),
+        pipeline=pipeline(findings),
+        training=training(findings),
+        confusion=confusion(findings),
+        calibration=calibration(findings),
+        robustness=robustness(findings),
+    )
+
+
+def picture(image: Image) -> str:
+    """A data URI: ink on nothing, so that a page may choose both colours."""
+    png = io.BytesIO()
+    Pillow.fromarray(np.stack([np.zeros_like(image), image], axis=-1), "LA").save(png, "PNG")
+    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
+
+
+def worst(findings: Findings) -> Sequence[Answer]:
+    return comparison.worst(findings.candidate)[:MOST_WORST]
+
+
+def pipeline(findings: Findings) -> Markup:
+    stages = findings.stages
+    position = {stage.name: i for i, stage in enumerate(stages)}
+    nodes = [Node(s.name, s.standing, KINDS.get(s.standing, "alert")) for s in stages]
+    edges = [
+        (position[maker], position[stage.name], paths[0] if len(paths) == 1 else _common(paths))
+        for stage in stages
+        for maker, paths in stage.takes.items()
+    ]
+    return charts.graph("The pipeline; the table has the same in words", nodes, edges)
+
+
+def _common(paths: Sequence[str]) -> str:
+    return str(Path(paths[0]).parent)
+
+
+def training(findings: Findings) -> list[tuple[str, Markup]]:
+    """A chart for each column that a side has, both sides in it."""
+    sides = findings.tables["training"]
+    found = []
+    for column, title in CURVES.items():
+        lines = [
+            Line(side, [(row["epoch"], row[column]) for row in rows])
+            for side, rows in zip(SIDES, sides, strict=True)
+            if rows and {"epoch", column} <= rows[0].keys()
+        ]
+        if lines:
+            ends = ", ".join(f"{line.points[-1][1]:.4g} {line.side}" for line in lines)
+            found.append((title, charts.curves(f"{title} by epoch; last: {ends}", lines, "epoch")))
+    return found
+
+
+def calibration(findings: Findings) -> Markup | None:
+    dots = [
+        Dot(side, row["confidence"], row["accuracy"], 2.5 + 2 * math.log10(max(1, row["images"])))
+        for side, rows in zip(SIDES, findings.tables["reliability"], strict=True)
+        for row in rows
+        if {"confidence", "accuracy", "images"} <= row.keys()
+    ]
+    title = "Accuracy by confidence; the closer to the diagonal, the better calibrated"
+    return charts.calibration(title, dots, "confidence") if dots else None
+
+
+def robustness(findings: Findings) -> dict[str, Any]:
+    """Accuracy under each corruption, least first, as a chart and as rows."""
+    here = findings.candidate[0].scores.robustness
+    before = findings.base[0].scores.robustness if findings.base else {}
+    names = sorted((name for name in here if name != "mean"), key=lambda name: (here[name], name))
+    rows = [(name.replace("_", " "), before.get(name), here[name]) for name in names]
+    title = "Accuracy under corruptions; the table has the figures"
+    return {"rows": rows, "chart": charts.dumbbells(title, rows) if rows else None}
+
+
+def confusion(findings: Findings) -> dict[str, Any]:
+    """Images by true and predicted class of the first run, and their change."""
+    here = comparison.confusion(findings.candidate[0])
+    before = comparison.confusion(findings.base[0]) if findings.base else None
+    change = before and {
+        label: {name: n - before[label][name] for name, n in row.items()}
+        for label, row in here.items()
+    }
+    errors = [n for label, row in here.items() for name, n in row.items() if name != label]
+    return {"here": here, "change": change, "most": max(1, *errors)}
+
+
+def value(found: object) -> str:
+    """A parameter's value."""
+    if found is None:
+        return "absent"
+    return ", ".join(map(str, found)) if isinstance(found, list | tuple) else str(found)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    return "\N{EN DASH}" if share is None else f"{100 * share:.{digits}f} %"
