@@ -295,7 +295,7 @@ def smallest_sample(max_loss: int) -> int:
 
 def changed_rules(base: Rules, candidate: Rules) -> Mapping[str, tuple[object, object]]:
     """Rules that the candidate has otherwise: dotted name -> (the base's, the candidate's)."""
-    one, two = (_flat(rules.model_dump()) for rules in (base, candidate))
+    one, two = (flat(rules.model_dump()) for rules in (base, candidate))
     return {
         name: (one.get(name), two.get(name))
         for name in sorted(one.keys() | two.keys())
@@ -303,11 +303,12 @@ def changed_rules(base: Rules, candidate: Rules) -> Mapping[str, tuple[object, o
     }
 
 
-def _flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
+def flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """A nested mapping's values by their dotted names."""
+    found: dict[str, object] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            found[f"{prefix}{key}"] = value
+    return found
