@@ -130,15 +130,17 @@ def fetch(commit: str, path: str, target: Path) -> None:
     """Bring an output of a commit from .bases/, from DVC's cache, or from the remote."""
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexError
 
     if (BASES / commit / path).exists():
         shutil.copytree(BASES / commit / path, target)
         return
     try:
         DVCFileSystem(rev=commit).get(path, str(target), recursive=True)
-    except (DvcException, OSError) as error:
+    except (DvcException, DataIndexError, OSError) as error:
         raise InputError(
-            f"{path} of {commit[:9]} is neither in the cache nor in the remote ({error}). "
+            f"{path} of {commit[:9]} is neither in the cache nor in the remote "
+            f"({error.__cause__ or error}). "
             f"Bring or make it: python -m ops.evaluators --base {commit[:9]}"
         ) from None
 
