@@ -43,6 +43,7 @@ lint: .venv/dev  ## style, types, and the workflow files
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 format: .venv/dev  ## put the code into the house's style
 	$(BIN)/ruff format .

@@ -15,6 +15,14 @@ from digits import compute, data
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     "bfloat16": {"train.precision": "bfloat16"},
+    "accurate": {
+        "model.members": 5,
+        "train.epochs": 12,
+        "train.augmentation.rotation": 15.0,
+        "train.augmentation.scale": 0.15,
+        "train.augmentation.shear": 10.0,
+        "train.early_stopping.patience": 12,
+    },
     "classic": {
         "model.channels": [32, 64, 128],
         "model.convolutions": [1, 1, 1],

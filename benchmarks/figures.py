@@ -65,9 +65,7 @@ def engine() -> str:
     memory = overhead["peak_memory_mb"]
     rows = {
         "throughput in training": f"{spread(throughput['images_per_s'], '.0f')} images/s",
-        "as a share of this machine's matrix products": spread(
-            throughput["share_of_limit"], ".0%"
-        ),
+        "as a share of this machine's matrix products": spread(throughput["share_of_limit"], ".0%"),
         "where a worker's time goes": where,
         **{
             f"{name} against one": f"{spread(values, '.2f')} times as fast"

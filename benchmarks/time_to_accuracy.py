@@ -24,14 +24,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import measure
 from digits import compute, data
+from digits.augment import Augmentation
 from digits.data import Labelled
 
 RAW = measure.ROOT / "data" / "raw"
 BASELINE_EPOCHS = 14
+PLAIN = {f"train.augmentation.{key}": 0.0 for key in Augmentation.model_fields}
+QUICK = {"train.epochs": 1, "train.batch_size": 128, "train.optimizer.lr": 0.25, "train.ema": 0.98}
 RECIPES: dict[str, dict[str, Any]] = {
-    "0.990": {"train.epochs": 1},
-    "0.992": {"train.epochs": 1},
-    "0.995": {"train.epochs": 3},
+    "0.990": {**PLAIN, **QUICK, "model.channels": [10, 20, 40]},
+    "0.992": {**PLAIN, **QUICK},
+    "0.995": {"train.epochs": 3, "train.ema": 0.99},
 }
 
 

@@ -326,7 +326,7 @@ def changes(
     before: Mapping[str, object], after: Mapping[str, object]
 ) -> Mapping[str, tuple[object, object]]:
     """What differs between two nested mappings: dotted name -> both values, None where absent."""
-    one, two = _flat(before), _flat(after)
+    one, two = flat(before), flat(after)
     return {
         name: (one.get(name), two.get(name))
         for name in sorted(one.keys() | two.keys())
@@ -334,11 +334,12 @@ def changes(
     }
 
 
-def _flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
+def flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """A nested mapping's values by their dotted names."""
+    found: dict[str, object] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            found[f"{prefix}{key}"] = value
+    return found

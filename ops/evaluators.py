@@ -1,5 +1,12 @@
-"""Runs that one evaluator made, where a base's evaluator or test set is another one."""
+"""Runs that one evaluator made, where a base's evaluator or test set is another one.
 
+As a command, `python -m ops.evaluators --base REV` makes ready what `ops.gate --base REV
+--base-model` needs: where the base was evaluated otherwise, its model and its data, from DVC's
+cache or the remote, else by running its pipeline anew. They lie in .bases/, by commit.
+"""
+
+import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -7,14 +14,27 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from digits import compute, errors, files
 from digits.errors import InputError
 from digits.params import parse_yaml
 from digits.runs import Run
 from ops import git
-from ops.evidence import Base, runs_in_folder
+from ops.evidence import METRICS, Base, find_bases, runs_in_folder
 
 MODEL = "models/digit-classifier"
 DATA = "data/prepared"
+BASES = Path(".bases")
+
+
+def main() -> None:
+    args = parse_args()
+    candidate = runs_in_folder(Path(METRICS))
+    for base in find_bases(args.base):
+        differing = differences(base, candidate, here=True)
+        what = f"other in {', '.join(differing)}" if differing else "the same"
+        print(f"how {base.name} was evaluated: {what}", flush=True)
+        if base.commit and differing:
+            make_ready(base.commit)
 
 
 def comparable(
@@ -28,14 +48,13 @@ def comparable(
     here : whether the candidate is this working tree, so that its evaluator is at hand
     cross : where the evaluators differ, have each score both models; otherwise an `InputError`
     """
-    differing = evaluator_changes(base.commit) if base.commit and here else []
-    if not differing and base.runs[0].scores.test_set == candidate[0].scores.test_set:
+    differing = differences(base, candidate, here=here)
+    if not differing:
         yield base.name, base.runs, candidate
     elif not cross:
-        what = ", ".join(differing) or "the test set"
         raise InputError(
-            f"{base.name} was evaluated otherwise ({what} differs), so that its figures say "
-            f"nothing beside these. Score both models with both evaluators: --base-model"
+            f"{base.name} was evaluated otherwise (other: {', '.join(differing)}), so its figures "
+            f"say nothing beside these. Score both models with both evaluators: --base-model"
         )
     else:
         assert base.commit is not None
@@ -44,6 +63,14 @@ def comparable(
             ours = evaluate_candidate_there(base, Path(folder))
         yield f"{base.name} (this evaluator)", [theirs], candidate[:1]
         yield f"{base.name} (its evaluator)", base.runs[:1], [ours]
+
+
+def differences(base: Base, candidate: list[Run], *, here: bool) -> list[str]:
+    """Why the figures of the two say nothing beside each other: other code, another test set."""
+    found = evaluator_changes(base.commit) if base.commit and here else []
+    if base.runs[0].scores.test_set != candidate[0].scores.test_set:
+        found.append("the test set")
+    return found
 
 
 def evaluator_changes(commit: str) -> list[str]:
@@ -82,17 +109,39 @@ def evaluate_candidate_there(base: Base, folder: Path) -> Run:
     return replace(found, duplicates=base.runs[0].duplicates)
 
 
+def make_ready(commit: str) -> None:
+    """Bring a commit's model and data to .bases/, or run its pipeline there."""
+    from ops.verify import reproduce  # imports torch
+
+    with files.new_directory(BASES / commit) as folder:
+        try:
+            for path in (MODEL, DATA):
+                fetch(commit, path, folder / path)
+        except InputError as error:
+            print(f"{error}\nRunning the pipeline of {commit[:9]}", flush=True)
+            with tempfile.TemporaryDirectory(prefix="base-") as clone:
+                git.clone(commit, Path(clone))
+                reproduce(Path(clone), compute.workers())
+                for path in (MODEL, DATA):
+                    shutil.copytree(Path(clone, path), folder / path, dirs_exist_ok=True)
+
+
 def fetch(commit: str, path: str, target: Path) -> None:
-    """Bring an output of a commit from DVC's cache, or from the remote."""
+    """Bring an output of a commit from .bases/, from DVC's cache, or from the remote."""
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexError
 
+    if (BASES / commit / path).exists():
+        shutil.copytree(BASES / commit / path, target)
+        return
     try:
         DVCFileSystem(rev=commit).get(path, str(target), recursive=True)
-    except (DvcException, OSError) as error:
+    except (DvcException, DataIndexError, OSError) as error:
         raise InputError(
-            f"{path} of {commit[:9]} is neither in the cache nor in the remote ({error}). "
-            f"Bring it: dvc fetch, or git worktree add /tmp/base {commit[:9]} and dvc repro there"
+            f"{path} of {commit[:9]} is neither in the cache nor in the remote "
+            f"({error.__cause__ or error}). "
+            f"Bring or make it: python -m ops.evaluators --base {commit[:9]}"
         ) from None
 
 
@@ -104,3 +153,15 @@ def run_evaluator(code: Path, model: Path, data: Path, out: Path) -> None:
     found = subprocess.run(words, cwd=code, capture_output=True, text=True)
     if found.returncode:
         raise InputError(f"the evaluator in {code} failed: {found.stderr.strip()}")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "ops.evaluators", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--base", metavar="REV", required=True, help="what to compare with")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    errors.run(main, failure=2)

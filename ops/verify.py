@@ -1,23 +1,27 @@
 """Are the committed results those of the committed code? python -m ops.verify [REV]
 
 Clones the revision into a temporary folder, runs its pipeline from nothing, the data included, and
-compares every output with its dvc.lock:
+compares what comes out with what was committed:
 
   identical    the same bytes
   equivalent   other bytes, metrics within the tolerances: another CPU rounds otherwise
   different    anything else; names the first stage that diverges, and what differs here
+  stale        the committed dvc.lock speaks of other code, parameters or pins, or of other metrics
 
-Exit code 0 for the first two, 1 for the third, 2 when it could not run. With --data uci there is no
+Exit code 0 for the first two, 1 for the others, 2 when it could not run. With --here it runs
+nothing, and takes what `dvc repro --force` has left in this folder. With --data uci there is no
 dvc.lock to compare with: it runs twice, with one worker and with several, and compares the two.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +30,10 @@ import yaml
 
 from digits import compute, errors
 from digits.errors import InputError
-from digits.params import read_yaml
+from digits.gate import flat
+from digits.params import parse_yaml, read_yaml
 from ops import git
+from ops.evidence import METRICS
 
 # How far a metric may be off before it is a difference. Seeds alone move accuracy by 0.0005.
 TOLERANCES = {
@@ -41,39 +47,43 @@ Digests = dict[str, dict[str, str]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run's outputs: their digests by stage and path, and the metrics with a tolerance."""
+    """What dvc.lock and metrics/ say of a run.
+
+    `digests` are of its outputs, by stage and path; `metrics` those with a tolerance; `inputs` are
+    each stage's command, code, pins, parameters and the paths of its outputs; `misfits` are metrics
+    files other than the ones that dvc.lock names.
+    """
 
     digests: Digests
     metrics: dict[str, dict[str, Any]]
+    inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    misfits: list[str] = field(default_factory=list)
 
 
 def main() -> None:
     args = parse_args()
-    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-        verdict = verify(args.rev, args.data, Path(folder))
+    if args.here:
+        verdict = report(committed(args.rev), outcome(Path.cwd()))
+    else:
+        with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+            verdict = verify(args.rev, args.data, Path(folder))
     sys.exit(0 if verdict in ("identical", "equivalent") else 1)
 
 
 def verify(rev: str, source: str, folder: Path) -> str:
     """Run the revision anew and compare; prints the findings and returns the verdict."""
     clone = folder / "clone"
-    checkout(rev, clone)
+    git.clone(git.commit(rev), clone)
     if source == "uci":
         cores = max(2, compute.workers())
         shorten(clone / "params.yaml")
         expected, found = reproduce(clone, 1), reproduce(clone, cores)
         print(f"one worker against {cores}, on scikit-learn's digits")
     else:
-        expected = outcome(clone)
+        expected = committed(rev)
         found = reproduce(clone, compute.workers())
         print(f"{rev} against its dvc.lock")
     return report(expected, found)
-
-
-def checkout(rev: str, clone: Path) -> None:
-    git.clone(git.commit(rev), clone)
-    if not (clone / "dvc.lock").exists():
-        raise InputError(f"{rev} has no dvc.lock: nothing was reproduced at that commit")
 
 
 def shorten(path: Path) -> None:
@@ -96,19 +106,79 @@ def reproduce(clone: Path, workers: int) -> Outcome:
     return outcome(clone)
 
 
-def outcome(clone: Path) -> Outcome:
-    lock = yaml.safe_load((clone / "dvc.lock").read_text(encoding="utf-8"))
-    digests = {
-        stage: {out["path"]: out["md5"] for out in entry["outs"]}
-        for stage, entry in lock["stages"].items()
+def committed(rev: str) -> Outcome:
+    """What a revision says of its run."""
+    commit = git.commit(rev)
+
+    def read(path: str) -> bytes:
+        content = git.read(commit, path)
+        if content is None:
+            raise InputError(f"{rev} has no {path}: nothing was reproduced at that commit")
+        return content
+
+    return parse(read)
+
+
+def outcome(folder: Path) -> Outcome:
+    """What a folder says of its run."""
+
+    def read(path: str) -> bytes:
+        if not (folder / path).exists():
+            raise InputError(f"{folder / path} does not exist. Run: dvc repro --force")
+        return (folder / path).read_bytes()
+
+    return parse(read)
+
+
+def parse(read: Callable[[str], bytes]) -> Outcome:
+    """An outcome from the contents of its files, which `read` gives."""
+    lock = parse_yaml(read("dvc.lock"), "dvc.lock")["stages"]
+    order = [stage for stage in parse_yaml(read("dvc.yaml"), "dvc.yaml")["stages"] if stage in lock]
+    digests = {stage: {out["path"]: out["md5"] for out in lock[stage]["outs"]} for stage in order}
+    outs = {path: md5 for found in digests.values() for path, md5 in found.items()}
+    return Outcome(
+        digests,
+        metrics={path: parse_json(read(path), path) for path in TOLERANCES},
+        inputs={stage: inputs(lock[stage], tuple(outs)) for stage in order},
+        misfits=[
+            path
+            for path, md5 in outs.items()
+            if path.startswith(f"{METRICS}/") and hashlib.md5(read(path)).hexdigest() != md5
+        ],
+    )
+
+
+def parse_json(content: bytes, path: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    return found
+
+
+def inputs(stage: Mapping[str, Any], outs: tuple[str, ...]) -> dict[str, Any]:
+    """Of what a stage was made, by its entry in dvc.lock; not what other stages made."""
+    made = tuple(f"{out}/" for out in outs)
+    return {
+        "cmd": stage["cmd"],
+        "outs": [out["path"] for out in stage["outs"]],
+        **flat(stage.get("params", {}).get("params.yaml", {})),
+        **{
+            dep["path"]: dep["md5"]
+            for dep in stage.get("deps", [])
+            if not f"{dep['path']}/".startswith(made)
+        },
     }
-    order = list(yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
-    metrics = {name: json.loads((clone / name).read_text(encoding="utf-8")) for name in TOLERANCES}
-    return Outcome({stage: digests[stage] for stage in order}, metrics)
 
 
 def report(expected: Outcome, found: Outcome) -> str:
     """Print what is the same and what is not; the verdict."""
+    if outdated := [*stale(expected, found)]:
+        print("stale: the committed dvc.lock and metrics/ are not of this code")
+        for line in outdated:
+            print(f"  {line}")
+        print("  The way out: dvc repro, and commit dvc.lock and metrics/")
+        return "stale"
     differing = [
         (stage, path)
         for stage, outs in expected.digests.items()
@@ -129,6 +199,17 @@ def report(expected: Outcome, found: Outcome) -> str:
     for line in compare_environment(expected):
         print(f"  {line}")
     return verdict
+
+
+def stale(expected: Outcome, found: Outcome) -> Iterator[str]:
+    """What the committed dvc.lock says of its inputs that is not so, and metrics not of its run."""
+    for stage in expected.inputs | found.inputs:
+        before, now = (side.inputs.get(stage, {}) for side in (expected, found))
+        names = [name for name in before | now if before.get(name) != now.get(name)]
+        if names:
+            yield f"{stage}: other {', '.join(names)}"
+    for path in expected.misfits:
+        yield f"{path} is not the one that dvc.lock names"
 
 
 def compare_metrics(expected: Outcome, found: Outcome) -> list[tuple[str, bool]]:
@@ -164,7 +245,11 @@ def parse_args() -> argparse.Namespace:
         "ops.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("rev", nargs="?", default="HEAD", help="a Git revision (HEAD)")
-    parser.add_argument(
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--here", action="store_true", help="compare what dvc repro --force has left in this folder"
+    )
+    how.add_argument(
         "--data",
         choices=("mnist", "uci"),
         default="mnist",

@@ -2,75 +2,24 @@
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from digits.data import digest, load
-from tests.conftest import ROOT, SMALL
+from tests.conftest import SMALL
+from tests.project import Project
 
 pytestmark = pytest.mark.slow
 
 SETTINGS = [f"--set-param={key}={json.dumps(value)}" for key, value in SMALL.items()]
 
 
-class Project:
-    """A Git repository with the checkout's files as they are now, and commands to run in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-        for name in subprocess.check_output(listing, cwd=ROOT, text=True).splitlines():
-            if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        home = folder.parent / "home"
-        home.mkdir()
-        self.environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(home),
-            "SHELL": "/bin/sh",
-        }
-        self.run("git", "init", "--quiet", "--initial-branch=main")
-        self.run("git", "config", "user.name", "A user")
-        self.run("git", "config", "user.email", "user@example.com")
-        self.commit("start")
-
-    def run(self, *words: str, code: int = 0, **environment: str) -> str:
-        found = subprocess.run(
-            words,
-            cwd=self.folder,
-            env=self.environment | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert found.returncode == code, found.stdout
-        return found.stdout
-
-    def commit(self, message: str) -> None:
-        self.run("git", "add", "--all")
-        self.run("git", "commit", "--quiet", "--message", message)
-
-    def json(self, *words: str) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.run(*words))
-        return found
-
-    def lock(self) -> dict[str, object]:
-        found: dict[str, object] = yaml.safe_load((self.folder / "dvc.lock").read_text())
-        return found
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Reproduced once on the bundled digits, with the results committed."""
-    folder = tmp_path_factory.mktemp("scratch") / "project"
-    folder.mkdir()
-    made = Project(folder)
+    made = Project.scratch(tmp_path_factory.mktemp("scratch") / "project")
     made.run("dvc", "exp", "run", *SETTINGS)
     made.commit("small")
     return made
@@ -169,12 +118,13 @@ def test_verify_runs_a_commit_anew_and_compares(project: Project) -> None:
     assert "identical: all 15 outputs" in project.run(*words, "--data", "uci")
     assert "identical: all 15 outputs" in project.run(*words)
     project.run("git", "checkout", "--quiet", "-b", "forged")
-    lock = project.lock()
-    lock["stages"]["evaluate"]["outs"][0]["md5"] = "0" * 32  # type: ignore[index]
-    (project.folder / "dvc.lock").write_text(yaml.safe_dump(lock))
     metrics = project.folder / "metrics" / "evaluation.json"
     found = json.loads(metrics.read_text())
     metrics.write_text(json.dumps(found | {"accuracy": 0.999}))
+    project.commit("metrics alone")
+    output = project.run(*words, "--here", code=1)
+    assert "metrics/evaluation.json is not the one that dvc.lock names" in output
+    project.forge_lock("metrics/evaluation.json")
     project.commit("forged")
     output = project.run(*words, "forged", code=1)
     assert "different: " in output

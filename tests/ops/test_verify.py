@@ -1,4 +1,5 @@
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,14 +17,15 @@ METRICS: dict[str, dict[str, Any]] = {
         "torch": "1.0",
     },
 }
-COMMITTED = Outcome(DIGESTS, METRICS)
+INPUTS = {"train": {"cmd": "python", "train.epochs": 8, "digits/engine.py": "4"}}
+COMMITTED = Outcome(DIGESTS, METRICS, INPUTS)
 
 
 def changed(stage: str, path: str, **metrics: float) -> Outcome:
     digests, found = deepcopy(DIGESTS), deepcopy(METRICS)
     digests[stage][path] = "other"
     found["metrics/evaluation.json"] |= metrics
-    return Outcome(digests, found)
+    return Outcome(digests, found, INPUTS)
 
 
 def test_the_same_bytes_are_identical(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,3 +56,41 @@ def test_a_metric_that_is_no_number_is_different(value: float) -> None:
 
 def test_other_data_are_different_whatever_the_metrics() -> None:
     assert verify.report(COMMITTED, changed("fetch", "data/raw")) == "different"
+
+
+@pytest.mark.parametrize(("name", "value"), [("train.epochs", 2), ("digits/engine.py", "5")])
+def test_a_lock_of_other_code_or_parameters_is_stale_though_all_outputs_agree(
+    name: str, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = replace(COMMITTED, inputs={"train": INPUTS["train"] | {name: value}})
+    assert verify.report(COMMITTED, found) == "stale"
+    assert f"train: other {name}\n" in capsys.readouterr().out
+
+
+def test_a_stage_that_the_committed_lock_lacks_is_stale() -> None:
+    found = replace(COMMITTED, inputs=INPUTS | {"export": {"cmd": "python"}})
+    assert verify.report(COMMITTED, found) == "stale"
+
+
+def test_committed_metrics_that_are_not_of_their_lock_are_stale() -> None:
+    forged = replace(COMMITTED, misfits=["metrics/train.json"])
+    assert verify.report(forged, COMMITTED) == "stale"
+
+
+def test_inputs_leave_out_what_other_stages_made() -> None:
+    stage = {
+        "cmd": "python -m stages.train",
+        "deps": [
+            {"path": "data/prepared/test-images.npy", "md5": "1"},
+            {"path": "data/prepared", "md5": "2.dir"},
+            {"path": "requirements-compute.txt", "md5": "3"},
+        ],
+        "params": {"params.yaml": {"train": {"optimizer": {"lr": 0.4}}}},
+        "outs": [{"path": "models/weights.safetensors", "md5": "4"}],
+    }
+    assert verify.inputs(stage, ("data/prepared", "models/weights.safetensors")) == {
+        "cmd": "python -m stages.train",
+        "outs": ["models/weights.safetensors"],
+        "train.optimizer.lr": 0.4,
+        "requirements-compute.txt": "3",
+    }

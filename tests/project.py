@@ -1,0 +1,80 @@
+"""A scratch copy of the checkout, in which the real `git` and `dvc` run, offline."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from tests.conftest import ROOT
+
+
+class Project:
+    """A Git repository, and commands to run in it with no more than a user has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        home = folder.parent / "home"
+        home.mkdir(exist_ok=True)
+        self.environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(home),
+            "SHELL": "/bin/sh",
+        }
+
+    @classmethod
+    def scratch(cls, folder: Path) -> Self:
+        """The checkout's files as they are now, without results, in a new repository."""
+        folder.mkdir()
+        listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        for name in subprocess.check_output(listing, cwd=ROOT, text=True).splitlines():
+            if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        made = cls(folder)
+        made.run("git", "init", "--quiet", "--initial-branch=main")
+        made.identify()
+        made.commit("start")
+        return made
+
+    def identify(self) -> None:
+        self.run("git", "config", "user.name", "A user")
+        self.run("git", "config", "user.email", "user@example.com")
+
+    def run(self, *words: str, code: int = 0, **environment: str) -> str:
+        found = subprocess.run(
+            words,
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert found.returncode == code, found.stdout
+        return found.stdout
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def json(self, *words: str) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self.run(*words))
+        return found
+
+    def lock(self) -> dict[str, object]:
+        found: dict[str, object] = yaml.safe_load((self.folder / "dvc.lock").read_text())
+        return found
+
+    def forge_lock(self, *paths: str) -> None:
+        """Have dvc.lock name files as they are now."""
+        lock: Any = self.lock()
+        for stage in lock["stages"].values():
+            for out in stage["outs"]:
+                if out["path"] in paths:
+                    out["md5"] = hashlib.md5((self.folder / out["path"]).read_bytes()).hexdigest()
+        (self.folder / "dvc.lock").write_text(yaml.safe_dump(lock))
