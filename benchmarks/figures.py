@@ -53,7 +53,8 @@ def time_to_accuracy() -> str:
         lines.append(
             f"| {float(goal):.1%} | {results['ours'][goal]:.1f} s ({reached} of "
             f"{len(runs['accuracy'])} runs reach it) | {'never, in ' if never else ''}"
-            f"{results['baseline'][goal]:.0f} s | {'more than ' if never else ''}{ratio:.0f} times |"
+            f"{results['baseline'][goal]:.0f} s | "
+            f"{'more than ' if never else ''}{ratio:.0f} times |"
         )
     return "\n".join(lines)
 
