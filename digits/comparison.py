@@ -47,8 +47,8 @@ def figures(
     """The figures of two sides, best known first.
 
     Errors and accuracy are noise where the gate's paired test says so. Others are noise within
-    1.96 standard errors: of the runs' own spread where a side has several; else, for shares, of
-    the images' draw, as if the two models had seen different ones, which overstates it.
+    1.96 standard errors by the runs' own spread, where a side has several: one run a side does not
+    tell how far such a figure moves from training to training.
 
     Parameters
     ----------
@@ -56,7 +56,6 @@ def figures(
     candidate : one or more runs
     overall : what the gate found on all images; None without a base
     """
-    images = candidate[0].scores.images
 
     def figure(
         name: str, unit: Unit, value: Callable[[Run], float], *, less: bool, paired: bool = False
@@ -74,7 +73,7 @@ def figures(
         elif paired:
             noise = not (overall.p <= LUCK and beyond_seeds(overall))
         else:
-            error = _standard_error(sides, images if unit == "share" else None)
+            error = _standard_error(sides)
             noise = None if error is None else abs(after - before) <= SEEDS_APART * error
         if noise is None:
             return Figure(name, unit, before, after, "untested")
@@ -94,13 +93,9 @@ def figures(
     ]
 
 
-def _standard_error(sides: Sequence[Sequence[float]], images: int | None) -> float | None:
+def _standard_error(sides: Sequence[Sequence[float]]) -> float | None:
     spread = pooled_variance(sides)
-    if spread is not None:
-        return sqrt(sum(spread / len(side) for side in sides))
-    if images is None:
-        return None
-    return sqrt(sum(side[0] * (1 - side[0]) / images for side in sides))
+    return None if spread is None else sqrt(sum(spread / len(side) for side in sides))
 
 
 def changed_images(

@@ -51,18 +51,31 @@ def comparable(
     differing = differences(base, candidate, here=here)
     if not differing:
         yield base.name, base.runs, candidate
+    elif base.commit is None or not here:
+        raise InputError(
+            f"{base.name} was evaluated otherwise (other: {', '.join(differing)}), and a folder of "
+            f"metrics has no model to score anew. Compare revisions: --base REV, and no --metrics"
+        )
     elif not cross:
         raise InputError(
             f"{base.name} was evaluated otherwise (other: {', '.join(differing)}), so its figures "
             f"say nothing beside these. Score both models with both evaluators: --base-model"
         )
     else:
-        assert base.commit is not None
         with tempfile.TemporaryDirectory(prefix="gate-") as folder:
-            theirs = evaluate_base_here(base, Path(folder))
-            ours = evaluate_candidate_there(base, Path(folder))
-        yield f"{base.name} (this evaluator)", [theirs], candidate[:1]
-        yield f"{base.name} (its evaluator)", base.runs[:1], [ours]
+            theirs = evaluate_base_here(base.commit, Path(folder))
+            ours = evaluate_candidate_there(base.commit, Path(folder))
+        duplicates = base.runs[0].duplicates
+        yield (
+            f"{base.name} (this evaluator)",
+            [replace(theirs, duplicates=duplicates)],
+            candidate[:1],
+        )
+        yield (
+            f"{base.name} (its evaluator)",
+            base.runs[:1],
+            [replace(ours, duplicates=candidate[0].duplicates)],
+        )
 
 
 def differences(base: Base, candidate: list[Run], *, here: bool) -> list[str]:
@@ -91,22 +104,18 @@ def evaluator_files(pipeline: bytes | None) -> set[str]:
     return {path for path in deps if not path.startswith((MODEL, DATA))}
 
 
-def evaluate_base_here(base: Base, folder: Path) -> Run:
-    assert base.commit is not None
-    fetch(base.commit, MODEL, folder / "model")
+def evaluate_base_here(commit: str, folder: Path) -> Run:
+    fetch(commit, MODEL, folder / "model")
     run_evaluator(Path.cwd(), folder / "model", Path(DATA), folder / "here")
-    found = runs_in_folder(folder / "here")[0]
-    return replace(found, duplicates=base.runs[0].duplicates)
+    return runs_in_folder(folder / "here")[0]
 
 
-def evaluate_candidate_there(base: Base, folder: Path) -> Run:
-    assert base.commit is not None
+def evaluate_candidate_there(commit: str, folder: Path) -> Run:
     clone = folder / "clone"
-    git.clone(base.commit, clone)
-    fetch(base.commit, DATA, folder / "data")
+    git.clone(commit, clone)
+    fetch(commit, DATA, folder / "data")
     run_evaluator(clone, Path(MODEL), folder / "data", folder / "there")
-    found = runs_in_folder(folder / "there")[0]
-    return replace(found, duplicates=base.runs[0].duplicates)
+    return runs_in_folder(folder / "there")[0]
 
 
 def make_ready(commit: str) -> None:

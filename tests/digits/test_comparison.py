@@ -40,16 +40,12 @@ def test_one_error_more_is_noise_and_twenty_are_not() -> None:
     assert marks([run(many)], [run({})])["errors"] == "better"
 
 
-def test_likelihood_is_untested_by_one_run_a_side_and_tested_by_several() -> None:
-    assert marks([run({}, nll=0.1)], [run({}, nll=0.2)])["nll"] == "untested"
+def test_what_no_image_tells_is_untested_by_one_run_a_side_and_tested_by_several() -> None:
+    found = marks([run({}, nll=0.1, robust=0.5)], [run({}, nll=0.2, robust=0.6)])
+    assert found["nll"] == found["robustness"] == "untested"
     base = [run({}, nll=n) for n in (0.100, 0.101, 0.102)]
     assert marks(base, [run({}, nll=n) for n in (0.101, 0.102, 0.103)])["nll"] == "noise"
     assert marks(base, [run({}, nll=n) for n in (0.2, 0.201, 0.202)])["nll"] == "worse"
-
-
-def test_robustness_is_noise_within_the_draw_of_the_images() -> None:
-    assert marks([run({}, robust=0.50)], [run({}, robust=0.52)])["robustness"] == "noise"
-    assert marks([run({}, robust=0.50)], [run({}, robust=0.60)])["robustness"] == "better"
 
 
 def test_without_a_base_there_is_no_before_and_no_mark() -> None:

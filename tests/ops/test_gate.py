@@ -263,14 +263,17 @@ def test_another_evaluator_is_not_compared_with(repository: Repository) -> None:
     repository.gate("--base", "HEAD", code=0)
     (repository.folder / "digits" / "metrics.py").write_text("a = 2\n")
     message = repository.gate("--base", "HEAD", code=2)
-    assert "HEAD was evaluated otherwise (digits/metrics.py differs)" in message
+    assert "HEAD was evaluated otherwise (other: digits/metrics.py)" in message
     assert "--base-model" in message
 
 
 def test_another_test_set_is_not_compared_with(repository: Repository) -> None:
     repository.write(COMMON, test_set="c" * 64)
     message = repository.gate("--base", "main", code=2)
-    assert "main was evaluated otherwise (the test set differs)" in message
+    assert "main was evaluated otherwise (other: the test set)" in message
+    folder = repository.write_files("old", metrics_files(COMMON))
+    words = ("--base", folder, "--rules", "params.yaml", "--base-model")
+    assert "a folder of metrics has no model" in repository.gate(*words, code=2)
 
 
 @pytest.mark.parametrize("words", [[], ["--base", "main", "--first"], ["--base"]])
