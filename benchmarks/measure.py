@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 
-from digits import compute, data, engine, files, params
+from digits import compute, data, engine, files, model, params
 from digits.data import Labelled
 from digits.engine import Trained
 from digits.model import Architecture, Network
@@ -84,14 +84,8 @@ def train(
 ) -> tuple[Trained, float]:
     """Train as the stage does, and the seconds that it took."""
     architecture, recipe = configuration(changes)
-    torch.manual_seed(recipe.seed)
-    network = Network(
-        architecture,
-        data.load_source(PREPARED).classes,
-        train.images.shape[1:],
-        float(train.images.mean()),
-        float(train.images.std()),
-    )
+    classes = data.load_source(PREPARED).classes
+    network = model.initial(architecture, classes, train.images, recipe.seed)
     started = time.perf_counter()
     trained = engine.train(network, engine.resolve(recipe), train, val, workers)
     return trained, time.perf_counter() - started

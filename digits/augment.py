@@ -1,4 +1,4 @@
-"""Random changes of the shapes in a batch of images: affine, and elastic."""
+"""Random affine changes of a batch of images."""
 
 import math
 from typing import Annotated
@@ -18,26 +18,22 @@ class Augmentation(Params):
     translation: Annotated[float, Field(ge=0)]  # pixels
     scale: Annotated[float, Field(ge=0, lt=1)]  # fraction of the size
     shear: Annotated[float, Field(ge=0, lt=90)]  # degrees
-    elastic: Annotated[float, Field(ge=0)]  # pixels, that each of a coarse grid's points moves
 
 
-GRID = 5  # points of the elastic grid, each way
-
-
-def random_warp(images: Tensor, limits: Augmentation, generator: torch.Generator) -> Tensor:
-    """Rotate, shear, scale, shift and bend each image by its own random amounts.
+def random_affine(images: Tensor, limits: Augmentation, generator: torch.Generator) -> Tensor:
+    """Rotate, shear, scale and shift each image by its own random amounts.
 
     Parameters
     ----------
     images : float32 (n, height, width); what comes in from outside the frame is 0
     limits : the largest amounts
-    generator : where the randomness comes from
+    generator : where the randomness comes from; five numbers are drawn an image
 
     Returns
     -------
     float32 (n, height, width), bilinear
     """
-    if not any(limits.model_dump().values()):
+    if not any((limits.rotation, limits.translation, limits.scale, limits.shear)):
         return images
     n, height, width = images.shape
     u = torch.rand((5, n), generator=generator, device=images.device) * 2 - 1
@@ -49,9 +45,4 @@ def random_warp(images: Tensor, limits: Augmentation, generator: torch.Generator
         torch.stack([sin, sin * tan + cos, u[4] * (2 * limits.translation / height)], 1),
     ]
     grid = F.affine_grid(torch.stack(rows, 1), [n, 1, height, width], align_corners=False)
-    if limits.elastic:
-        points = torch.rand((n, 2, GRID, GRID), generator=generator, device=images.device) * 2 - 1
-        bend = F.interpolate(points, (height, width), mode="bicubic", align_corners=True)
-        size = torch.tensor([width, height], device=images.device)
-        grid = grid + bend.permute(0, 2, 3, 1) * (2 * limits.elastic / size)
     return F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)

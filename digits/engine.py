@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from digits import processes
-from digits.augment import random_warp
+from digits.augment import random_affine
 from digits.checkpoint import Checkpoint, Key, State, make_key
 from digits.compute import CHUNK
 from digits.data import Labelled, digest
@@ -343,7 +343,7 @@ class _Shard:
         with torch.autocast(
             images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
         ):
-            moved = random_warp(images.float(), self.recipe.augmentation, self.generator)
+            moved = random_affine(images.float(), self.recipe.augmentation, self.generator)
             logits = self.network.member_logits(moved)
         smoothing = self.recipe.label_smoothing
         # A sum over the members: each learns as it would alone.

@@ -1,6 +1,7 @@
 """Everything that is said about a model, from its probabilities on the test images."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -53,9 +54,11 @@ class Evaluation:
 def evaluate(classifier: Classifier, test: Labelled, workers: int) -> Evaluation:
     """Run a model on the test images, and on each corruption of them."""
     robustness = {}
-    for name in CORRUPTIONS:
-        logits = classifier.logits(corrupt(test.images, name), workers)
-        robustness[name] = metrics.accuracy(logits.argmax(axis=1), test.labels)
+    with ThreadPoolExecutor(workers) as pool:
+        corrupted = pool.map(lambda name: corrupt(test.images, name), CORRUPTIONS)
+        for name, images in zip(CORRUPTIONS, corrupted, strict=True):
+            logits = classifier.logits(images, workers)
+            robustness[name] = metrics.accuracy(logits.argmax(axis=1), test.labels)
     probabilities = metrics.softmax(classifier.logits(test.images, workers))
     return Evaluation(classifier.classes, test.labels, probabilities, robustness)
 

@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
@@ -115,6 +117,22 @@ class Network(nn.Module):
         x = x.unsqueeze(-1).permute(0, 3, 1, 2)
         logits = torch.stack([member(x) for member in self.members])
         return logits.float() * self.logit_scale
+
+
+def initial(
+    architecture: Architecture, classes: tuple[str, ...], images: npt.NDArray[np.uint8], seed: int
+) -> Network:
+    """A network with fresh weights, drawn from a seed, that knows the pixels of what it will learn.
+
+    Parameters
+    ----------
+    architecture, classes : as `Network` has them
+    images : uint8 (n, height, width), the training images
+    seed : of torch's process-wide generator
+    """
+    torch.manual_seed(seed)
+    size = images.shape[1:]
+    return Network(architecture, classes, size, float(images.mean()), float(images.std()))
 
 
 def save(network: Network, path: str | Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from digits import checkpoint, compute, data, engine, errors, files, model, tables
-from digits.model import Architecture, Network
+from digits.model import Architecture
 from digits.params import Params
 from digits.recipe import Recipe
 
@@ -27,14 +27,8 @@ def main(argv: list[str] | None = None) -> None:
     recipe = engine.resolve(params.train)
 
     train, val = data.load(args.data, "train"), data.load(args.data, "val")
-    torch.manual_seed(recipe.seed)
-    network = Network(
-        params.model,
-        data.load_source(args.data).classes,
-        train.images.shape[1:],
-        float(train.images.mean()),
-        float(train.images.std()),
-    )
+    classes = data.load_source(args.data).classes
+    network = model.initial(params.model, classes, train.images, recipe.seed)
     with checkpoint.open_folder(args.resume) as state:
         trained = engine.train(network, recipe, train, val, compute.workers(), state)
         model.save(trained.network, args.weights)

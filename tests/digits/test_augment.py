@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from digits.augment import Augmentation, random_warp
+from digits.augment import Augmentation, random_affine
 
 NONE = Augmentation(rotation=0.0, translation=0.0, scale=0.0, shear=0.0)
 
@@ -20,14 +20,14 @@ def centres(images: torch.Tensor) -> torch.Tensor:
 
 
 def moved(limits: Augmentation) -> torch.Tensor:
-    return random_warp(dot(), limits, torch.Generator().manual_seed(0))
+    return random_affine(dot(), limits, torch.Generator().manual_seed(0))
 
 
 def test_without_limits_nothing_is_drawn_and_nothing_moves() -> None:
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
     images = dot()
-    assert random_warp(images, NONE, generator) is images
+    assert random_affine(images, NONE, generator) is images
     assert torch.equal(generator.get_state(), before)
 
 

@@ -119,6 +119,22 @@ def test_more_shards_than_images_in_a_batch(prepared: Path) -> None:
     assert len(train(prepared, {"train.batch_size": 17, "train.shards": 8}).curve) == 2
 
 
+def test_each_member_of_an_ensemble_learns_as_it_would_alone(prepared: Path) -> None:
+    """Without dropout, and with the second member's first weights, the second is the network."""
+    ensemble = train(prepared, {"model.members": 2}).network
+    assert isinstance(ensemble, Network)
+    torch.manual_seed(0)
+    document = set_params(DOCUMENT, {"model.members": 2})
+    fresh = Network(Architecture.parse(document["model"]), ensemble.classes, (28, 28), 33.0, 79.0)
+    single = Network(Architecture.parse(DOCUMENT["model"]), ensemble.classes, (28, 28), 33.0, 79.0)
+    single.members[0].load_state_dict(fresh.members[1].state_dict())
+    sets = [data.load(prepared, name) for name in ("train", "val")]
+    alone = engine.train(single, Recipe.parse(DOCUMENT["train"]), *sets, workers=2)
+    for name, expected in alone.network.members[0].state_dict().items():
+        found = ensemble.members[1].state_dict()[name]
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_it_learns(prepared: Path) -> None:
     changes = {"model.channels": [8, 16, 32], "train.epochs": 12, "train.batch_size": 16}
     trained = train(prepared, changes)

@@ -33,10 +33,20 @@ def network(**changes: object) -> Network:
         {"pooling": "avg", "pool_size": 3},
         {"pool_size": 4},
         {"hidden": [32, 16], "dense_dropout": 0.5},
+        {"members": 3},
     ],
 )
 def test_each_shape_of_network_gives_a_logit_a_class(changes: dict[str, object]) -> None:
     assert network(**changes)(torch.zeros(2, 28, 28)).shape == (2, 10)
+
+
+def test_an_ensemble_says_what_its_members_say_on_average() -> None:
+    ensemble = network(members=3).eval()
+    images = torch.randint(0, 256, (4, 28, 28), generator=torch.Generator().manual_seed(0)).float()
+    each = ensemble.member_logits(images)
+    assert each.shape == (3, 4, 10)
+    assert not torch.equal(each[0], each[1])
+    torch.testing.assert_close(ensemble(images), (each[0] + each[1] + each[2]) / 3)
 
 
 @pytest.mark.parametrize("size", range(1, 8))
