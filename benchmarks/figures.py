@@ -59,26 +59,6 @@ def time_to_accuracy() -> str:
     return "\n".join(lines)
 
 
-def engine() -> str:
-    throughput, scaling, overhead = map(measure.load, ("throughput", "scaling", "overhead"))
-    kinds = sorted(throughput["time_by_kind"].items(), key=lambda item: -item[1])
-    where = ", ".join(f"{kind} {share:.0%}" for kind, share in kinds)
-    memory = overhead["peak_memory_mb"]
-    rows = {
-        "throughput in training": f"{spread(throughput['images_per_s'], '.0f')} images/s",
-        "as a share of this machine's matrix products": spread(throughput["share_of_limit"], ".0%"),
-        "where a worker's time goes": where,
-        **{
-            f"{name} against one": f"{spread(values, '.2f')} times as fast"
-            for name, values in scaling["ratio"].items()
-        },
-        "`dvc repro` beside the training loop": f"{spread(overhead['overhead_s'], '.0f')} s",
-        "a checkpoint": f"{overhead['checkpoint_share']:.2%} of its epoch",
-        "peak memory of `train`": f"{memory['train']:,} MB",
-    }
-    return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
-
-
 def gate_power() -> str:
     results = measure.load("gate_power")
     tables = {**results["exact"], "the gate, three runs a side": results["three_runs"]}
@@ -99,15 +79,9 @@ def gate_power() -> str:
     return "\n".join(lines)
 
 
-def spread(values: list[float], form: str) -> str:
-    deviation = stdev(values) if len(values) > 1 else 0
-    return f"{mean(values):{form}} ± {deviation:{form}} (n={len(values)})"
-
-
 FIGURES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "time to accuracy": time_to_accuracy,
-    "engine": engine,
     "gate power": gate_power,
 }
 
