@@ -137,8 +137,8 @@ def text(decision: Decision) -> str:
     width = max(len(limit.name) for limit in d.limits)
     lines += ["", "limits"]
     lines += [
-        f"  {limit.name:<{width}}  {limit.value:>10g}  {'>=' if limit.at_least else '<='} "
-        f"{limit.limit:<10g}{'' if limit.held else 'BEYOND'}".rstrip()
+        f"  {limit.name:<{width}}  {limit.value:>12,.7g}  {'>=' if limit.at_least else '<='} "
+        f"{limit.limit:<12,.7g}{'' if limit.held else 'BEYOND'}".rstrip()
         for limit in d.limits
     ]
     lines += ["", f"rules: {d.rules_from}"]
