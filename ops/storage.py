@@ -2,9 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from digits.errors import InputError
@@ -22,6 +25,8 @@ class Store(Protocol):
 
     def oid_to_path(self, oid: str) -> str: ...
 
+    def protect(self, path: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class Output:
@@ -30,7 +35,7 @@ class Output:
     path: str
     stage: str
     oid: str
-    size: int  # bytes, of a folder all its files'
+    size: int | None = None  # bytes, of a folder all its files'
 
 
 def outputs(read: Callable[[str], bytes | None]) -> list[Output]:
@@ -67,6 +72,7 @@ def stores() -> Iterator[tuple[Store, Store | None]]:
     InputError
         If they can't be reached, also from within the block.
     """
+    from aiohttp import ClientError
     from botocore.exceptions import BotoCoreError
     from dvc.config import NoRemoteError
     from dvc.exceptions import DvcException
@@ -79,7 +85,7 @@ def stores() -> Iterator[tuple[Store, Store | None]]:
             except NoRemoteError:
                 remote = None
             yield repo.cache.local, remote
-    except (DvcException, BotoCoreError, OSError) as error:
+    except (DvcException, BotoCoreError, ClientError, OSError) as error:
         raise InputError(
             f"DVC's cache or its remote can't be read: {error.__cause__ or error}. "
             f"Which remote: dvc remote list"
@@ -112,6 +118,62 @@ def content(store: Store, oid: str) -> bytes | None:
 def listing(folder: bytes) -> Mapping[str, str]:
     """The files of a folder's object: MD5 by path."""
     return {entry["relpath"]: entry["md5"] for entry in json.loads(folder)}
+
+
+def list_folder(output: Output) -> bytes | None:
+    """A folder's object made of its files in the working tree, if they are what it names."""
+    folder = Path(output.path)
+    entries = [
+        {"md5": hash_file(file), "relpath": file.relative_to(folder).as_posix()}
+        for file in folder.rglob("*")
+        if file.is_file()
+    ]
+    entries.sort(key=lambda entry: entry["relpath"])
+    found = json.dumps(entries, sort_keys=True).encode()
+    return found if hashlib.md5(found).hexdigest() == output.oid.removesuffix(".dir") else None
+
+
+def hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def mend(target: Store, output: Output, sources: Iterable[Store]) -> bool:
+    """Put a whole copy in place of one that is not; whether one was found, and arrived.
+
+    It is hashed before it goes there, and once it lies there. The working tree is the last source.
+    """
+    oid = output.oid
+    with tempfile.TemporaryDirectory(prefix="mend-") as folder:
+        copy = Path(folder, "copy")
+        for source in sources:
+            source.fs.get_file(source.oid_to_path(oid), str(copy))
+            if hash_file(copy) == oid.removesuffix(".dir"):
+                break
+        else:
+            if not copy_from_here(output, copy):
+                return False
+        path = target.oid_to_path(oid)
+        target.fs.put_file(str(copy), path)
+        target.protect(path)
+    found = digest(target, oid)
+    return found is not None and found[0] == oid.removesuffix(".dir")
+
+
+def copy_from_here(output: Output, copy: Path) -> bool:
+    """Copy what the working tree has of an object, if it is that."""
+    if output.oid.endswith(".dir"):
+        listed = list_folder(output)
+        copy.write_bytes(listed or b"")
+        return listed is not None
+    if not Path(output.path).is_file():
+        return False
+    shutil.copyfile(output.path, copy)
+    return hash_file(copy) == output.oid
+
+
+def remove(store: Store, oid: str) -> None:
+    store.fs.remove(store.oid_to_path(oid))
 
 
 def files_of(store: Store, output: Output) -> dict[str, bytes]:
