@@ -87,7 +87,7 @@ def stores() -> Iterator[tuple[Store, Store | None]]:
             yield repo.cache.local, remote
     except (DvcException, BotoCoreError, ClientError, OSError) as error:
         raise InputError(
-            f"DVC's cache or its remote can't be read: {error.__cause__ or error}. "
+            f"DVC's cache or its remote can't be read or written: {error.__cause__ or error}. "
             f"Which remote: dvc remote list"
         ) from error
 

@@ -61,6 +61,8 @@ def test_a_second_clone_has_every_revision_without_computing(
         project.run("dvc", "push", "--run-cache")
         models.append(sha256(project))
     assert models[0] != models[1]
+    said = project.run(sys.executable, "-m", "ops.doctor", "HEAD", "HEAD~1")
+    assert "whole: " in said
 
     other = clone(project, "other", bucket.endpoint)
     other.run("dvc", "pull")

@@ -159,6 +159,6 @@ def test_a_remote_that_cannot_be_read_is_no_verdict(ann: Models) -> None:
         sys.executable, "-m", "ops.doctor", code=2, PYTHONPATH=str(ROOT),
         AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x",
     )  # fmt: skip
-    assert "error: DVC's cache or its remote can't be read: Could not connect" in said
+    assert "error: DVC's cache or its remote can't be read or written: Could not connect" in said
     (ann.folder / "dvc.lock").unlink()
     assert "dvc.lock does not exist" in doctor(ann, code=2)
