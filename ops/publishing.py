@@ -86,7 +86,12 @@ def publish(
         push(server, made)
     verb = "update" if server else "create"
     lines = [f"{verb} refs/tags/{name} {found}\n" for name, found in made.items()]
-    git.run("update-ref", "--stdin", stdin="".join(lines))
+    try:
+        git.run("update-ref", "--stdin", stdin="".join(lines))
+    except InputError as error:
+        if server:
+            raise InputError(f"{error}\n  {server} has the tags: git fetch --tags") from None
+        raise refusal(error, "this repository", tags_here(), made) from None
 
 
 def make(name: str, commit: str, text: str, when: int) -> str:
@@ -115,12 +120,19 @@ def push(server: str, made: Mapping[str, str]) -> None:
             raise InputError(
                 f"{error}\n  Whether it arrived, nobody knows; the same command again tells"
             ) from None
-        if made.items() <= there.items():
-            return
-        if taken := [name for name in made if name in there]:
-            raise InputError(
-                f"another one came first: {server} has {', '.join(taken)}. Nothing of this one was "
-                f"published.\n  What it was: git fetch --tags && python -m ops.registry history\n"
-                f"  Then, if this is still wanted, the same command again"
-            ) from None
-        raise InputError(f"{error}\n  Nothing was published") from None
+        if not made.items() <= there.items():
+            raise refusal(error, server, there, made) from None
+
+
+def refusal(
+    error: InputError, where: str, there: Mapping[str, str], made: Mapping[str, str]
+) -> InputError:
+    """Why tags were not taken: somebody else's are there, or what Git says."""
+    taken = [name for name in made if name in there]
+    if not taken:
+        return InputError(f"{error}\n  Nothing was published")
+    return InputError(
+        f"another one came first: {where} has {', '.join(taken)}. Nothing of this one was "
+        f"published.\n  What it was: git fetch --tags; python -m ops.registry history\n"
+        f"  Then, if this is still wanted, the same command again"
+    )

@@ -39,6 +39,7 @@ from ops.gate import Decision
 from ops.tags import ARTIFACT, Tag
 
 STAGES = ("production", "staging")
+ALL_THE_SAME = "All the same: --force --reason TEXT"
 
 
 def main() -> None:
@@ -52,7 +53,8 @@ def promote(args: argparse.Namespace) -> int:
     server, known = start()
     commit, version = candidate(args.version, known, server)
     now = tags.holder(known, args.stage)
-    if now and now.commit == commit:
+    registered = version in tags.versions(known)
+    if registered and now and now.commit == commit:
         print(f"{args.stage} is {version} already: {now.name}")
         return 0
     check_lock(commit)
@@ -62,22 +64,22 @@ def promote(args: argparse.Namespace) -> int:
     verdict = f"OVERRIDDEN: not compared, since {unknown}" if unknown else decision.headline
     print(gate.text(decision), end="\n\n")
     if not decision.passes:
-        print(f"not promoted. All the same: {ways_around(args)}", file=sys.stderr)
+        print(f"not promoted. {ALL_THE_SAME}", file=sys.stderr)
         return 1
+    forced = verdict.startswith("OVERRIDDEN")
     said = {
+        "Stage": args.stage,
         "Action": "promote",
         "Version": version,
         "From": name_of(known, now.commit) if now else "",
         "Verdict": verdict,
         **figures(runs[0]),
-        "Forced-by": publishing.identity().split(" <")[0]
-        if verdict.startswith("OVERRIDDEN")
-        else "",
+        "Forced-by": publishing.identity().partition(" <")[0] if forced else "",
         "Reason": args.reason or "",
     }
     stage_tag = f"{ARTIFACT}#{args.stage}#{tags.next_number(known)}"
-    names = [] if version in tags.versions(known) else [f"{ARTIFACT}@{version}"]
-    publishing.publish(server, commit, [*names, stage_tag], {"Stage": args.stage, **said}, known)
+    names = [] if registered else [f"{ARTIFACT}@{version}"]
+    publishing.publish(server, commit, [*names, stage_tag], said, known)
     print(f"{args.stage} is {version} now: {stage_tag}")
     return 0
 
@@ -288,12 +290,8 @@ def judge(
         return judged([base], here=here, cross=args.base_model), None
     except InputError as error:
         if not args.force:
-            raise InputError(f"{error}\n  All the same: {ways_around(args)}") from None
+            raise InputError(f"{error}\n  {ALL_THE_SAME}") from None
         return judged([], here=False), str(error).partition("\n")[0]
-
-
-def ways_around(args: argparse.Namespace) -> str:
-    return "--force with a better --reason" if args.force else "--force --reason TEXT"
 
 
 def figures(run: Run) -> Mapping[str, str]:

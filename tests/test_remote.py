@@ -129,6 +129,10 @@ def test_damage_in_the_bucket_is_named_refused_and_mended(
     else:
         bucket.write(key, whole[:-1] if how == "truncated" else whole[:-1] + b"?")
     assert f"{MODEL} is not in" in ann.registry("promote", code=2)
+    ben = ann.clone("ben")
+    ben.environment |= KEYS | REGION | {"AWS_ENDPOINT_URL": bucket.endpoint}
+    ben.run("dvc", "pull", code=1)
+    assert not (ben.folder / MODEL).exists()
     environment = {"PYTHONPATH": str(ROOT)}
     words = (sys.executable, "-m", "ops.doctor")
     assert f"{how:<9} in the remote  {MODEL}" in ann.run(*words, code=1, **environment)

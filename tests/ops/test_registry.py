@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from digits.errors import InputError
+from ops import publishing
 from tests.conftest import ROOT
 from tests.ops.models import Models
 
@@ -163,6 +165,15 @@ def test_what_gto_itself_assigned_counts(ann: Models) -> None:
     assert ann.registry("history").startswith(f"production is {ann.held()}\n")
 
 
+def test_what_holds_a_stage_without_being_a_version_becomes_one(ann: Models) -> None:
+    """GTO can assign a mere commit; so can a kill in a repository without a server."""
+    ann.run("git", "tag", "-a", "-m", "x", "digit-classifier#production#2")
+    ann.run("git", "push", "--quiet", "origin", "--tags")
+    ann.registry("promote")
+    assert ann.held() == "v1.1.0"
+    assert "v1.1.0 already" in ann.registry("promote")
+
+
 # Refused, with the way out
 
 
@@ -238,6 +249,23 @@ def test_without_a_server_or_a_remote_it_stays_at_home(tmp_path: Path) -> None:
     assert alone.held() == "v1.0.0"
     shutil.rmtree(alone.folder / ".dvc" / "cache")
     assert "Make it: dvc repro" in alone.registry("promote", "--version", "1.1.0", code=2)
+
+
+def test_two_at_once_in_one_repository_are_told_apart_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = Models.create(tmp_path / "alone", server=None, storage=None)
+    alone.train(GOOD, push=False)
+    monkeypatch.chdir(alone.folder)
+    said = {"Version": "v1.0.0", "Action": "promote", "Stage": "production"}
+    head = alone.run("git", "rev-parse", "HEAD").strip()
+    names = ["digit-classifier@v1.0.0", "digit-classifier#production#1"]
+    publishing.publish(None, head, names, said, [])
+    before = alone.tags()
+    names[0] = "digit-classifier@v1.1.0"
+    with pytest.raises(InputError, match="first: this repository has digit-classifier#prod"):
+        publishing.publish(None, head, names, said, [])
+    assert alone.tags() == before
 
 
 # Two people, and a server
