@@ -5,7 +5,9 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -150,6 +152,32 @@ def test_a_bucket_that_is_missing_is_named(ann: Models) -> None:
     assert "is not in nowhere/x/files/md5" in said or "NoSuchBucket" in said
     said = ann.run(sys.executable, "-m", "ops.doctor", code=1, PYTHONPATH=str(ROOT))
     assert said.count("missing   in the remote") == 3
+
+
+@pytest.mark.parametrize(("status", "words"), [(403, "Forbidden"), (503, "Service Unavailable")])
+def test_a_server_that_does_not_answer_is_no_verdict(ann: Models, status: int, words: str) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        ann.run("dvc", "remote", "modify", "--local", "storage", "endpointurl", endpoint)
+        before = ann.tags_on_server()
+        said = ann.registry("promote", code=2)
+        assert words in said
+        assert ann.tags_on_server() == before
+        doctor = (sys.executable, "-m", "ops.doctor", "--repair")
+        assert words in ann.run(*doctor, code=2, PYTHONPATH=str(ROOT))
+        server.shutdown()
 
 
 def test_a_folder_serves_as_well(ann: Models, tmp_path: Path) -> None:
