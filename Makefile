@@ -10,7 +10,7 @@ export MNIST_MIRROR := $(shell cd "$(MNIST_MIRROR)" 2>/dev/null && pwd || echo "
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo repro report test check lint format figures constraints
+.PHONY: help demo repro report remote test check lint format figures constraints
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,18 @@ report: .venv/run  ## these results beside main's (BASE=...), as one HTML page: 
 # On a machine without a screen, a text browser would take over the terminal.
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
 	  $(BIN)/python -m webbrowser "file://$(CURDIR)/report.html" >/dev/null 2>&1 || true; fi
+
+# An endpoint is this machine's affair, and so are credentials: they stay out of Git.
+remote: .venv/run  ## where data and models are kept: make remote URL=s3://bucket/path [ENDPOINT=...]
+	@if [ -z "$(URL)" ]; then \
+	  echo "Where? make remote URL=s3://bucket/path [ENDPOINT=https://host], or URL=/a/folder" >&2; \
+	  exit 2; fi
+	@$(BIN)/dvc remote modify --quiet --local --unset storage endpointurl 2>/dev/null || true
+	@$(BIN)/dvc remote add --quiet --force --default storage "$(URL)"
+	@$(BIN)/dvc remote modify --quiet storage verify true
+	@if [ -n "$(ENDPOINT)" ]; then \
+	  $(BIN)/dvc remote modify --quiet --local storage endpointurl "$(ENDPOINT)"; fi
+	@echo "The remote is $(URL). Commit .dvc/config; then dvc push and dvc pull"
 
 test: .venv/dev  ## every test
 	$(BIN)/pytest -n auto

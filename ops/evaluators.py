@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from digits.errors import InputError
 from digits.params import parse_yaml
 from digits.runs import Run
 from ops import git
-from ops.evidence import METRICS, Base, find_bases, runs_in_folder
+from ops.evidence import METRICS, Base, find_bases, read_here, runs_in_folder
 
 MODEL = "models/digit-classifier"
 DATA = "data/prepared"
@@ -86,15 +86,14 @@ def differences(base: Base, candidate: list[Run], *, here: bool) -> list[str]:
     return found
 
 
-def evaluator_changes(commit: str) -> list[str]:
-    """Files that decide what the evaluator says and are other ones than in the commit."""
+def evaluator_changes(commit: str, read: Callable[[str], bytes | None] = read_here) -> list[str]:
+    """Files that decide what the evaluator says and are other ones than in the commit.
+
+    `read` gives a file's content on the other side: by default, this working tree.
+    """
     then = evaluator_files(git.read(commit, "dvc.yaml"))
-    now = evaluator_files(content("dvc.yaml"))
-    return sorted(path for path in then | now if git.read(commit, path) != content(path))
-
-
-def content(path: str) -> bytes | None:
-    return Path(path).read_bytes() if Path(path).is_file() else None
+    now = evaluator_files(read("dvc.yaml"))
+    return sorted(path for path in then | now if git.read(commit, path) != read(path))
 
 
 def evaluator_files(pipeline: bytes | None) -> set[str]:

@@ -2,22 +2,22 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from digits import gate, runs
 from digits.errors import InputError
 from digits.gate import Rules
-from digits.params import Params, parse_yaml, read_yaml
+from digits.params import Params, parse_yaml
 from digits.runs import Run
-from ops import git
+from ops import git, tags
 
 METRICS = "metrics"
 RUN = "/evaluation.json"
 FILES = ("evaluation.json", "errors.csv", "data.json", "train.json")
 PARAMS = "params.yaml"
-PRODUCTION = "digit-classifier#production#"
+LOCK = "dvc.lock"
 
 
 class GateParams(Params):
@@ -86,10 +86,9 @@ def find_bases(base: str) -> list[Base]:
 
 
 def production_tag() -> str | None:
-    """GTO's tag of what is in production: the one with the highest number."""
-    tags = git.run("tag", "--list", f"{PRODUCTION}*").splitlines()
-    numbered = [(int(n), tag) for tag in tags if (n := tag.removeprefix(PRODUCTION)).isdigit()]
-    return max(numbered)[1] if numbered else None
+    """GTO's tag of what is in production."""
+    holder = tags.holder(tags.read(), "production")
+    return holder.name if holder else None
 
 
 def find_rules(path: Path | None, bases: Sequence[Base]) -> tuple[Rules, str]:
@@ -101,36 +100,48 @@ def find_rules(path: Path | None, bases: Sequence[Base]) -> tuple[Rules, str]:
     base = bases[0]
     if base.commit is None:
         raise InputError(f"{base.name} is a folder, which has no rules: --rules {PARAMS}")
-    content = git.read(base.commit, PARAMS)
+    return rules_in_commit(base.commit, base.name)
+
+
+def rules_in_commit(commit: str, name: str) -> tuple[Rules, str]:
+    """A commit's rules and where they stand."""
+    content = git.read(commit, PARAMS)
     if content is None:
-        raise InputError(f"{base.name} has no {PARAMS}, and so no rules")
-    origin = f"{base.name}:{PARAMS}"
+        raise InputError(f"{name} has no {PARAMS}, and so no rules")
+    origin = f"{name}:{PARAMS}"
     document = parse_yaml(content, origin)
     if "gate" not in document:
         raise InputError(f"{origin} has no section `gate`, and so no rules. Others: --rules FILE")
     return GateParams.parse({"gate": document["gate"]}, origin).gate, origin
 
 
-def check_lock(path: Path) -> None:
-    """Raises `InputError` unless metrics/ is what dvc.lock names."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist, so nobody knows what {METRICS}/ is. dvc repro")
+def check_lock(read: Callable[[str], bytes | None]) -> None:
+    """Raises `InputError` unless metrics/ is what dvc.lock names; `read` gives a file's content."""
+    lock = read(LOCK)
+    if lock is None:
+        raise InputError(f"{LOCK} does not exist, so nobody knows what {METRICS}/ is. dvc repro")
     named = {
         out["path"]: out["md5"]
-        for stage in read_yaml(path)["stages"].values()
+        for stage in parse_yaml(lock, LOCK)["stages"].values()
         for out in stage["outs"]
     }
     for name in FILES:
-        file = Path(METRICS, name)
-        found = hashlib.md5(file.read_bytes()).hexdigest() if file.exists() else None
-        if found != named.get(str(file)):
-            raise InputError(f"{file} is not the one that {path} names. Run: dvc repro")
+        file = f"{METRICS}/{name}"
+        content = read(file)
+        found = None if content is None else hashlib.md5(content).hexdigest()
+        if found != named.get(file):
+            raise InputError(f"{file} is not the one that {LOCK} names. Run: dvc repro")
 
 
-def count_looks(test_set: str) -> int:
+def read_here(path: str) -> bytes | None:
+    """A file's content in the working tree, or None."""
+    return Path(path).read_bytes() if Path(path).is_file() else None
+
+
+def count_looks(test_set: str, rev: str = "HEAD") -> int:
     """Commits that brought other metrics on this test set: each was a look at it."""
     path = f"{METRICS}{RUN}"
-    commits = git.run("log", "--format=%H", "HEAD", "--", path).split()
+    commits = git.run("log", "--format=%H", rev, "--", path).split()
     return max(1, sum(test_set.encode() in (git.read(c, path) or b"") for c in commits))
 
 

@@ -19,6 +19,7 @@ from digits.errors import InputError
 from digits.params import parse_yaml
 from digits.runs import Run
 from ops import evaluators, evidence, git, pipeline
+from ops.evidence import read_here
 from ops.gate import Decision, decide
 from ops.pipeline import Stage
 
@@ -88,10 +89,6 @@ def find(args: argparse.Namespace) -> Findings:
 def _others(params: Mapping[str, Any]) -> Mapping[str, Any]:
     """All but the rules, which the decision compares."""
     return {section: values for section, values in params.items() if section != "gate"}
-
-
-def read_here(path: str) -> bytes | None:
-    return Path(path).read_bytes() if Path(path).is_file() else None
 
 
 def reader(decision: Decision) -> Reader:

@@ -85,28 +85,53 @@ def decide(args: argparse.Namespace) -> Decision:
     if args.override is not None and not args.override.strip():
         raise InputError("--override wants a reason")
     if not args.metrics:
-        evidence.check_lock(Path("dvc.lock"))
+        evidence.check_lock(evidence.read_here)
     folders = args.metrics or [Path(evidence.METRICS)]
     candidate = [run for folder in folders for run in evidence.runs_in_folder(folder)]
     bases = [] if args.first else evidence.find_bases(args.base)
     rules, rules_from = evidence.find_rules(args.rules, bases)
+    return judge(
+        candidate,
+        bases,
+        rules,
+        rules_from,
+        here=not args.metrics,
+        cross=args.base_model,
+        changed_rules=evidence.changed_rules(rules) if bases and not args.rules else {},
+        looks=evidence.count_looks(candidate[0].scores.test_set)
+        if bases and bases[0].commit
+        else 1,
+        override=args.override,
+    )
+
+
+def judge(
+    candidate: list[Run],
+    bases: list[Base],
+    rules: Rules,
+    rules_from: str,
+    *,
+    here: bool,
+    cross: bool = False,
+    changed_rules: Mapping[str, tuple[object, object]] | None = None,
+    looks: int = 1,
+    override: str | None = None,
+) -> Decision:
+    """Hold a candidate against the limits and its bases; `here` and `cross` as in `comparable`."""
     gate.check_seeds(candidate, rules)
-    looks = evidence.count_looks(candidate[0].scores.test_set) if bases and bases[0].commit else 1
     pairs = {
         name: (theirs, ours)
         for base in bases
-        for name, theirs, ours in comparable(
-            base, candidate, here=not args.metrics, cross=args.base_model
-        )
+        for name, theirs, ours in comparable(base, candidate, here=here, cross=cross)
     }
     return Decision(
         candidate,
         bases,
         rules,
         rules_from,
-        changed_rules=evidence.changed_rules(rules) if bases and not args.rules else {},
+        changed_rules=changed_rules or {},
         looks=looks,
-        override=args.override,
+        override=override,
         limits=gate.check_limits(candidate, rules),
         pairs=pairs,
         judgements={

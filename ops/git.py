@@ -6,9 +6,9 @@ from pathlib import Path
 from digits.errors import InputError
 
 
-def run(*words: str | Path, folder: str | Path = ".") -> str:
+def run(*words: str | Path, folder: str | Path = ".", stdin: str | None = None) -> str:
     """A git command's output; raises `InputError` with git's own words when it fails."""
-    found = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
+    found = subprocess.run(["git", *words], cwd=folder, input=stdin, capture_output=True, text=True)
     if found.returncode:
         raise InputError(f"git {' '.join(map(str, words))}: {found.stderr.strip()}")
     return found.stdout.strip()

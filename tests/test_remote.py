@@ -1,0 +1,196 @@
+"""Data and models of every revision in a bucket: DVC against an S3 server over HTTP."""
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tests.bucket import KEYS, REGION, Bucket, serve
+from tests.conftest import ROOT, SMALL
+from tests.ops.models import Models
+from tests.project import Project
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = [f"--set-param={key}={json.dumps(value)}" for key, value in SMALL.items()]
+MODEL = "models/digit-classifier/model.onnx"
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with serve() as found:
+        yield found
+
+
+def set_up(project: Project, url: str, endpoint: str = "") -> str:
+    """`make remote`, with this environment's tools."""
+    bin = f"BIN={Path(sys.executable).parent}"
+    words = ("make", "--old-file=.venv/run", bin, "remote", f"URL={url}", f"ENDPOINT={endpoint}")
+    project.environment |= KEYS | REGION
+    return project.run(*words)
+
+
+def clone(project: Project, name: str, endpoint: str) -> Project:
+    """Another machine's, which knows the endpoint from its environment."""
+    made = Project(project.folder.parent / name)
+    project.run("git", "clone", "--quiet", str(project.folder), str(made.folder))
+    made.environment |= KEYS | REGION | {"AWS_ENDPOINT_URL": endpoint}
+    return made
+
+
+def sha256(project: Project) -> str:
+    return hashlib.sha256((project.folder / MODEL).read_bytes()).hexdigest()
+
+
+def test_a_second_clone_has_every_revision_without_computing(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    project = Project.scratch(tmp_path / "project")
+    said = set_up(project, f"s3://{bucket.name}/pipeline", bucket.endpoint)
+    assert f"The remote is s3://{bucket.name}/pipeline. Commit .dvc/config" in said
+    assert "verify = true" in (project.folder / ".dvc" / "config").read_text()
+    assert bucket.endpoint not in (project.folder / ".dvc" / "config").read_text()
+    models = []
+    for settings in (SETTINGS, ["--set-param=train.seed=1"]):
+        project.run("dvc", "exp", "run", *settings)
+        project.commit("a model")
+        project.run("dvc", "push", "--run-cache")
+        models.append(sha256(project))
+    assert models[0] != models[1]
+    said = project.run(sys.executable, "-m", "ops.doctor", "HEAD", "HEAD~1")
+    assert "whole: " in said
+
+    other = clone(project, "other", bucket.endpoint)
+    other.run("dvc", "pull")
+    assert "Data and pipelines are up to date" in other.run("dvc", "repro")
+    assert sha256(other) == models[1]
+    other.run("git", "checkout", "--quiet", "HEAD~1")
+    other.run("dvc", "pull")
+    assert "Data and pipelines are up to date" in other.run("dvc", "repro")
+    assert sha256(other) == models[0]
+    assert other.run("git", "status", "--porcelain") == ""
+
+    third = clone(project, "third", bucket.endpoint)
+    third.run("dvc", "fetch", "--all-commits")
+    third.environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
+    for revision, model in (("HEAD", models[1]), ("HEAD~1", models[0])):
+        third.run("git", "checkout", "--quiet", revision)
+        third.run("dvc", "checkout")
+        assert sha256(third) == model
+
+    # Without its dvc.lock, which would tell: the run cache knows what the same inputs gave. That
+    # is so for stages whose outputs are all DVC's; it does not push those that Git has.
+    fourth = clone(project, "fourth", bucket.endpoint)
+    fourth.run("dvc", "fetch", "--run-cache")
+    (fourth.folder / "dvc.lock").unlink()
+    said = fourth.run("dvc", "repro", "--pull", "fetch")
+    assert "Stage 'fetch' is cached - skipping run" in said
+
+
+@pytest.fixture
+def ann(bucket: Bucket, tmp_path: Path) -> Models:
+    """A model in production and a newer one, in a part of the bucket of its own."""
+    made = Models.create(tmp_path / "ann", server=tmp_path / "server", storage=None)
+    shutil.copy(ROOT / "Makefile", made.folder)
+    set_up(made, f"s3://{bucket.name}/{tmp_path.name}", bucket.endpoint)
+    made.train(range(100, 130))
+    made.registry("promote")
+    made.train(range(100, 129))
+    return made
+
+
+def test_what_is_in_use_outlives_a_clean_up(ann: Models, bucket: Bucket, tmp_path: Path) -> None:
+    """What a tag holds stays; with the tag gone, so does it."""
+    ann.train(range(100, 128))
+    words = ("dvc", "gc", "--force", "--cloud", "--workspace")
+    before = bucket.stored()
+    ann.run(*words, "--all-tags")
+    kept = bucket.stored()
+    assert len({key for key in before - kept if f"/{tmp_path.name}/" in f"/{key}"}) == 3
+    out = ("--out", "../got", "--force")
+    ann.run("dvc", "artifacts", "get", ".", "digit-classifier", "--stage", "production", *out)
+    assert len(json.loads((tmp_path / "got" / "model.json").read_text())["wrong"]) == 30
+    assert "v1.0.0 already" in ann.registry("promote", "--version", "1.0.0")
+
+
+@pytest.mark.parametrize("how", ["truncated", "corrupt", "missing"])
+def test_damage_in_the_bucket_is_named_refused_and_mended(
+    ann: Models, bucket: Bucket, tmp_path: Path, how: str
+) -> None:
+    digest = hashlib.md5((ann.folder / MODEL).read_bytes()).hexdigest()
+    key = f"{tmp_path.name}/files/md5/{digest[:2]}/{digest[2:]}"
+    whole = bucket.read(key)
+    if how == "missing":
+        bucket.client.delete_object(Bucket=bucket.name, Key=key)
+    else:
+        bucket.write(key, whole[:-1] if how == "truncated" else whole[:-1] + b"?")
+    assert f"{MODEL} is not in" in ann.registry("promote", code=2)
+    ben = ann.clone("ben")
+    ben.environment |= KEYS | REGION | {"AWS_ENDPOINT_URL": bucket.endpoint}
+    ben.run("dvc", "pull", code=1)
+    assert not (ben.folder / MODEL).exists()
+    environment = {"PYTHONPATH": str(ROOT)}
+    words = (sys.executable, "-m", "ops.doctor")
+    assert f"{how:<9} in the remote  {MODEL}" in ann.run(*words, code=1, **environment)
+    assert f"mended    in the remote  {MODEL}" in ann.run(*words, "--repair", **environment)
+    assert bucket.read(key) == whole
+    ann.registry("promote")
+    assert ann.held() == "v1.1.0"
+
+
+def test_a_bucket_that_is_missing_is_named(ann: Models) -> None:
+    ann.run("dvc", "remote", "modify", "storage", "url", "s3://nowhere/x")
+    ann.commit("another bucket")
+    ann.run("git", "push", "--quiet", "origin", "main")
+    said = ann.registry("promote", code=2)
+    assert "is not in nowhere/x/files/md5" in said or "NoSuchBucket" in said
+    said = ann.run(sys.executable, "-m", "ops.doctor", code=1, PYTHONPATH=str(ROOT))
+    assert said.count("missing   in the remote") == 3
+
+
+@pytest.mark.parametrize(("status", "words"), [(403, "Forbidden"), (503, "Service Unavailable")])
+def test_a_server_that_does_not_answer_is_no_verdict(ann: Models, status: int, words: str) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        ann.run("dvc", "remote", "modify", "--local", "storage", "endpointurl", endpoint)
+        before = ann.tags_on_server()
+        said = ann.registry("promote", code=2)
+        assert words in said
+        assert ann.tags_on_server() == before
+        doctor = (sys.executable, "-m", "ops.doctor", "--repair")
+        assert words in ann.run(*doctor, code=2, PYTHONPATH=str(ROOT))
+        server.shutdown()
+
+
+def test_a_folder_serves_as_well(ann: Models, tmp_path: Path) -> None:
+    """And what was said of an endpoint is forgotten, which a folder does not have."""
+    set_up(ann, str(tmp_path / "elsewhere"))
+    assert "endpointurl" not in (ann.folder / ".dvc" / "config.local").read_text()
+    ann.run("dvc", "push")
+    ann.commit("moved")
+    ann.run("git", "push", "--quiet", "origin", "main")
+    ann.registry("promote")
+    assert (tmp_path / "elsewhere" / "files" / "md5").is_dir()
+
+
+def test_a_remote_wants_a_place(ann: Models) -> None:
+    words = ("make", "--old-file=.venv/run", f"BIN={Path(sys.executable).parent}", "remote")
+    assert "Where? make remote URL=s3://bucket/path" in ann.run(*words, code=2)
