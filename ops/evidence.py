@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ METRICS = "metrics"
 RUN = "/evaluation.json"
 FILES = ("evaluation.json", "errors.csv", "data.json", "train.json")
 PARAMS = "params.yaml"
-PRODUCTION = "digit-classifier#production#"
+NAME = "digit-classifier"
 
 
 class GateParams(Params):
@@ -86,10 +87,28 @@ def find_bases(base: str) -> list[Base]:
 
 
 def production_tag() -> str | None:
-    """GTO's tag of what is in production: the one with the highest number."""
-    tags = git.run("tag", "--list", f"{PRODUCTION}*").splitlines()
-    numbered = [(int(n), tag) for tag in tags if (n := tag.removeprefix(PRODUCTION)).isdigit()]
+    """GTO's tag of what is in production."""
+    return stage_tag("production")
+
+
+def stage_tag(stage: str) -> str | None:
+    """GTO's tag of what holds a stage: the one with the highest number."""
+    prefix = f"{NAME}#{stage}#"
+    tags = git.run("tag", "--list", f"{prefix}*").splitlines()
+    numbered = [(int(n), tag) for tag in tags if (n := tag.removeprefix(prefix)).isdigit()]
     return max(numbered)[1] if numbered else None
+
+
+def version_tag(commit: str) -> str | None:
+    """GTO's tag of a commit's version; of several, the highest version's."""
+    tags = git.run("tag", "--list", "--points-at", commit, f"{NAME}@v*").splitlines()
+    versions = [(version, tag) for tag in tags if (version := _version(tag))]
+    return max(versions)[1] if versions else None
+
+
+def _version(tag: str) -> tuple[int, ...] | None:
+    found = re.fullmatch(rf"{NAME}@v(\d+)\.(\d+)\.(\d+)", tag)
+    return tuple(map(int, found.groups())) if found else None
 
 
 def find_rules(path: Path | None, bases: Sequence[Base]) -> tuple[Rules, str]:
