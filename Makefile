@@ -68,7 +68,7 @@ constraints:  ## pin anew what the direct dependencies pull in (needs uv)
 	grep -hv '^-c' requirements-compute.txt requirements.txt requirements-dev.txt | grep -v '^-r' \
 	  | uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header - \
 	    --output-file constraints.partial
-	sed -nE 's/^([a-z0-9-]+)==.*/^\1==/p' requirements*.txt \
+	sed -nE 's/^([a-z0-9-]+)(\[.*\])?==.*/^\1==/p' requirements*.txt \
 	  | { cat; echo '^nvidia-'; echo '^cuda-'; echo '^triton='; } \
 	  | grep -v -f - constraints.partial \
 	  | sed '1i # What the direct dependencies pull in; make constraints. PyTorch pins its CUDA packages.' \

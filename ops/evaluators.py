@@ -136,20 +136,32 @@ def make_ready(commit: str) -> None:
 
 def fetch(commit: str, path: str, target: Path) -> None:
     """Bring an output of a commit from .bases/, from DVC's cache, or from the remote."""
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-    from dvc_data.index import DataIndexError
-
     if (BASES / commit / path).exists():
         shutil.copytree(BASES / commit / path, target)
         return
     try:
-        DVCFileSystem(rev=commit).get(path, str(target), recursive=True)
+        fetch_committed(commit, path, target)
+    except InputError as error:
+        raise InputError(
+            f"{error}. Bring or make it: python -m ops.evaluators --base {commit[:9]}"
+        ) from None
+
+
+def fetch_committed(commit: str, path: str, target: Path) -> None:
+    """Bring an output of a commit from DVC's cache, or from the remote that this clone has."""
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc_data.index import DataIndexError
+
+    try:
+        with Repo() as repo:
+            remote = repo.config["core"].get("remote")  # the commit may have had none yet
+        DVCFileSystem(rev=commit, remote=remote).get(path, str(target), recursive=True)
     except (DvcException, DataIndexError, OSError) as error:
         raise InputError(
             f"{path} of {commit[:9]} is neither in the cache nor in the remote "
-            f"({error.__cause__ or error}). "
-            f"Bring or make it: python -m ops.evaluators --base {commit[:9]}"
+            f"({error.__cause__ or error})"
         ) from None
 
 

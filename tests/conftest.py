@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import urllib.request
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ import pytest
 import torch
 import yaml
 from playwright.sync_api import Browser, sync_playwright
+from s3fs import S3FileSystem
 
 from benchmarks.measure import set_params
 from digits import data, params, sources
 from digits.data import Raw
+from tests import s3
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
@@ -83,3 +87,37 @@ def browser() -> Iterator[Browser]:
         browser = chromium.launch(executable_path=found, chromium_sandbox=sandbox)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    with s3.moto() as url:
+        yield url
+
+
+@pytest.fixture
+def s3_proxy(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Proxy]:
+    """A proxy to an S3 server, which the environment names as the endpoint."""
+    with s3.proxy(moto) as proxy:
+        for name, value in {**s3.CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url}.items():
+            monkeypatch.setenv(name, value)
+        yield proxy
+    S3FileSystem.clear_instance_cache()  # it has read the environment
+
+
+@pytest.fixture
+def bucket(moto: str, s3_proxy: s3.Proxy) -> str:
+    """The URL of a place in a new bucket."""
+    name = f"models-{uuid.uuid4().hex[:8]}"
+    request = urllib.request.Request(f"{moto}/{name}", method="PUT")
+    urllib.request.urlopen(request).close()
+    return f"s3://{name}/digits"
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a folder that is yet to be made, and of a place in a bucket."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    url: str = request.getfixturevalue("bucket")
+    return url

@@ -1,0 +1,207 @@
+"""Put the model that holds a stage where servers read it: python -m ops.deploy --to URL
+
+URL is a folder or s3://bucket/prefix; endpoint and credentials come from the environment, as for
+any AWS tool (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_PROFILE, ...). Which commit, the newest tag
+of the stage says (digit-classifier#production#N). Its models/digit-classifier comes from DVC's
+cache or remote, must be the one that its metrics/evaluation.json speaks of, is copied to
+URL/<model id>/, read back and tried on its golden images; last, URL/production.json names it.
+Until then the former one is served. Killed, or failed? The same command again completes it.
+
+--check says what URL serves, and whether that is whole and answers as it should.
+--prune --keep N removes models but for the newest N, what a stage serves, and the last hour's.
+
+Exit code 0: done; with --check: it is whole. 1: with --check: it is not. 2: something is missing,
+broken or out of reach; what was served before still is.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from digits import errors, golden, store
+from digits.errors import InputError
+from digits.places import Unreachable
+from digits.store import Pointer
+from ops import git, tags
+from ops.evaluators import MODEL, fetch_committed
+from ops.evidence import METRICS, RUN
+
+
+@dataclass(frozen=True)
+class Release:
+    """A commit whose model holds a stage."""
+
+    commit: str
+    tag: str
+    version: str
+
+    @property
+    def model(self) -> str:
+        """What messages call its model."""
+        return f"{MODEL} of {self.version} ({self.commit[:9]})"
+
+
+def main() -> None:
+    args = parse_args()
+    if args.prune:
+        found = prune(args.to, args.keep)
+    elif args.check:
+        found = check(args.to, args.stage)
+    else:
+        found = deploy(args.to, args.stage)
+    print(json.dumps(found, indent=2) if args.json else found["message"])
+    sys.exit(0 if found.get("whole", True) else 1)
+
+
+def deploy(url: str, stage: str) -> dict[str, Any]:
+    """Bring the stage's model to the URL, and only then point at it."""
+    release = find_release(stage)
+    seen = store.read_pointer(url, stage)
+    refuse_an_older(release, seen, url)
+    say(f"bringing {release.model}")
+    contents = bring(release)
+    say(f"copying it to {url}")
+    model = store.put_model(url, contents, release.model)
+    say("trying what was copied on its golden images")
+    images = try_model(url, model)
+    pointer = Pointer(model=model, version=release.version, tag=release.tag)
+    store.move_pointer(url, stage, pointer, seen)
+    store.put_model(url, contents, release.model)  # a --prune beside may have thought it unused
+    before = "" if seen == pointer else f", in place of {seen.version if seen else 'nothing'}"
+    return {
+        "message": f"{url}: {stage} {'now' if before else 'still'} serves {describe(pointer)}"
+        f"{before}; {images} golden images answered as expected",
+        "before": seen.model_dump() if seen else None,
+        "pointer": pointer.model_dump(),
+    }
+
+
+def find_release(stage: str) -> Release:
+    known = tags.read()
+    holder = tags.holder(known, stage)
+    if holder is None:
+        raise InputError(
+            f"no version holds the stage {stage}. Are the tags here (git fetch --tags)? "
+            f"The first: python -m ops.registry promote --stage {stage}"
+        )
+    version = tags.version_of(known, holder.commit)
+    if version is None:
+        raise InputError(
+            f"{holder.name} is at {holder.commit[:9]}, which has no version tag "
+            f"(digit-classifier@v1.2.0). Are all tags here? git fetch --tags"
+        )
+    return Release(holder.commit, holder.name, version)
+
+
+def refuse_an_older(release: Release, seen: Pointer | None, url: str) -> None:
+    """A clone that lacks the newest tags must not bring back what they replaced."""
+    if seen and number(seen.tag) > number(release.tag):
+        raise InputError(
+            f"{url} serves {seen.version} by {seen.tag}; the newest tag here is {release.tag}, an "
+            f"older one. Bring the others: git fetch --tags"
+        )
+
+
+def number(tag: str) -> int:
+    """The number of a stage tag; 0 if it has none."""
+    last = tag.rpartition("#")[2]
+    return int(last) if last.isdecimal() else 0
+
+
+def bring(release: Release) -> dict[str, bytes]:
+    """The model folder and its evaluation, by file name."""
+    evaluation = git.read(release.commit, METRICS + RUN)
+    if evaluation is None:
+        raise InputError(f"{release.commit[:9]} has no {METRICS}{RUN}: its model was not evaluated")
+    with tempfile.TemporaryDirectory(prefix="deploy-") as temporary:
+        folder = Path(temporary, "model")
+        try:
+            fetch_committed(release.commit, MODEL, folder)
+        except InputError as error:
+            raise InputError(f"{error}. Where it was made: dvc push") from None
+        contents = {
+            name: (folder / name).read_bytes()
+            for name in store.MODEL_FILES
+            if (folder / name).is_file()
+        }
+    contents[store.EVALUATION] = evaluation
+    try:
+        store.check(contents, release.model)
+    except InputError as error:
+        raise InputError(
+            f"{error}.\n  Is it damaged in the cache or the remote? python -m ops.doctor"
+        ) from None
+    return contents
+
+
+def try_model(url: str, model: str) -> int:
+    """Fetch a model as a server does and run its golden images; how many there are."""
+    with tempfile.TemporaryDirectory(prefix="deploy-") as temporary:
+        folder = Path(temporary, "model")
+        store.fetch_model(url, model, folder)
+        return golden.check(folder)
+
+
+def check(url: str, stage: str) -> dict[str, Any]:
+    """What a URL serves, and whether it is whole; raises `Unreachable` if nobody can tell."""
+    pointer = None
+    try:
+        pointer = store.read_pointer(url, stage)
+        if pointer is None:
+            raise InputError(f"nothing was deployed yet: there is no {stage}.json")
+        images = try_model(url, pointer.model)
+        problem = None
+    except Unreachable:
+        raise
+    except InputError as error:
+        problem = str(error)
+    serves = f"{url}: {stage} serves {describe(pointer) if pointer else 'nothing'}"
+    return {
+        "message": f"{serves}: NOT WHOLE: {problem}"
+        if problem
+        else f"{serves}: whole; {images} golden images answered as expected",
+        "whole": problem is None,
+        "problem": problem,
+        "pointer": pointer.model_dump() if pointer else None,
+    }
+
+
+def prune(url: str, keep: int) -> dict[str, Any]:
+    removed = store.prune(url, keep)
+    return {
+        "message": "\n".join([f"{url}: {len(removed)} models removed", *removed]),
+        "removed": removed,
+    }
+
+
+def describe(pointer: Pointer) -> str:
+    return f"{pointer.version} ({pointer.tag}), model {pointer.model[:12]}"
+
+
+def say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "ops.deploy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--to", metavar="URL", required=True, help="a folder or s3://bucket/prefix")
+    parser.add_argument("--stage", choices=store.STAGES, default="production")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="what does URL serve; is it whole?")
+    what.add_argument("--prune", action="store_true", help="remove old models: with --keep N")
+    parser.add_argument("--keep", metavar="N", type=int, help="how many models --prune leaves")
+    parser.add_argument("--json", action="store_true", help="the result for a machine")
+    args = parser.parse_args()
+    if args.prune != (args.keep is not None) or (args.prune and args.keep < 0):
+        parser.error("--prune and --keep N belong together; N is 0 or more")
+    return args
+
+
+if __name__ == "__main__":
+    errors.run(main, failure=2)

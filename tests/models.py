@@ -1,0 +1,55 @@
+"""Models of a few bytes: an ONNX graph of one matrix, described and evaluated as real ones are."""
+
+import hashlib
+import io
+import json
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from digits import classifier
+from tests.digits.runs import metrics_files
+
+SIZE = (8, 8)
+
+
+def model(seed: int) -> dict[str, bytes]:
+    """The files of a model folder and its evaluation.json, by name."""
+    random = np.random.default_rng(seed)
+    matrix = random.normal(size=(64, 10)).astype(np.float32)
+    images = random.integers(0, 256, (30, *SIZE), dtype=np.uint8)
+    graph = onnx_graph(matrix)
+    golden = io.BytesIO()
+    np.savez(golden, images=images, logits=classifier.run(classifier.session(graph), images))
+    files = {"model.onnx": graph, "golden.npz": golden.getvalue()}
+    description = {
+        "classes": list("0123456789"),
+        "parameters": matrix.size,
+        "preprocessing": {"size": SIZE},
+        "files": {name: digest(content) for name, content in files.items()},
+    }
+    files["model.json"] = json.dumps(description).encode()
+    evaluation = metrics_files(range(seed), model=digest(files["model.json"]))["evaluation.json"]
+    return files | {"evaluation.json": evaluation}
+
+
+def onnx_graph(matrix: np.ndarray) -> bytes:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+            helper.make_node("Flatten", ["pixels"], ["rows"]),
+            helper.make_node("MatMul", ["rows", "matrix"], ["logits"]),
+        ],
+        "digits",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *SIZE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", matrix.shape[1]])],
+        [numpy_helper.from_array(matrix, "matrix")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    made: onnx.ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    return made.SerializeToString()
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,28 @@
+"""Deployments by the library alone, without Git and DVC."""
+
+from collections.abc import Mapping
+
+from digits import places, store
+from digits.store import Pointer
+from tests.models import digest, model
+
+ONE, TWO = model(1), model(2)
+
+
+def pointer(contents: Mapping[str, bytes], number: int) -> Pointer:
+    return Pointer(
+        model=digest(contents["model.json"]),
+        version=f"v1.{number}.0",
+        tag=f"digit-classifier#production#{number}",
+    )
+
+
+def deploy(url: str, contents: Mapping[str, bytes], number: int = 1) -> Pointer:
+    new = pointer(contents, number)
+    store.put_model(url, contents, "the model")
+    store.move_pointer(url, "production", new, store.read_pointer(url, "production"))
+    return new
+
+
+def put(url: str, name: str, content: bytes) -> None:
+    places.write(places.find(url), name, content)
