@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
+import boto3
 from moto.server import ThreadedMotoServer
 
 CREDENTIALS = {
@@ -157,3 +159,39 @@ def proxy(upstream: str) -> Iterator[Proxy]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket, and what lies in it, past all that is tested."""
+
+    endpoint: str
+    name: str
+    client: Any
+
+    def stored(self) -> set[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
+        return {item["Key"] for page in pages for item in page.get("Contents", [])}
+
+    def read(self, key: str) -> bytes:
+        found: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        return found
+
+    def write(self, key: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=content)
+
+
+@contextmanager
+def bucket(name: str = "digits") -> Iterator[Bucket]:
+    """A server of its own with a bucket in it."""
+    with moto() as endpoint:
+        client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=CREDENTIALS["AWS_DEFAULT_REGION"],
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+        client.create_bucket(Bucket=name)
+        yield Bucket(endpoint, name, client)
+        client.close()

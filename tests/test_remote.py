@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from tests.bucket import KEYS, REGION, Bucket, serve
+from tests import s3
 from tests.conftest import ROOT, SMALL
 from tests.ops.models import Models
 from tests.project import Project
@@ -23,8 +23,8 @@ MODEL = "models/digit-classifier/model.onnx"
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with serve() as found:
+def bucket() -> Iterator[s3.Bucket]:
+    with s3.bucket() as found:
         yield found
 
 
@@ -32,7 +32,7 @@ def set_up(project: Project, url: str, endpoint: str = "") -> str:
     """`make remote`, with this environment's tools."""
     bin = f"BIN={Path(sys.executable).parent}"
     words = ("make", "--old-file=.venv/run", bin, "remote", f"URL={url}", f"ENDPOINT={endpoint}")
-    project.environment |= KEYS | REGION
+    project.environment |= s3.CREDENTIALS
     return project.run(*words)
 
 
@@ -40,7 +40,7 @@ def clone(project: Project, name: str, endpoint: str) -> Project:
     """Another machine's, which knows the endpoint from its environment."""
     made = Project(project.folder.parent / name)
     project.run("git", "clone", "--quiet", str(project.folder), str(made.folder))
-    made.environment |= KEYS | REGION | {"AWS_ENDPOINT_URL": endpoint}
+    made.environment |= s3.CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
     return made
 
 
@@ -49,7 +49,7 @@ def sha256(project: Project) -> str:
 
 
 def test_a_second_clone_has_every_revision_without_computing(
-    bucket: Bucket, tmp_path: Path
+    bucket: s3.Bucket, tmp_path: Path
 ) -> None:
     project = Project.scratch(tmp_path / "project")
     said = set_up(project, f"s3://{bucket.name}/pipeline", bucket.endpoint)
@@ -94,7 +94,7 @@ def test_a_second_clone_has_every_revision_without_computing(
 
 
 @pytest.fixture
-def ann(bucket: Bucket, tmp_path: Path) -> Models:
+def ann(bucket: s3.Bucket, tmp_path: Path) -> Models:
     """A model in production and a newer one, in a part of the bucket of its own."""
     made = Models.create(tmp_path / "ann", server=tmp_path / "server", storage=None)
     shutil.copy(ROOT / "Makefile", made.folder)
@@ -105,7 +105,7 @@ def ann(bucket: Bucket, tmp_path: Path) -> Models:
     return made
 
 
-def test_what_is_in_use_outlives_a_clean_up(ann: Models, bucket: Bucket, tmp_path: Path) -> None:
+def test_what_is_in_use_outlives_a_clean_up(ann: Models, bucket: s3.Bucket, tmp_path: Path) -> None:
     """What a tag holds stays; with the tag gone, so does it."""
     ann.train(range(100, 128))
     words = ("dvc", "gc", "--force", "--cloud", "--workspace")
@@ -121,7 +121,7 @@ def test_what_is_in_use_outlives_a_clean_up(ann: Models, bucket: Bucket, tmp_pat
 
 @pytest.mark.parametrize("how", ["truncated", "corrupt", "missing"])
 def test_damage_in_the_bucket_is_named_refused_and_mended(
-    ann: Models, bucket: Bucket, tmp_path: Path, how: str
+    ann: Models, bucket: s3.Bucket, tmp_path: Path, how: str
 ) -> None:
     digest = hashlib.md5((ann.folder / MODEL).read_bytes()).hexdigest()
     key = f"{tmp_path.name}/files/md5/{digest[:2]}/{digest[2:]}"
@@ -132,7 +132,7 @@ def test_damage_in_the_bucket_is_named_refused_and_mended(
         bucket.write(key, whole[:-1] if how == "truncated" else whole[:-1] + b"?")
     assert f"{MODEL} is not in" in ann.registry("promote", code=2)
     ben = ann.clone("ben")
-    ben.environment |= KEYS | REGION | {"AWS_ENDPOINT_URL": bucket.endpoint}
+    ben.environment |= s3.CREDENTIALS | {"AWS_ENDPOINT_URL": bucket.endpoint}
     ben.run("dvc", "pull", code=1)
     assert not (ben.folder / MODEL).exists()
     environment = {"PYTHONPATH": str(ROOT)}
