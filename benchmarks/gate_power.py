@@ -107,8 +107,7 @@ def blocked_with_seeds(decide: Gate, runs: int) -> dict[int, dict[int, float]]:
                 base[:, common:] = False
                 candidate = rng.random((runs, common + lost)) < 0.5
                 counts = [side.sum(axis=1).tolist() for side in (base, candidate)]
-                spread = gate.pooled_variance(counts)
-                error = None if spread is None else math.sqrt(spread * 2 / runs)
+                error = gate.standard_error(counts)
                 differences = runs * (candidate.sum(axis=0) - base.sum(axis=0))
                 signed = differences[differences != 0].tolist()
                 blocked += decide(gate.measure(signed, IMAGES, runs * runs, error))

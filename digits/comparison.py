@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from statistics import mean
 from typing import Literal
 
-from digits.gate import LUCK, SEEDS_APART, Difference, balance, beyond_seeds, pooled_variance
+from digits.gate import LUCK, SEEDS_APART, Difference, balance, beyond_seeds, standard_error
 from digits.runs import Run
 
 Unit = Literal["images", "share", "decimal", "count"]  # a share is shown in percent
@@ -73,7 +72,7 @@ def figures(
         elif paired:
             noise = not (overall.p <= LUCK and beyond_seeds(overall))
         else:
-            error = _standard_error(sides)
+            error = standard_error(sides)
             noise = None if error is None else abs(after - before) <= SEEDS_APART * error
         if noise is None:
             return Figure(name, unit, before, after, "untested")
@@ -91,11 +90,6 @@ def figures(
         figure("weights", "count", lambda r: r.scores.parameters, less=True),
         figure("bytes", "count", lambda r: r.scores.model_bytes, less=True),
     ]
-
-
-def _standard_error(sides: Sequence[Sequence[float]]) -> float | None:
-    spread = pooled_variance(sides)
-    return None if spread is None else sqrt(sum(spread / len(side) for side in sides))
 
 
 def changed_images(

@@ -218,8 +218,7 @@ def difference(
     counts = balance(base, candidate, label)
     scores = base[0].scores
     images = scores.images if label is None else scores.support[label]
-    spread = pooled_variance([[len(r.wrong(label)) for r in runs] for runs in (base, candidate)])
-    error = None if spread is None else sqrt(spread * (1 / len(base) + 1 / len(candidate)))
+    error = standard_error([[len(r.wrong(label)) for r in runs] for runs in (base, candidate)])
     return measure([d for d in counts.values() if d], images, len(base) * len(candidate), error)
 
 
@@ -279,6 +278,12 @@ def pooled_variance(sides: Sequence[Sequence[float]]) -> float | None:
     if freedom == 0:
         return None
     return sum((len(s) - 1) * variance(s) for s in sides if len(s) > 1) / freedom
+
+
+def standard_error(sides: Sequence[Sequence[float]]) -> float | None:
+    """Of the difference between two sides' means, by the runs' own spread, if it is known."""
+    spread = pooled_variance(sides)
+    return None if spread is None else sqrt(sum(spread / len(side) for side in sides))
 
 
 def seeds_wanted(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:

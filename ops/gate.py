@@ -149,11 +149,11 @@ def text(decision: Decision) -> str:
         lines += [
             "",
             f"against {name}",
-            f"  errors       {_counts(counts['base'])} -> {_counts(counts['candidate'])}, "
+            f"  errors       {counts_of(counts['base'])} -> {counts_of(counts['candidate'])}, "
             f"of {judgement.overall.images} images a run",
-            f"  all          {_difference(judgement.overall)}",
+            f"  all          {describe(judgement.overall)}",
             *(
-                f"  class {label:<6} {_difference(found)}"
+                f"  class {label:<6} {describe(found)}"
                 for label, found in judgement.by_class.items()
                 if found.broken or found.fixed
             ),
@@ -176,13 +176,14 @@ def text(decision: Decision) -> str:
     return "\n".join(lines)
 
 
-def _counts(errors: list[int]) -> str:
+def counts_of(errors: list[int]) -> str:
     return ", ".join(map(str, errors))
 
 
-def _difference(found: Difference) -> str:
-    return f"{found.broken} broken, {found.fixed} fixed, p = {found.p:.2g}" + (
-        f", loss at most {found.bound:.1f} per 10,000"
+def describe(found: Difference) -> str:
+    return (
+        f"{found.broken} broken, {found.fixed} fixed, p = {found.p:.2g}, loss at most "
+        f"{found.bound:.1f} per 10,000"
     )
 
 

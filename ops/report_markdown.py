@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from digits import textart
 from digits.comparison import Answer, shown, shown_change
-from digits.gate import Difference
 from ops.findings import Findings
+from ops.gate import counts_of, describe
 
 LARGEST = 60_000  # characters of a report
 LONGEST = 200  # of a name, a value
@@ -50,10 +50,10 @@ def verdict(findings: Findings) -> str:
     lines = [f"### {prose(d.headline)}", ""]
     lines += [f"- and {prose(reason)}" for reason in d.reasons[1:MOST_ROWS]]
     for name, judgement in d.judgements.items():
-        before, now = (_counts(judgement.errors[side]) for side in ("base", "candidate"))
+        before, now = (counts_of(judgement.errors[side]) for side in ("base", "candidate"))
         lines.append(
             f"- against {code(name)}: {before} → {now} errors in {judgement.overall.images:,} test "
-            f"images; {_difference(judgement.overall)}"
+            f"images; {describe(judgement.overall)}"
         )
         lines += [f"- note: {prose(note)}" for note in judgement.notes]
     stale = [stage.name for stage in findings.stages if stage.state != "up to date"]
@@ -157,17 +157,6 @@ def limits(findings: Findings) -> str:
     ]
     summary = f"Limits: {beyond} of {len(found)} not held" if beyond else "Limits: all held"
     return details(summary, table(["figure", "here", "limit", ""], rows, "lrrl"))
-
-
-def _difference(found: Difference) -> str:
-    return (
-        f"{found.broken} broken, {found.fixed} fixed, p = {found.p:.2g}, loss at most "
-        f"{found.bound:.1f} per 10,000"
-    )
-
-
-def _counts(errors: Sequence[int]) -> str:
-    return ", ".join(map(str, errors))
 
 
 def _list(names: Iterable[str]) -> str:
