@@ -21,6 +21,8 @@ from digits.errors import InputError
 
 Floats = npt.NDArray[np.float32]
 
+TOLERANCE = 1e-4  # of the largest logit's magnitude; processors and libraries round differently
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -110,3 +112,16 @@ def _check_digest(path: Path, content: bytes, expected: str) -> None:
         raise InputError(
             f"{path}: sha256 {found}; model.json says {expected}. Run: dvc repro export"
         )
+
+
+def compare(found: Floats, expected: Floats) -> tuple[int, float, bool]:
+    """Two answers to the same images, float32 (n, classes) each.
+
+    Returns
+    -------
+    how many predictions differ, by how much the logits do, as a share of the largest one, and
+    whether that is agreement: the same predictions, and logits within `TOLERANCE`
+    """
+    differing = int((found.argmax(1) != expected.argmax(1)).sum())
+    gap = float(np.abs(found - expected).max() / np.abs(expected).max())
+    return differing, gap, not differing and gap <= TOLERANCE

@@ -16,7 +16,6 @@ from digits.errors import InputError
 from digits.model import Network
 
 GOLDEN_PER_CLASS = 3
-TOLERANCE = 1e-4  # of the largest logit's magnitude
 
 
 class _FromPixels(nn.Module):
@@ -67,19 +66,19 @@ def compare(network: Network, model: bytes, images: npt.NDArray[np.uint8], worke
     Raises
     ------
     InputError
-        If a prediction differs, or a logit by more than `TOLERANCE` of the largest one.
+        If a prediction differs, or a logit by more than `classifier.TOLERANCE` of the largest one.
     """
     found = classifier.run(classifier.session(model), images, workers)
     torch.set_num_threads(workers)
     with torch.inference_mode():
         chunks = torch.split(torch.from_numpy(images), CHUNK)
         expected = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
-    gap = float(np.abs(found - expected).max() / np.abs(expected).max())
-    differing = int((found.argmax(1) != expected.argmax(1)).sum())
-    if differing or not gap <= TOLERANCE:
+    differing, gap, agree = classifier.compare(found, expected)
+    if not agree:
         raise InputError(
             f"torch and ONNX Runtime disagree on {differing} of {len(images)} predictions; their "
-            f"logits differ by {gap:.1e} of the largest, expected at most {TOLERANCE:.0e}"
+            f"logits differ by {gap:.1e} of the largest, expected at most "
+            f"{classifier.TOLERANCE:.0e}"
         )
     print(f"torch and ONNX Runtime agree on {len(images)} predictions, logits within {gap:.1e}")
     return found

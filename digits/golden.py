@@ -4,10 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from digits.classifier import Classifier
+from digits.classifier import TOLERANCE, Classifier, compare
 from digits.errors import InputError
-
-TOLERANCE = 1e-4  # of the largest logit's magnitude; processors round differently
 
 
 def check(folder: str | Path) -> int:
@@ -23,9 +21,8 @@ def check(folder: str | Path) -> int:
     with np.load(Path(folder) / "golden.npz") as golden:
         images, expected = golden["images"], golden["logits"]
     found = model.logits(images)
-    differing = int((found.argmax(1) != expected.argmax(1)).sum())
-    gap = float(np.abs(found - expected).max() / np.abs(expected).max())
-    if differing or not gap <= TOLERANCE:
+    differing, gap, agree = compare(found, expected)
+    if not agree:
         raise InputError(
             f"model {model.id} answers {differing} of {len(images)} golden images with another "
             f"class than when it was exported; its logits differ by {gap:.1e} of the largest, "
