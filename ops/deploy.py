@@ -7,6 +7,10 @@ cache or remote, must be the one that its metrics/evaluation.json speaks of, is 
 URL/<model id>/, read back and tried on its golden images; last, URL/production.json names it.
 Until then the former one is served. Killed, or failed? The same command again completes it.
 
+With `--to sagemaker` it goes behind the endpoint digits-STAGE, as compute.sagemaker in params.yaml
+says: archive, model, configuration, then the endpoint, which is tried on the golden images and goes
+back to what it served if it answers otherwise. --delete removes the endpoint, after a question.
+
 --check says what URL serves, and whether that is whole and answers as it should.
 --prune --keep N removes models but for the newest N, what a stage serves, and the last hour's.
 
@@ -30,6 +34,8 @@ from ops import git, tags
 from ops.evaluators import MODEL, fetch_committed
 from ops.evidence import METRICS, RUN
 
+SAGEMAKER = "sagemaker"  # in the place of a URL
+
 
 @dataclass(frozen=True)
 class Release:
@@ -49,8 +55,12 @@ def main() -> None:
     args = parse_args()
     if args.prune:
         found = prune(args.to, args.keep)
+    elif args.delete:
+        found = delete_endpoint(args.stage)
     elif args.check:
         found = check(args.to, args.stage)
+    elif args.to == SAGEMAKER:
+        found = deploy_to_sagemaker(args.stage)
     else:
         found = deploy(args.to, args.stage)
     print(json.dumps(found, indent=2) if args.json else found["message"])
@@ -71,9 +81,30 @@ def deploy(url: str, stage: str) -> dict[str, Any]:
     pointer = Pointer(model=model, version=release.version, tag=release.tag)
     store.move_pointer(url, stage, pointer, seen)
     store.put_model(url, contents, release.model)  # a --prune beside may have thought it unused
-    before = "" if seen == pointer else f", in place of {seen.version if seen else 'nothing'}"
+    return deployed(url, stage, pointer, seen, seen != pointer, images)
+
+
+def deploy_to_sagemaker(stage: str) -> dict[str, Any]:
+    """Bring the stage's model behind an endpoint, which takes it or stays as it was."""
+    from ops.sagemaker import hosting  # boto3
+
+    release = find_release(stage)
+    seen = hosting.read_pointer(stage)
+    refuse_an_older(release, seen, SAGEMAKER)
+    say(f"bringing {release.model}")
+    contents = bring(release)
+    model = store.check(contents, release.model)
+    pointer = Pointer(model=model, version=release.version, tag=release.tag)
+    changed, images = hosting.deploy(stage, pointer, contents)
+    return deployed(SAGEMAKER, stage, pointer, seen, changed, images)
+
+
+def deployed(
+    url: str, stage: str, pointer: Pointer, seen: Pointer | None, changed: bool, images: int
+) -> dict[str, Any]:
+    before = f", in place of {seen.version if seen else 'nothing'}" if changed else ""
     return {
-        "message": f"{url}: {stage} {'now' if before else 'still'} serves {describe(pointer)}"
+        "message": f"{url}: {stage} {'now' if changed else 'still'} serves {describe(pointer)}"
         f"{before}; {images} golden images answered as expected",
         "before": seen.model_dump() if seen else None,
         "pointer": pointer.model_dump(),
@@ -150,10 +181,16 @@ def check(url: str, stage: str) -> dict[str, Any]:
     """What a URL serves, and whether it is whole; raises `Unreachable` if nobody can tell."""
     pointer = None
     try:
-        pointer = store.read_pointer(url, stage)
-        if pointer is None:
-            raise InputError(f"nothing was deployed yet: there is no {stage}.json")
-        images = try_model(url, pointer.model)
+        if url == SAGEMAKER:
+            from ops.sagemaker import hosting
+
+            pointer = hosting.read_pointer(stage)
+            images = hosting.check(stage)
+        else:
+            pointer = store.read_pointer(url, stage)
+            if pointer is None:
+                raise InputError(f"nothing was deployed yet: there is no {stage}.json")
+            images = try_model(url, pointer.model)
         problem = None
     except Unreachable:
         raise
@@ -168,6 +205,14 @@ def check(url: str, stage: str) -> dict[str, Any]:
         "problem": problem,
         "pointer": pointer.model_dump() if pointer else None,
     }
+
+
+def delete_endpoint(stage: str) -> dict[str, Any]:
+    from ops.sagemaker import hosting
+    from ops.sagemaker.aws import agreed
+
+    removed = hosting.delete(stage, agreed)
+    return {"message": "removed" if removed else "left as it is", "removed": removed}
 
 
 def prune(url: str, keep: int) -> dict[str, Any]:
@@ -190,16 +235,23 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "ops.deploy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--to", metavar="URL", required=True, help="a folder or s3://bucket/prefix")
+    parser.add_argument(
+        "--to", metavar="URL", required=True, help="a folder, s3://bucket/prefix or sagemaker"
+    )
     parser.add_argument("--stage", choices=store.STAGES, default="production")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="what does URL serve; is it whole?")
     what.add_argument("--prune", action="store_true", help="remove old models: with --keep N")
+    what.add_argument("--delete", action="store_true", help="remove the endpoint in SageMaker")
     parser.add_argument("--keep", metavar="N", type=int, help="how many models --prune leaves")
     parser.add_argument("--json", action="store_true", help="the result for a machine")
     args = parser.parse_args()
     if args.prune != (args.keep is not None) or (args.prune and args.keep < 0):
         parser.error("--prune and --keep N belong together; N is 0 or more")
+    if args.delete and args.to != SAGEMAKER:
+        parser.error("--delete is for --to sagemaker; elsewhere, --prune --keep N")
+    if args.prune and args.to == SAGEMAKER:
+        parser.error("in SageMaker: python -m ops.sagemaker clean")
     return args
 
 

@@ -3,7 +3,8 @@
 Reads the `compute` section of params.yaml, over which DIGITS_COMPUTE_<KEY> in the environment
 wins. None of it can change a byte of the results, so no stage declares it. With several processes
 the stage runs under torchrun, whose own settings (PET_NNODES, PET_MASTER_ADDR and the like)
-spread it over several hosts. A stage does not outlive the `dvc` that asked for it.
+spread it over several hosts. A stage does not outlive the `dvc` that asked for it. With the backend
+`sagemaker` it runs there, as a training job, which does.
 """
 
 import os
@@ -26,6 +27,7 @@ SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 class ComputeParams(Params):
     workers: Literal["auto"] | Annotated[int, Field(ge=1)]
     processes: Annotated[int, Field(ge=1)]
+    backend: Literal["local", "sagemaker"]
 
 
 class LaunchParams(Params):
@@ -38,6 +40,8 @@ def main() -> None:
     if "TORCHELASTIC_RUN_ID" in os.environ:  # one of torchrun's
         return run_here(module, arguments)
     params = load_params("params.yaml")
+    if params.backend == "sagemaker":
+        return run_on_sagemaker(params, module, arguments)
     workers = params.workers
     if workers == "auto":
         workers = max(1, compute.workers() // params.processes)
@@ -58,6 +62,7 @@ def stage_and_arguments() -> tuple[str, list[str]]:
 def load_params(path: str) -> ComputeParams:
     """The `compute` section, with what the environment says in its place."""
     section = dict(read_yaml(path).get("compute", {}))
+    section.pop("sagemaker", None)  # read by ops/sagemaker/settings.py, where it is used
     for key in ComputeParams.model_fields:
         stated = os.environ.get(f"DIGITS_COMPUTE_{key.upper()}")
         if stated is not None:
@@ -82,6 +87,14 @@ def run_under_torchrun(processes: int, module: str, arguments: list[str]) -> Non
         torchrun([*where, f"--nproc-per-node={processes}", "-m", "ops.launch", module, *arguments])
     except ChildFailedError:
         sys.exit(1)  # the process that failed has said why
+
+
+def run_on_sagemaker(params: ComputeParams, module: str, arguments: list[str]) -> None:
+    from ops.sagemaker import training  # which the container has not
+
+    stated = {"WORKERS": params.workers, "PROCESSES": params.processes}
+    environment = {f"DIGITS_COMPUTE_{key}": str(value) for key, value in stated.items()}
+    training.run(module, arguments, environment)
 
 
 def end_with_parent() -> None:

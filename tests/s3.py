@@ -4,7 +4,7 @@ import http.client
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,6 +51,10 @@ class Proxy:
     """
 
     upstream: str
+    # An answer (status, body) in the server's place, to (method, path, headers, body); or None.
+    instead: Callable[[str, str, Mapping[str, str], bytes], tuple[int, bytes] | None] = (
+        lambda method, path, headers, body: None
+    )
     fault: Callable[[str, str], str | None] = lambda method, path: None
     before: Callable[[str, str], None] = lambda method, path: None
     after: Callable[[str, str], None] = lambda method, path: None
@@ -97,6 +101,8 @@ def proxy(upstream: str) -> Iterator[Proxy]:
                     return self.refuse(*REFUSALS[fault])
             body = self.rfile.read(length)
             found.before(self.command, self.path)
+            if own := found.instead(self.command, self.path, self.headers, body):
+                return self.answer(*own)
             server = http.client.HTTPConnection(found.upstream, timeout=30)
             server.request(self.command, self.path, body, dict(self.headers.items()))
             answer = server.getresponse()
@@ -138,6 +144,12 @@ def proxy(upstream: str) -> Iterator[Proxy]:
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(text)
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def end(self) -> None:
             self.close_connection = True

@@ -80,6 +80,7 @@ ELSEWHERE = {
     "prepare.max_class_ratio",
     "compute.workers",
     "compute.processes",
+    "compute.backend",  # tests/ops/sagemaker
 }
 
 

@@ -1,0 +1,336 @@
+"""A model folder behind a SageMaker endpoint, for ops.deploy --to sagemaker.
+
+Archive, model and endpoint configuration are named by the content of what was asked for: a second
+try finds what the first has made. Only the endpoint changes, from one configuration to another, and
+SageMaker keeps the former machines until the new ones answer /ping. Which release it is stands in
+the model's environment.
+"""
+
+import hashlib
+import io
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from botocore.exceptions import BotoCoreError, ClientError
+
+from digits import files
+from digits.classifier import TOLERANCE
+from digits.errors import InputError
+from digits.store import MODEL_FILES, Pointer
+from ops.sagemaker import aws, bucket, settings
+from ops.sagemaker.aws import Clients, say
+from ops.sagemaker.settings import Settings
+
+ARCHIVE = "model.tar.gz"
+POLL_S = 15
+WAIT_S = 2400  # for new machines and the end of the old; a failed update is undone within that
+CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+# The release, in the environment of its containers.
+VARIABLES = {
+    "model": "DIGITS_RELEASE_MODEL",
+    "version": "DIGITS_RELEASE_VERSION",
+    "tag": "DIGITS_RELEASE_TAG",
+}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint of ours that has stopped changing, and the release behind it."""
+
+    status: str
+    reason: str  # why it failed; empty if it did not
+    configuration: str
+    pointer: Pointer
+    archive: str
+
+
+def read_pointer(stage: str) -> Pointer | None:
+    """What the stage's endpoint serves; None if there is none. Raises as `deploy` does."""
+    with aws.explained():
+        found = find(aws.connect(settings.load().region), name_of(stage))
+    return found.pointer if found else None
+
+
+def deploy(stage: str, pointer: Pointer, contents: Mapping[str, bytes]) -> tuple[bool, int]:
+    """Have the stage's endpoint serve a release; goes back to the former one if it answers wrongly.
+
+    Parameters
+    ----------
+    pointer : model id, version and tag of the release
+    contents : the model folder's files, by name
+
+    Returns
+    -------
+    whether the endpoint was changed, and the number of golden images that it answered
+
+    Raises
+    ------
+    InputError
+        If AWS refuses, the endpoint is not ours, does not start, or answers wrongly. Then the
+        former release is served, or, if there was none, nothing.
+    """
+    there = settings.load()
+    name, image = name_of(stage), there.required("hosting_image")
+    with aws.explained():
+        clients = aws.connect(there.region)
+        before = find(clients, name)
+        configuration = prepare(clients, there, image, pointer, contents)
+        changed = before is None or before.configuration != configuration
+        if changed:
+            switch(clients, there, name, before, configuration)
+        say("trying it on the golden images")
+        try:
+            return changed, try_endpoint(clients, name, contents)
+        except InputError as error:
+            if not changed:
+                raise InputError(
+                    f"{name}: {error}. Back: python -m ops.registry rollback"
+                ) from None
+            kept = go_back(clients, there, name, before)
+            raise InputError(f"{name}: {error}.\n  {kept}") from None
+
+
+def check(stage: str) -> int:
+    """Send the golden images of what an endpoint serves; how many there are.
+
+    Raises
+    ------
+    InputError
+        If there is no such endpoint, it is not in service, or answers wrongly.
+    """
+    name = name_of(stage)
+    with aws.explained(), tempfile.TemporaryDirectory(prefix="deploy-") as folder:
+        clients = aws.connect(settings.load().region)
+        endpoint = find(clients, name)
+        if endpoint is None or endpoint.status != "InService":
+            raise InputError(f"{name} is {endpoint.status if endpoint else 'not there'}")
+        archive = Path(folder, ARCHIVE)
+        bucket.fetch(clients, endpoint.archive, archive)
+        return try_endpoint(clients, name, bucket.unpack(archive, MODEL_FILES))
+
+
+def delete(stage: str, agreed: Callable[[str], bool]) -> bool:
+    """Remove the stage's endpoint, if whoever is asked agrees; whether it was."""
+    name = name_of(stage)
+    with aws.explained():
+        clients = aws.connect(settings.load().region)
+        endpoint = find(clients, name)
+        if endpoint is None:
+            raise InputError(f"there is no endpoint {name}")
+        if not agreed(f"{name} serves {endpoint.pointer.version}. Remove it?"):
+            return False
+        clients.sagemaker.delete_endpoint(EndpointName=name)
+    return True
+
+
+def name_of(stage: str) -> str:
+    return f"{aws.PREFIX}{stage}"
+
+
+def find(clients: Clients, name: str) -> Endpoint | None:
+    """An endpoint once it has stopped changing; raises `InputError` if it is not ours."""
+    deadline = time.monotonic() + WAIT_S
+    told = ""
+    while True:
+        try:
+            found = clients.sagemaker.describe_endpoint(EndpointName=name)
+        except ClientError as error:
+            if aws.is_absent(error):
+                return None
+            raise
+        status = found["EndpointStatus"]
+        if status not in CHANGING:
+            break
+        if time.monotonic() > deadline:
+            raise InputError(f"{name} is still {status} after {WAIT_S} s; the same command again")
+        if status != told:
+            say(f"  {name}: {status}")
+            told = status
+        time.sleep(POLL_S)
+    try:
+        configuration = clients.sagemaker.describe_endpoint_config(
+            EndpointConfigName=found["EndpointConfigName"]
+        )
+        model = clients.sagemaker.describe_model(
+            ModelName=configuration["ProductionVariants"][0]["ModelName"]
+        )
+        container = model["PrimaryContainer"]
+        said = {key: container["Environment"][name] for key, name in VARIABLES.items()}
+    except (ClientError, KeyError) as error:
+        if isinstance(error, ClientError) and not aws.is_absent(error):
+            raise
+        raise InputError(f"the endpoint {name} was not made by ops.deploy: {error!r}") from None
+    return Endpoint(
+        status,
+        found.get("FailureReason", ""),
+        found["EndpointConfigName"],
+        Pointer.parse(said, name),
+        container["ModelDataUrl"],
+    )
+
+
+def prepare(
+    clients: Clients,
+    there: Settings,
+    image: str,
+    pointer: Pointer,
+    contents: Mapping[str, bytes],
+) -> str:
+    """Make archive, model and endpoint configuration, where they are not there; its name."""
+    archive = bucket.pack({name: contents[name] for name in MODEL_FILES})
+    folder, _ = bucket.send(clients, there.bucket, "models", {ARCHIVE: archive})
+    said = pointer.model_dump()
+    model = {
+        "PrimaryContainer": {
+            "Image": image,
+            "ModelDataUrl": folder + ARCHIVE,
+            "Environment": {name: said[key] for key, name in VARIABLES.items()},
+        },
+        "ExecutionRoleArn": there.role,
+        "EnableNetworkIsolation": True,
+        "Tags": aws.tags(there, "hosting"),
+    }
+    model_name = name_by_content(pointer, model)
+    make(clients.sagemaker.create_model, ModelName=model_name, **model)
+    configuration = {
+        "ProductionVariants": [
+            {
+                "VariantName": "all",
+                "ModelName": model_name,
+                "InstanceType": there.hosting_instance_type,
+                "InitialInstanceCount": there.hosting_instance_count,
+            }
+        ],
+        "Tags": aws.tags(there, "hosting"),
+    }
+    name = name_by_content(pointer, configuration)
+    make(clients.sagemaker.create_endpoint_config, EndpointConfigName=name, **configuration)
+    return name
+
+
+def name_by_content(pointer: Pointer, asked: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(files.canonical_json(asked).encode()).hexdigest()
+    return f"{aws.PREFIX}{pointer.version.replace('.', '-')}-{digest[:16]}"
+
+
+def make(create: Callable[..., Any], **asked: Any) -> None:
+    """Create something that is named by its content, if it is not there."""
+    try:
+        create(**asked)
+    except ClientError as error:
+        if not aws.exists_already(error):
+            raise
+
+
+def switch(
+    clients: Clients, there: Settings, name: str, before: Endpoint | None, configuration: str
+) -> None:
+    """Have an endpoint take a configuration, and wait until it does.
+
+    Raises
+    ------
+    InputError
+        If it does not; then it serves what it did before, and a new one is removed.
+    """
+    if before and before.status == "Failed":  # it never started, and can't be updated
+        remove(clients, name)
+        before = None
+    if before:
+        say(f"updating {name} from {before.pointer.version}, which answers meanwhile")
+        clients.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=configuration)
+    else:
+        say(f"creating {name}: {there.hosting_instance_count} x {there.hosting_instance_type}")
+        clients.sagemaker.create_endpoint(
+            EndpointName=name,
+            EndpointConfigName=configuration,
+            Tags=aws.tags(there, "hosting"),
+        )
+    now = find(clients, name)
+    if now and now.status == "InService" and now.configuration == configuration:
+        return
+    reason = now.reason or now.status if now else "it is gone"
+    if before is None and now:
+        remove(clients, name)
+    raise InputError(aws.with_way_out(f"{name} does not serve the new model: {reason}"))
+
+
+def go_back(clients: Clients, there: Settings, name: str, before: Endpoint | None) -> str:
+    """Undo a switch; says what came of it."""
+    if before is None or before.status == "Failed":
+        remove(clients, name)
+        return "The endpoint is removed; there was no former one"
+    try:
+        switch(clients, there, name, before, before.configuration)
+    except (InputError, ClientError, BotoCoreError) as error:
+        return f"THE WAY BACK FAILED TOO, look at it now: {error}"
+    return f"It serves {before.pointer.version} again, as before"
+
+
+def remove(clients: Clients, name: str) -> None:
+    clients.sagemaker.delete_endpoint(EndpointName=name)
+    find(clients, name)  # until it is gone
+
+
+def try_endpoint(clients: Clients, name: str, contents: Mapping[str, bytes]) -> int:
+    """Send the golden images of a model folder; how many there are.
+
+    Raises
+    ------
+    InputError
+        If the endpoint does not answer, or not as the model did when it was exported.
+    """
+    with np.load(io.BytesIO(contents["golden.npz"])) as golden:
+        images, logits = golden["images"], golden["logits"]
+    answer = invoke(clients, name, {"images": images.tolist()})
+    model = hashlib.sha256(contents["model.json"]).hexdigest()
+    classes = json.loads(contents["model.json"])["classes"]
+    try:
+        said = answer["model"]
+        found = np.array(
+            [[row["probabilities"][c] for c in classes] for row in answer["predictions"]]
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"its answer has no probabilities: {error!r}") from None
+    if said != model:
+        raise InputError(f"it answers by the model {said}; expected {model}")
+    expected = softmax(logits)
+    if found.shape != expected.shape:
+        raise InputError(f"it answers {found.shape} for {expected.shape}")
+    differing = int((found.argmax(1) != expected.argmax(1)).sum())
+    # Logits that are off by this much move no probability further.
+    tolerance = TOLERANCE * float(np.abs(logits).max())
+    gap = float(np.abs(found - expected).max())
+    if differing or not gap <= tolerance:
+        raise InputError(
+            f"it answers {differing} of {len(images)} golden images with another class; "
+            f"probabilities differ by {gap:.1e}, expected at most {tolerance:.0e}"
+        )
+    return len(images)
+
+
+def invoke(clients: Clients, name: str, document: Mapping[str, Any]) -> Any:
+    """What an endpoint answers; raises `InputError` if that is no answer."""
+    try:
+        answer = clients.runtime.invoke_endpoint(
+            EndpointName=name,
+            ContentType="application/json",
+            Accept="application/json",
+            Body=json.dumps(document).encode(),
+        )
+        return json.loads(answer["Body"].read())
+    except ClientError as error:
+        raise InputError(aws.with_way_out(f"no answer: {error}")) from None
+    except ValueError as error:
+        raise InputError(f"no JSON: {error}") from None
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    powers = np.exp(logits.astype(float) - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))

@@ -1,0 +1,398 @@
+"""Endpoints: made, updated, tried, taken back, removed; and what is left in the account."""
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from botocore.stub import Stubber
+
+from digits.classifier import Classifier
+from digits.errors import InputError
+from digits.places import Unreachable
+from digits.store import MODEL_FILES
+from ops import deploy
+from ops.deploy import Release
+from ops.sagemaker import __main__ as account
+from ops.sagemaker import aws as clients_of
+from ops.sagemaker import hosting
+from tests.models import model
+from tests.ops.sagemaker import platform
+from tests.ops.sagemaker.platform import Answer, Platform, refusal
+
+MODELS = {number: model(number) for number in (1, 2)}
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Deploy a version; Git and DVC are left out, everything from the copy on is real."""
+
+    def deploy_version(version: int, tag: int | None = None) -> dict[str, Any]:
+        name = f"digit-classifier#production#{tag or version}"
+        found = Release("c" * 40, name, f"v1.{version}.0")
+        monkeypatch.setattr(deploy, "find_release", lambda stage: found)
+        monkeypatch.setattr(deploy, "bring", lambda release: MODELS[version])
+        return deploy.deploy_to_sagemaker("production")
+
+    return deploy_version
+
+
+@pytest.fixture
+def hosted(aws: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    """The platform, with a container that answers as the server of this repository does."""
+    monkeypatch.setattr(hosting, "POLL_S", 0)
+
+    def answer(container: Mapping[str, Any], body: Mapping[str, str]) -> Answer:
+        folder = unpack(aws, container["ModelDataUrl"], tmp_path)
+        classifier = Classifier.load(folder)
+        logits = classifier.logits(np.array(body["images"], dtype=np.uint8))
+        rows = hosting.softmax(logits).round(6).tolist()
+        names = classifier.classes
+        predictions = [{"probabilities": dict(zip(names, row, strict=True))} for row in rows]
+        return 200, json.dumps({"predictions": predictions, "model": classifier.id}).encode()
+
+    aws.model = answer
+    return aws
+
+
+def unpack(aws: Platform, url: str, target: Path) -> Path:
+    """/opt/ml/model as SageMaker makes it."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    content = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    folder = target / hashlib.sha256(content).hexdigest()
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def serves(aws: Platform, name: str = "digits-production") -> str | None:
+    """The version behind an endpoint, past all that is tested."""
+    sagemaker = aws.client("sagemaker")
+    names = [each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]]
+    if name not in names:
+        return None
+    configuration = sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+    variants = sagemaker.describe_endpoint_config(EndpointConfigName=configuration)
+    found = sagemaker.describe_model(ModelName=variants["ProductionVariants"][0]["ModelName"])
+    version: str = found["PrimaryContainer"]["Environment"]["DIGITS_RELEASE_VERSION"]
+    return version
+
+
+def test_an_endpoint_is_made_then_updated_and_left_alone_if_it_serves_that(
+    hosted: Platform, release: Callable[..., dict[str, Any]]
+) -> None:
+    message = release(1)["message"]
+    assert "sagemaker: production now serves v1.1.0" in message
+    assert "in place of nothing; 30 golden images answered as expected" in message
+    assert serves(hosted) == "v1.1.0"
+
+    hosted.calls.clear()
+    assert "still serves v1.1.0" in release(1)["message"]
+    assert not {"sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "s3:PutObject"} & set(
+        hosted.names()
+    )
+
+    assert "now serves v1.2.0" in release(2)["message"]
+    assert serves(hosted) == "v1.2.0"
+    assert len(hosted.asked("sagemaker:UpdateEndpoint")) == 1
+    assert not hosted.asked("sagemaker:DeleteEndpoint")  # which would interrupt it
+    found = deploy.check("sagemaker", "production")
+    assert found["whole"]
+    assert found["pointer"]["tag"] == "digit-classifier#production#2"
+
+
+def test_the_container_finds_the_model_folder_and_nothing_else(
+    hosted: Platform, release: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    release(1)
+    (asked,) = hosted.asked("sagemaker:CreateModel")
+    assert asked["EnableNetworkIsolation"] is True
+    folder = unpack(hosted, asked["PrimaryContainer"]["ModelDataUrl"], tmp_path)
+    assert {path.name for path in folder.iterdir()} == set(MODEL_FILES)
+    assert all((folder / name).read_bytes() == MODELS[1][name] for name in MODEL_FILES)
+
+
+def test_a_clone_that_lacks_the_newest_tags_changes_nothing(
+    hosted: Platform, release: Callable[..., dict[str, Any]]
+) -> None:
+    release(2)
+    with pytest.raises(InputError, match=r"an older one. Bring the others: git fetch --tags"):
+        release(1)
+    assert serves(hosted) == "v1.2.0"
+
+
+def other_class(answer: dict[str, Any]) -> dict[str, Any]:
+    first = answer["predictions"][0]["probabilities"]
+    first["0"], first["1"] = first["1"] + 0.5, first["0"] - 0.5
+    return answer
+
+
+WRONG = {
+    "another class": other_class,
+    "probabilities differ": lambda answer: json.loads(json.dumps(answer).replace("0.0,", "0.2,")),
+    "answers by the model": lambda answer: answer | {"model": "0" * 64},
+    "no probabilities": lambda answer: {"model": answer["model"], "predictions": [{}]},
+    "for \\(30, 10\\)": lambda answer: answer | {"predictions": answer["predictions"][:3]},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+@pytest.mark.parametrize("first", [True, False])
+def test_what_answers_wrongly_is_taken_back(
+    message: str, first: bool, hosted: Platform, release: Callable[..., dict[str, Any]]
+) -> None:
+    """To the former release, or to nothing."""
+    if not first:
+        release(1)
+    good = hosted.model
+    assert good is not None
+
+    def wrong(container: Mapping[str, Any], body: Mapping[str, str]) -> Answer:
+        status, content = good(container, body)
+        return status, json.dumps(WRONG[message](json.loads(content))).encode()
+
+    hosted.model = wrong
+    with pytest.raises(InputError, match=message) as caught:
+        release(2)
+    if first:
+        assert "The endpoint is removed; there was no former one" in str(caught.value)
+    else:
+        assert "It serves v1.1.0 again, as before" in str(caught.value)
+    assert serves(hosted) == (None if first else "v1.1.0")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            refusal("ModelError", "Received server error (500) from primary"),
+            "no answer: .*ModelErr",
+        ),
+        ((200, b"<html>"), "no JSON"),
+    ],
+)
+def test_what_does_not_answer_is_taken_back(
+    answer: Answer, message: str, hosted: Platform, release: Callable[..., dict[str, Any]]
+) -> None:
+    release(1)
+    hosted.model = lambda container, body: answer
+    with pytest.raises(InputError, match=message):
+        release(2)
+    assert serves(hosted) == "v1.1.0"
+
+
+def test_an_endpoint_that_somebody_else_made_is_left_alone(
+    hosted: Platform, release: Callable[..., dict[str, Any]]
+) -> None:
+    sagemaker = hosted.client("sagemaker")
+    container = {"Image": "theirs:1", "ModelDataUrl": "s3://theirs/model.tar.gz"}
+    sagemaker.create_model(
+        ModelName="theirs", PrimaryContainer=container, ExecutionRoleArn=platform.ROLE
+    )
+    variant = {"VariantName": "v", "ModelName": "theirs", "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(
+        EndpointConfigName="theirs", ProductionVariants=[variant | {"InitialInstanceCount": 1}]
+    )
+    sagemaker.create_endpoint(EndpointName="digits-production", EndpointConfigName="theirs")
+    with pytest.raises(InputError, match=r"digits-production was not made by ops.deploy"):
+        release(1)
+    with pytest.raises(InputError, match=r"was not made by ops.deploy"):
+        hosting.delete("production", lambda question: True)
+    things = account.things(clients_of.connect("us-east-1"), platform.BUCKET)
+    assert not [it for it in things if it.kind != "files"]
+
+
+def command(module: str, *words: str, answer: str = "", code: int = 0) -> str:
+    found = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        input=answer,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert found.returncode == code, found.stdout
+    return found.stdout
+
+
+@pytest.mark.slow
+def test_removal_asks_first(hosted: Platform, release: Callable[..., dict[str, Any]]) -> None:
+    release(1)
+    remove = ("ops.deploy", "--to", "sagemaker", "--delete")
+    for answer in ("", "\n", "no\n"):
+        said = command(*remove, answer=answer)
+        assert "digits-production serves v1.1.0. Remove it? [y/N]" in said
+        assert "left as it is" in said
+        assert serves(hosted) == "v1.1.0"
+    assert "removed" in command(*remove, answer="y\n")
+    assert serves(hosted) is None
+    assert "there is no endpoint digits-production" in command(*remove, answer="y\n", code=2)
+    said = command("ops.deploy", "--to", "sagemaker", "--check", code=1)
+    assert "serves nothing: NOT WHOLE" in said
+
+
+@pytest.mark.slow
+def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
+    hosted: Platform, release: Callable[..., dict[str, Any]]
+) -> None:
+    assert "nothing of ours in us-east-1" in command("ops.sagemaker", "list")
+    release(1)
+    release(2)
+    hosted.write_log("digits-train-1/algo-1-1", "epoch 1")
+    hosted.write_log("somebody-elses/algo-1-1", "epoch 1")
+    group = "/aws/sagemaker/Endpoints/digits-production"
+    hosted.client("logs").create_log_group(logGroupName=group)
+    hosted.client("s3").put_object(Bucket=platform.BUCKET, Key="theirs", Body=b"1")
+    shown = command("ops.sagemaker", "list")
+    kinds = [line.split()[0] for line in shown.splitlines()]
+    assert [
+        kinds.count(kind) for kind in ("endpoint", "configuration", "model", "files", "log")
+    ] == [
+        1,
+        2,
+        2,
+        2,
+        2,
+    ]
+    assert shown.count("in use") == 5  # the endpoint, and one each of what it stands on
+
+    assert "Remove 4 of these" in command("ops.sagemaker", "clean", answer="n\n")
+    assert command("ops.sagemaker", "list") == shown
+    command("ops.sagemaker", "clean", answer="y\n")
+    assert serves(hosted) == "v1.2.0"
+    assert deploy.check("sagemaker", "production")["whole"]
+    left = command("ops.sagemaker", "list")
+    assert left.count("in use") == len(left.splitlines()) == 5
+
+    command("ops.sagemaker", "clean", "--all", answer="y\n")
+    assert "nothing of ours" in command("ops.sagemaker", "list")
+    assert [
+        each["Key"]
+        for each in hosted.client("s3").list_objects_v2(Bucket=platform.BUCKET)["Contents"]
+    ] == ["theirs"]
+    streams = hosted.client("logs").describe_log_streams(logGroupName=platform.LOGS)["logStreams"]
+    assert [stream["logStreamName"] for stream in streams] == ["somebody-elses/algo-1-1"]
+
+
+# What an endpoint may do while it changes, through botocore's Stubber
+
+
+@pytest.fixture
+def stub(hosted: Platform, release: Callable[..., dict[str, Any]]) -> Iterator[Stubber]:
+    """SageMaker's client as told, after a first deployment; its describing of ours is real."""
+    made = clients_of.connect("us-east-1")
+    with Stubber(made.sagemaker) as stubber:
+        stubber.clients = made  # type: ignore[attr-defined]
+        yield stubber
+
+
+def endpoint(status: str, configuration: str = "c1", **more: str) -> dict[str, Any]:
+    return {
+        "EndpointName": "digits-production",
+        "EndpointArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/digits-production",
+        "EndpointConfigName": configuration,
+        "EndpointStatus": status,
+        "CreationTime": 0,
+        "LastModifiedTime": 0,
+        **more,
+    }
+
+
+def tell(stub: Stubber, *described: dict[str, Any]) -> None:
+    """What DescribeEndpoint says, one after the other; behind it stands a model of ours."""
+    for each in described:
+        stub.add_response("describe_endpoint", each)
+        if each["EndpointStatus"] not in hosting.CHANGING:
+            stub.add_response("describe_endpoint_config", CONFIGURATION)
+            stub.add_response("describe_model", MODEL)
+
+
+ARN = "arn:aws:sagemaker:us-east-1:123456789012"
+CONFIGURATION = {
+    "EndpointConfigName": "c1",
+    "EndpointConfigArn": f"{ARN}:endpoint-config/c1",
+    "ProductionVariants": [{"VariantName": "all", "ModelName": "m1"}],
+    "CreationTime": 0,
+}
+MODEL = {
+    "ModelName": "m1",
+    "ModelArn": f"{ARN}:model/m1",
+    "CreationTime": 0,
+    "PrimaryContainer": {
+        "ModelDataUrl": "s3://bucket/model.tar.gz",
+        "Environment": {
+            "DIGITS_RELEASE_MODEL": "a" * 64,
+            "DIGITS_RELEASE_VERSION": "v1.0.0",
+            "DIGITS_RELEASE_TAG": "digit-classifier#production#1",
+        },
+    },
+}
+BEFORE = hosting.Endpoint("InService", "", "c1", None, "")  # type: ignore[arg-type]
+
+
+def switch(stub: Stubber, before: hosting.Endpoint | None) -> None:
+    from ops.sagemaker import settings
+
+    clients = stub.clients  # type: ignore[attr-defined]
+    with clients_of.explained():
+        hosting.switch(clients, settings.load(), "digits-production", before, "c2")
+
+
+def before(stub: Stubber) -> hosting.Endpoint:
+    tell(stub, endpoint("InService"))
+    found = hosting.find(stub.clients, "digits-production")  # type: ignore[attr-defined]
+    assert found is not None
+    return found
+
+
+def test_it_is_waited_for_until_the_new_machines_serve(stub: Stubber) -> None:
+    was = before(stub)
+    stub.add_response("update_endpoint", {"EndpointArn": f"{ARN}:endpoint/digits-production"})
+    tell(stub, *[endpoint("Updating")] * 3, endpoint("InService", "c2"))
+    switch(stub, was)
+    stub.assert_no_pending_responses()
+
+
+def test_an_update_that_fails_leaves_the_former_and_says_why(stub: Stubber) -> None:
+    was = before(stub)
+    stub.add_response("update_endpoint", {"EndpointArn": f"{ARN}:endpoint/digits-production"})
+    reason = "The primary container did not pass the ping health check"
+    tell(stub, endpoint("Updating"), endpoint("RollingBack"))
+    tell(stub, endpoint("InService", "c1", FailureReason=reason))
+    with pytest.raises(InputError, match=f"does not serve the new model: {reason}"):
+        switch(stub, was)
+    stub.assert_no_pending_responses()
+
+
+def test_an_endpoint_that_never_starts_is_removed(stub: Stubber) -> None:
+    """Else it would stand in the way of the next try."""
+    stub.add_response("create_endpoint", {"EndpointArn": f"{ARN}:endpoint/digits-production"})
+    reason = "Please check if your ECR image exists and has proper pull permissions"
+    tell(stub, endpoint("Creating", "c2"), endpoint("Failed", "c2", FailureReason=reason))
+    stub.add_response("delete_endpoint", {})
+    stub.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
+    with pytest.raises(InputError, match=r"the image must lie in ECR"):
+        switch(stub, None)
+    stub.assert_no_pending_responses()
+
+
+def test_no_quota_is_told_with_the_way_out(stub: Stubber) -> None:
+    text = "The account-level service limit 'ml.m5.large for endpoint usage' is 0 Instances"
+    stub.add_client_error("create_endpoint", "ResourceLimitExceeded", text)
+    with pytest.raises(Unreachable, match=r"(?s)service limit.*Service Quotas"):
+        switch(stub, None)
+
+
+def test_one_that_changes_for_ever_is_given_up(
+    stub: Stubber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "WAIT_S", -1)
+    tell(stub, endpoint("Updating"))
+    with pytest.raises(InputError, match=r"is still Updating after"):
+        hosting.find(stub.clients, "digits-production")  # type: ignore[attr-defined]
