@@ -34,7 +34,7 @@ TAG = "digits"  # everything that is made bears it
 PREFIX = "digits-"  # of every name
 
 ATTEMPTS = 8  # up to 1, 2, 4, ... 20 seconds lie between them
-# Classes of characters in Java's patterns, which `re` lacks.
+# Classes of characters in the services' patterns, which `re` lacks.
 CLASSES = {r"\p{L}": "a-zA-Z\u00c0-\uffff", r"\p{N}": r"\d", r"\p{Z}": r"\s"}
 
 CREDENTIALS = (
@@ -69,7 +69,6 @@ WAYS_OUT = {
     ),
     r"NoSuchBucket": "Make it in that region, or name another: compute.sagemaker.bucket",
     r"(?i)capacity": "AWS has no such machine free: later, or another instance type or region",
-    r"No space left": "A larger disk: compute.sagemaker.volume_gb",
     r"InternalServerError|ServiceUnavailable": "That is AWS's own: the same command again",
 }
 
@@ -102,6 +101,11 @@ def connect(region: str) -> Clients:
         return Clients(region, *map(client, ("sagemaker", "sagemaker-runtime", "s3", "logs")))
 
 
+def check(client: Any, operation: str, asked: Mapping[str, Any]) -> None:
+    """Raises `InputError` as the operation itself would, before it is called."""
+    check_request(asked, client.meta.service_model.operation_model(operation))
+
+
 def check_request(params: Mapping[str, Any], model: OperationModel, **others: Any) -> None:
     """Raises `InputError` if a request breaks what the service says of its own parameters."""
     if model.input_shape:
@@ -127,7 +131,7 @@ def faults(value: Any, shape: Shape, path: str) -> Iterator[str]:
                 yield from faults(item, shape.member, f"{path}.{i}")
         case "string" if isinstance(value, str):
             pattern, choices = limits.get("pattern"), limits.get("enum")
-            if pattern and not re.fullmatch(_in_python(pattern), value, re.DOTALL):
+            if pattern and not _fits(value, pattern):
                 yield f"{path} is {value!r}; expected the form {pattern}"
             if choices and value not in choices:
                 near = difflib.get_close_matches(value, choices, cutoff=0) or choices
@@ -150,10 +154,13 @@ def _range(limits: Mapping[str, Any]) -> str:
     return " ".join(ends)
 
 
-def _in_python(pattern: str) -> str:
+def _fits(value: str, pattern: str) -> bool:
     for theirs, ours in CLASSES.items():
         pattern = pattern.replace(theirs, ours)
-    return pattern
+    try:
+        return re.fullmatch(pattern, value, re.DOTALL) is not None
+    except re.error:  # other things of Java's, in no request of ours; AWS itself looks
+        return True
 
 
 def code(error: ClientError) -> str:
@@ -176,7 +183,9 @@ def exists_already(error: ClientError) -> bool:
 
 def with_way_out(text: str) -> str:
     """An error, or a failure that AWS gives as text, and what helps where that is known."""
-    advice = next((found for words, found in WAYS_OUT.items() if re.search(words, text)), None)
+    of_aws = {} if "AlgorithmError" in text else WAYS_OUT  # else the stage's own words
+    known = {**of_aws, "No space left": "A larger disk: compute.sagemaker.volume_gb"}
+    advice = next((found for words, found in known.items() if re.search(words, text)), None)
     return f"{text}\n  {advice}" if advice else text
 
 

@@ -30,17 +30,24 @@ LARGEST = 1 << 30  # bytes of a file in an archive
 Content = bytes | Path
 
 
-def send(
-    clients: Clients, bucket: str, kind: str, contents: Mapping[str, Content]
-) -> tuple[str, str]:
-    """Send files that are not there yet; the URL of their folder, and their digest.
+def digest(contents: Mapping[str, Content]) -> str:
+    """One digest of files and their names."""
+    return tree_digest({name: sha256(content) for name, content in contents.items()})
+
+
+def url(bucket: str, kind: str, digest: str) -> str:
+    """Where files with that digest lie."""
+    return f"s3://{bucket}/{FOLDER}/{kind}/{digest}/"
+
+
+def send(clients: Clients, bucket: str, kind: str, contents: Mapping[str, Content]) -> str:
+    """Send those files that are not there yet; the URL of their folder.
 
     An object appears whole or not at all, and S3 checks its sha256 on arrival: one that is there
     needs no second look.
     """
-    digests = {name: sha256(content) for name, content in contents.items()}
-    digest = tree_digest(digests)
-    folder = f"{FOLDER}/{kind}/{digest}/"
+    place = url(bucket, kind, digest(contents))
+    folder = place.removeprefix(f"s3://{bucket}/")
     there = keys(clients, bucket, folder)
     missing = [name for name in contents if folder + name not in there]
     for name in tqdm(missing, f"sending {kind}", unit="file", disable=not missing):
@@ -50,10 +57,10 @@ def send(
                 Bucket=bucket,
                 Key=folder + name,
                 Body=body,
-                ChecksumSHA256=base64.b64encode(bytes.fromhex(digests[name])).decode(),
+                ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256(content))).decode(),
                 Tagging=f"{aws.TAG}={kind}",
             )
-    return f"s3://{bucket}/{folder}", digest
+    return place
 
 
 def sha256(content: Content) -> str:

@@ -52,8 +52,7 @@ class Work:
     stage: str
     paths: Mapping[str, str]  # by option of its command
     params: Mapping[str, Any]  # its sections of params.yaml
-    data: Mapping[str, Content]
-    code: Mapping[str, Content]
+    channels: Mapping[str, Mapping[str, Content]]  # `data` and `code`: files by name
     digest: str
 
     @property
@@ -140,6 +139,10 @@ def find_work(stage: str, arguments: Sequence[str], image: str) -> Work:
     document = read_yaml(paths.get("--params", "params.yaml"))
     params = {name: document[name] for name in declared.get("params", []) if name in document}
     code = [dep for dep in declared["deps"] if dep.endswith(".py") or dep.startswith("requ")]
+    carried: dict[str, Content] = {
+        path: ROOT / path for path in (*code, *RUNS_IT, container.CONSTRAINTS)
+    }
+    carried[container.REQUIREMENTS] = pins().encode()
     decides = {
         "stage": stage,
         "image": image,
@@ -151,9 +154,7 @@ def find_work(stage: str, arguments: Sequence[str], image: str) -> Work:
         stage,
         {option.removeprefix("--"): path for option, path in paths.items()},
         params,
-        {name: data / name for name in decides["data"]},
-        {path: ROOT / path for path in (*code, *RUNS_IT, container.CONSTRAINTS)}
-        | {container.REQUIREMENTS: pins().encode()},
+        {"data": {name: data / name for name in decides["data"]}, "code": carried},
         hashlib.sha256(files.canonical_json(decides).encode()).hexdigest(),
     )
 
@@ -185,10 +186,10 @@ def create(
     clients: Clients, there: Settings, work: Work, name: str, environment: Mapping[str, str]
 ) -> Mapping[str, Any]:
     """Send what is missing and make the job, unless another one has just made it."""
-    code, code_digest = bucket.send(clients, there.bucket, "code", work.code)
-    data, data_digest = bucket.send(clients, there.bucket, "data", work.data)
-    digests = {"code": code_digest, "data": data_digest}
-    asked = request(there, work, name, {"code": code, "data": data}, digests, environment)
+    asked = request(there, work, name, environment)
+    aws.check(clients.sagemaker, "CreateTrainingJob", asked)  # before anything is sent
+    for channel, contents in work.channels.items():
+        bucket.send(clients, there.bucket, channel, contents)
     say(f"{name}: {there.instance_count} x {there.instance_type}, for {there.max_run_s} s at most")
     try:
         clients.sagemaker.create_training_job(**asked)
@@ -200,14 +201,10 @@ def create(
 
 
 def request(
-    there: Settings,
-    work: Work,
-    name: str,
-    channels: Mapping[str, str],
-    digests: Mapping[str, str],
-    environment: Mapping[str, str],
+    there: Settings, work: Work, name: str, environment: Mapping[str, str]
 ) -> dict[str, Any]:
     """What CreateTrainingJob is asked; the container reads the hyperparameters."""
+    digests = {channel: bucket.digest(contents) for channel, contents in work.channels.items()}
     ours = f"s3://{there.bucket}/{bucket.FOLDER}"
     sections = {f"params.{name}": json.dumps(section) for name, section in work.params.items()}
     stopping = {"MaxRuntimeInSeconds": there.max_run_s}
@@ -234,12 +231,12 @@ def request(
                 "DataSource": {
                     "S3DataSource": {
                         "S3DataType": "S3Prefix",
-                        "S3Uri": url,
+                        "S3Uri": bucket.url(there.bucket, channel, digest),
                         "S3DataDistributionType": "FullyReplicated",
                     }
                 },
             }
-            for channel, url in channels.items()
+            for channel, digest in digests.items()
         ],
         "OutputDataConfig": {"S3OutputPath": f"{ours}/jobs"},
         "CheckpointConfig": {

@@ -57,16 +57,19 @@ class Platform:
     model: Callable[[dict[str, Any], Mapping[str, str]], Answer] | None = None
     wrong: list[str] = field(default_factory=list)  # what AWS would refuse of the calls
     url: str = ""
+    clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
         """A client past all that is recorded."""
-        return boto3.client(
-            service,
-            endpoint_url=self.upstream,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        if service not in self.clients:
+            self.clients[service] = boto3.client(
+                service,
+                endpoint_url=self.upstream,
+                region_name="us-east-1",
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+            )
+        return self.clients[service]
 
     def names(self) -> list[str]:
         """The operations that were called, each once, in their order."""

@@ -21,7 +21,6 @@ import pytest
 
 from ops.sagemaker import container, training
 from ops.sagemaker.settings import Settings
-from ops.sagemaker.training import Work
 from tests.conftest import ROOT, small_params
 from tests.ops.sagemaker import platform
 from tests.stages import commands
@@ -89,27 +88,16 @@ def make(
         Settings.parse(there | {"instance_count": len(hosts)}),
         work,
         "digits-train-1",
-        {"code": "s3://bucket/code/", "data": "s3://bucket/data/"},
-        digests(work),
         {"DIGITS_COMPUTE_WORKERS": "1", "DIGITS_COMPUTE_PROCESSES": "1", **stated},
     )
     root = folder / "ml"
     platform.fill(root, request, hosts)
-    for channel, contents in (("code", work.code), ("data", work.data)):
+    for channel, contents in work.channels.items():
         for name, content in contents.items():
             path = root / "input" / "data" / channel / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
     return Container(root, request)
-
-
-def digests(work: Work) -> dict[str, str]:
-    from ops.sagemaker.bucket import sha256
-
-    return {
-        name: container.tree_digest({path: sha256(content) for path, content in contents.items()})
-        for name, contents in (("code", work.code), ("data", work.data))
-    }
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:

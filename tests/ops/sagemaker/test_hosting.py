@@ -128,18 +128,23 @@ def test_a_clone_that_lacks_the_newest_tags_changes_nothing(
     assert serves(hosted) == "v1.2.0"
 
 
-def other_class(answer: dict[str, Any]) -> dict[str, Any]:
-    first = answer["predictions"][0]["probabilities"]
-    first["0"], first["1"] = first["1"] + 0.5, first["0"] - 0.5
-    return answer
+def shifted(by: float) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """An answer in which the least likely class of an image is more likely."""
+
+    def shift(answer: dict[str, Any]) -> dict[str, Any]:
+        row = answer["predictions"][0]["probabilities"]
+        row[min(row, key=row.get)] += by
+        return answer
+
+    return shift
 
 
-WRONG = {
-    "another class": other_class,
-    "probabilities differ": lambda answer: json.loads(json.dumps(answer).replace("0.0,", "0.2,")),
+WRONG: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "another class": shifted(1.5),
+    "0 of 30 golden images with another class; probabilities differ": shifted(0.02),
     "answers by the model": lambda answer: answer | {"model": "0" * 64},
     "no probabilities": lambda answer: {"model": answer["model"], "predictions": [{}]},
-    "for \\(30, 10\\)": lambda answer: answer | {"predictions": answer["predictions"][:3]},
+    "answers 3 images of 30": lambda answer: answer | {"predictions": answer["predictions"][:3]},
 }
 
 
