@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ class Child:
             self.process.terminate()
 
     def kill(self, number: int, frame: FrameType | None) -> None:
-        if self.process:
+        if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def run(self, words: Sequence[str | Path], **options: Any) -> None:
@@ -95,7 +96,7 @@ class Child:
         Raises
         ------
         Ended
-            If its exit code is not 0, or somebody asked for the end.
+            If its exit code is not 0; also of one that somebody asked to end.
         """
         tail: deque[str] = deque(maxlen=TAIL)
         self.process = subprocess.Popen(
@@ -113,7 +114,7 @@ class Child:
             tail.append(line)
         code = self.process.wait()
         self.process = None
-        if self.asked_to_end:
+        if code and self.asked_to_end:
             raise Ended("asked to end (SIGTERM); the last whole epoch is in the checkpoints", 143)
         if code:
             raise Ended(reason(tail), code if code > 0 else 128 - code)
@@ -131,9 +132,11 @@ def main() -> None:
     root = Path(os.environ.get(ROOT, "/opt/ml"))
     try:
         train(root, Child())
-    except (Ended, InputError, OSError) as error:
+    except Exception as error:  # the platform knows no more than it is told here
+        if not isinstance(error, Ended | InputError | OSError):
+            traceback.print_exc()
         print(f"failed: {error}", file=sys.stderr, flush=True)
-        tell_platform(root, str(error))
+        tell_platform(root, str(error) or repr(error))
         sys.exit(error.code if isinstance(error, Ended) else 1)
 
 

@@ -37,7 +37,7 @@ RUNS_IT = (  # in the container, beside what the stage imports
     "ops/sagemaker/container.py",
 )
 # What these files import from outside the standard library.
-PACKAGES = ("numpy", "psutil", "pydantic", "pyyaml", "safetensors", "scipy", "torch", "tqdm")
+PACKAGES = ("numpy", "psutil", "pydantic", "pyyaml", "safetensors", "torch", "tqdm")
 
 POLL_S = 10
 LOGS = "/aws/sagemaker/TrainingJobs"

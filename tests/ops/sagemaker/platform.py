@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,6 +22,7 @@ from urllib.parse import parse_qsl
 import boto3
 import pytest
 from botocore import session, validate
+from botocore.model import ServiceModel
 from s3fs import S3FileSystem
 
 from ops.sagemaker.aws import faults
@@ -212,12 +214,17 @@ def operation_of(
     return f"s3:{name if key or name == 'DeleteObjects' else 'ListObjectsV2'}", words
 
 
+@cache
+def described(service: str) -> ServiceModel:
+    return session.get_session().get_service_model(service)
+
+
 def breaches(operation: str, params: Mapping[str, Any]) -> list[str]:
     """What of a request contradicts botocore's model of the service: names, types, limits."""
     service, _, name = operation.partition(":")
     if service == "s3" or name == "InvokeEndpoint":  # on the wire in another form
         return []
-    shape = session.get_session().get_service_model(service).operation_model(name).input_shape
+    shape = described(service).operation_model(name).input_shape
     assert shape is not None
     report = validate.validate_parameters(params, shape)
     return (

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
 from botocore.stub import Stubber
@@ -360,6 +361,7 @@ def test_without_credentials_it_says_which(
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers those of other tests
     monkeypatch.setenv("HOME", str(here))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(Unreachable, match=r"no credentials for AWS.*AWS_ACCESS_KEY_ID"):
