@@ -19,6 +19,7 @@ from benchmarks.measure import set_params
 from digits import data, params, sources
 from digits.data import Raw
 from tests import s3
+from tests.github import GitHub, serve
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
@@ -112,6 +113,16 @@ def bucket(moto: str, s3_proxy: s3.Proxy) -> str:
     request = urllib.request.Request(f"{moto}/{name}", method="PUT")
     urllib.request.urlopen(request).close()
     return f"s3://{name}/digits"
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    """A server in GitHub's place, which the environment names as in a workflow's step."""
+    with serve() as server:
+        monkeypatch.setenv("GITHUB_API_URL", server.url)
+        monkeypatch.setenv("GITHUB_REPOSITORY", "o/r")
+        monkeypatch.setenv("GITHUB_TOKEN", "token")
+        yield server
 
 
 @pytest.fixture(params=["folder", "bucket"])
