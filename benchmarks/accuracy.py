@@ -11,32 +11,12 @@ import argparse
 from typing import Any
 
 from benchmarks import measure
-from digits import compute, data
+from digits import compute, data, presets
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     "bfloat16": {"train.precision": "bfloat16"},
-    "accurate": {
-        "model.members": 5,
-        "train.epochs": 12,
-        "train.augmentation.rotation": 15.0,
-        "train.augmentation.scale": 0.15,
-        "train.augmentation.shear": 10.0,
-        "train.early_stopping.patience": 12,
-    },
-    "classic": {
-        "model.channels": [32, 64, 128],
-        "model.convolutions": [1, 1, 1],
-        "model.pooling": "avg",
-        "model.pool_size": 3,
-        "model.hidden": [256, 128],
-        "model.spatial_dropout": 0.1,
-        "model.dense_dropout": 0.5,
-        "train.optimizer.name": "adam",
-        "train.optimizer.lr": 0.001,
-        "train.schedule.name": "step",
-        "train.schedule.step.every": 3,
-    },
+    **{name: presets.load(name) for name in presets.names() if name != "demo"},
 }
 
 

@@ -15,9 +15,9 @@ import yaml
 from playwright.sync_api import Browser, sync_playwright
 from s3fs import S3FileSystem
 
-from benchmarks.measure import set_params
 from digits import data, params, sources
 from digits.data import Raw
+from digits.presets import override
 from tests import s3
 from tests.github import GitHub, serve
 
@@ -39,7 +39,7 @@ SMALL = {
 
 def small_params(folder: Path, changes: Mapping[str, Any] | None = None) -> Path:
     """Write the real params.yaml, shrunken and with changes, into a folder."""
-    document = set_params(params.read_yaml(ROOT / "params.yaml"), {**SMALL, **(changes or {})})
+    document = override(params.read_yaml(ROOT / "params.yaml"), {**SMALL, **(changes or {})})
     path = folder / "params.yaml"
     path.write_text(yaml.safe_dump(document))
     return path
