@@ -126,7 +126,7 @@ def stored(
         note = f"{len(objects)} files, {sum(objects.values()) / 1e6:.1f} MB"
         remove = partial(bucket.remove, clients, name, list(objects))
         in_use = used if kind == "models" else bool(running)
-        yield Thing("files", f"s3://{name}/{folder}", note, in_use, remove)
+        yield Thing("folder", f"s3://{name}/{folder}", note, in_use, remove)
 
 
 def logs(clients: Clients, running: Sequence[str], endpoints: Sequence[str]) -> Iterator[Thing]:

@@ -218,7 +218,7 @@ def explained() -> Iterator[None]:
             f"AWS's credentials can't be had: {error}. Again: aws sso login"
         ) from error
     except ClientError as error:
-        raise Unreachable(with_way_out(f"{error.operation_name}: {error}")) from error
+        raise Unreachable(with_way_out(str(error))) from error
     except BotoCoreError as error:
         endpoint = os.environ.get("AWS_ENDPOINT_URL")
         at = f" (AWS_ENDPOINT_URL is {endpoint}: for S3 alone, AWS_ENDPOINT_URL_S3)"

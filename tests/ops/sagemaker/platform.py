@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -188,7 +189,7 @@ class Platform:
         if not groups:
             logs.create_log_group(logGroupName=LOGS)
         logs.create_log_stream(logGroupName=LOGS, logStreamName=stream)
-        now = 1_790_000_000_000
+        now = int(time.time() * 1000)
         events = [{"timestamp": now, "message": line} for line in text.splitlines() if line]
         logs.put_log_events(logGroupName=LOGS, logStreamName=stream, logEvents=events)
 

@@ -70,11 +70,13 @@ def test_a_job_gives_the_bytes_that_the_stage_gives_here_and_is_paid_for_once(
     aws: Platform, here: Path, prepared: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     train(prepared)
+    said = capfd.readouterr().err
+    assert "  epoch 2 of 2: training loss" in said
+    assert said.index("sending data") < said.index("-1: 1 x ml.m5.xlarge") < said.index("is done")
     there = made(here)
     commands.run_train(here / "params.yaml", prepared, here)
     names = ("weights.safetensors", "metrics/train.json", "training.csv")
     assert list(there.values()) == [(here / name).read_bytes() for name in names]
-    assert "epoch 2 of 2: training loss" in capfd.readouterr().err
 
     # Lost, and wanted again, with another number of workers and from another folder.
     for name in OUTPUTS.values():
