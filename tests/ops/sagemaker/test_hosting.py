@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -211,7 +212,7 @@ def test_an_endpoint_that_somebody_else_made_is_left_alone(
     with pytest.raises(InputError, match=r"was not made by ops.deploy"):
         hosting.delete("production", lambda question: True)
     things = account.things(clients_of.connect("us-east-1"), platform.BUCKET)
-    assert not [it for it in things if it.kind != "files"]
+    assert not [it for it in things if it.kind != "folder"]
 
 
 def command(module: str, *words: str, answer: str = "", code: int = 0) -> str:
@@ -255,16 +256,8 @@ def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
     hosted.client("logs").create_log_group(logGroupName=group)
     hosted.client("s3").put_object(Bucket=platform.BUCKET, Key="theirs", Body=b"1")
     shown = command("ops.sagemaker", "list")
-    kinds = [line.split()[0] for line in shown.splitlines()]
-    assert [
-        kinds.count(kind) for kind in ("endpoint", "configuration", "model", "files", "log")
-    ] == [
-        1,
-        2,
-        2,
-        2,
-        2,
-    ]
+    kinds = Counter(line.split()[0] for line in shown.splitlines())
+    assert kinds == {"endpoint": 1, "configuration": 2, "model": 2, "folder": 2, "log": 2}
     assert shown.count("in use") == 5  # the endpoint, and one each of what it stands on
 
     assert "Remove 4 of these" in command("ops.sagemaker", "clean", answer="n\n")
