@@ -1,9 +1,10 @@
 """Test accuracy and training time of each recipe over several seeds.
 
-python -m benchmarks.accuracy [--recipes NAME ...] [--seeds N ...]
+python -m benchmarks.accuracy [--recipes NAME ...] [--seeds N ...] [--untimed]
 
 The test set is only looked at when a training has ended; the README says how the recipe was chosen.
-Recipes that are not named keep their former results.
+Recipes that are not named keep their former results; with `--untimed`, for when other work goes on
+beside it, times are kept from before.
 """
 
 import argparse
@@ -45,15 +46,16 @@ def main() -> None:
     results = measure.load("accuracy")
     results.pop("machine", None)
     for name in args.recipes:
-        entry: dict[str, Any] = {"seeds": args.seeds, "accuracy": [], "val_nll": [], "train_s": []}
-        entry["wrong"] = []
+        entry: dict[str, Any] = {"seeds": args.seeds, "accuracy": [], "val_nll": [], "wrong": []}
+        entry["train_s"] = results[name]["train_s"] if args.untimed else []
         for seed in args.seeds:
             changes = {**RECIPES[name], "train.seed": seed}
             trained, seconds = measure.train(changes, train, val, compute.workers())
             entry["wrong"].append(measure.wrong(trained.network, test))
             entry["accuracy"].append(1 - len(entry["wrong"][-1]) / len(test))
             entry["val_nll"].append(round(trained.best.val_nll, 6))
-            entry["train_s"].append(round(seconds, 1))
+            if not args.untimed:
+                entry["train_s"].append(round(seconds, 1))
             print(f"{name}, seed {seed}: {entry['accuracy'][-1]:.4f} in {seconds:.1f} s")
         _, recipe = measure.configuration(RECIPES[name])
         parameters = sum(p.numel() for p in trained.network.parameters())
@@ -69,6 +71,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks.accuracy", description=__doc__)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--untimed", action="store_true", help="keep the times of an earlier run")
     return parser.parse_args()
 
 
