@@ -171,9 +171,13 @@ def load(source: Source, chunk: Chunk, form: Preprocessing) -> Loaded:
         if isinstance(error, Unreachable) and place.is_bucket:
             raise
         return _loaded(paths, [str(error)] * len(paths), form)
-    if isinstance(taken, np.ndarray) and taken.ndim == 3 and images.in_form(taken, form).all():
-        return Loaded(paths, taken, [None] * len(paths))
-    return _loaded(paths, [_row(form, each) for each in taken], form)
+    ready = np.zeros(len(taken), bool)
+    if isinstance(taken, np.ndarray) and taken.ndim == 3:
+        ready = images.in_form(taken, form)
+        if ready.all():
+            return Loaded(paths, taken, [None] * len(paths))
+    found = [each if ready[i] else _row(form, each) for i, each in enumerate(taken)]
+    return _loaded(paths, found, form)
 
 
 def _names(place: Place, source: Source, day: date | None) -> Iterator[str]:
@@ -197,7 +201,11 @@ def _image(place: Place, form: Preprocessing, name: str) -> Bytes | str:
     try:
         if _count(place, name) is not None:
             return "the file was another one when it was listed"
-        content = places.read(place, name)
+        if place.is_bucket:
+            content = places.read(place, name)
+        else:
+            with places.opened(place, name) as file:
+                content = file.read(images.MAX_BYTES + 1)  # and no more, whatever it is
     except FileNotFoundError:
         content = None
     except InputError as error:

@@ -4,6 +4,7 @@ Each takes parts as they are pending and gives the rows of each as it is done, i
 few are in memory at a time.
 """
 
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -67,24 +68,31 @@ def local(work: Work, pending: Pending, parts: int) -> Done:
 def on_ray(work: Work, pending: Pending, parts: int) -> Done:
     """On a Ray cluster: the one that RAY_ADDRESS names, else one on this machine."""
     try:
-        import ray
+        import ray.data
     except ModuleNotFoundError:
         raise InputError(
             "Ray is not installed, here and on every node: pip install -r requirements-scale.txt"
         ) from None
     files = {name: (work.model / name).read_bytes() for name in store.MODEL_FILES}
-    if not ray.is_initialized():
-        ray.init(
-            log_to_driver=False, runtime_env={"py_modules": [str(Path(batch.__file__).parent)]}
-        )
+    here = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": compute.workers()}
+    code = {"py_modules": [str(Path(batch.__file__).parent)]}  # on the nodes, as it is here
+    try:
+        ray.init(runtime_env=code, log_to_driver=False, **here)
+    except ConnectionError as error:
+        raise InputError(f"there is no Ray cluster at RAY_ADDRESS: {error}") from None
+    cores = int(ray.cluster_resources()["CPU"])
     chunks = [{"number": number, "chunk": chunk.to_json()} for number, chunk in pending]
     done = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
         batch.Worker,
         fn_constructor_args=(files, work.source, work.threshold),
-        concurrency=(1, min(parts, int(ray.cluster_resources()["CPU"]))),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(parts, cores)),
     )
-    for row in done.iter_rows():
-        yield row["number"], row["rows"]
+    try:
+        for row in done.iter_rows():
+            yield row["number"], row["rows"]
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InputError(f"Ray gave up: {reason}. The same command again goes on") from error
 
 
 @cache

@@ -19,6 +19,7 @@ Exit code 0: all images have a row. 2: something is missing, broken or out of re
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from datetime import date
@@ -56,6 +57,7 @@ class Manifest(Params):
 def main() -> None:
     args = parse_args()
     source = inputs.find(args.input)
+    refuse_within(source, args.output)
     with tempfile.TemporaryDirectory(prefix="predict-") as temporary:
         path, version = bring_model(args.model, Path(temporary))
         golden.check(path)
@@ -65,6 +67,14 @@ def main() -> None:
             compute(found, Work(path, source, args.threshold), args.engine)
             found = finish(found, args.output, model, version, Path(temporary))
     print(summary(args.output, found))
+
+
+def refuse_within(source: Source, output: str) -> None:
+    """An output must not be the next run's input."""
+    place, name = places.find_file(output)
+    inside = f"{place.url}/{name}".removeprefix(f"{source.url}/")
+    if source.file is None and inside != f"{place.url}/{name}" and re.match(source.pattern, inside):
+        raise InputError(f"{output} lies in {source.shown}, which is read: name another output")
 
 
 def bring_model(named: str | None, folder: Path) -> tuple[Path, str | None]:
