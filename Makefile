@@ -68,7 +68,8 @@ figures: .venv/run  ## write the benchmarks' results into the README
 	$(BIN)/python -m benchmarks.figures
 
 constraints:  ## pin anew what the direct dependencies pull in (needs uv)
-	grep -hv '^-c' requirements-compute.txt requirements.txt requirements-dev.txt | grep -v '^-r' \
+	grep -hv '^-c' requirements-compute.txt requirements.txt requirements-scale.txt \
+	  requirements-dev.txt | grep -v '^-r' \
 	  | uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header - \
 	    --output-file constraints.partial
 	sed -nE 's/^([a-z0-9-]+)(\[.*\])?==.*/^\1==/p' requirements*.txt \
@@ -82,7 +83,8 @@ constraints:  ## pin anew what the direct dependencies pull in (needs uv)
 .venv/run: requirements.txt requirements-compute.txt constraints.txt
 	$(call install,requirements.txt)
 
-.venv/dev: requirements-dev.txt requirements.txt requirements-compute.txt constraints.txt
+.venv/dev: requirements-dev.txt requirements-scale.txt requirements.txt requirements-compute.txt \
+		constraints.txt
 	$(call install,requirements-dev.txt)
 	@touch .venv/run
 

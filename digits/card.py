@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from digits.classifier import Classifier
 from digits.data import Source
 from digits.evaluation import Evaluation
 
@@ -26,14 +27,13 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class Subject:
-    """What the card is of: the model's figures, and the data that it learnt from.
+    """What the card is of: the model, its figures, and the data that it learnt from.
 
     `figures` is what `evaluation.json` holds, `counts` the images of each split.
     """
 
     figures: Mapping[str, Any]
-    architecture: Mapping[str, Any]
-    image_size: tuple[int, int]
+    model: Classifier
     source: Source
     counts: Mapping[str, int]
 
@@ -65,8 +65,8 @@ def write(subject: Subject, evaluation: Evaluation, pictures: str) -> str:
 
 
 def _what(subject: Subject, evaluation: Evaluation) -> str:
-    figures, a, counts = subject.figures, subject.architecture, subject.counts
-    height, width = subject.image_size
+    figures, a, counts = subject.figures, subject.model.architecture, subject.counts
+    height, width = subject.model.preprocessing.size
     channels = "-".join(map(str, a["channels"]))
     members = f"{a['members']} of them, averaged; " if a["members"] > 1 else ""
     rows = {

@@ -37,11 +37,15 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from: its name, its classes' names, and a digest of each file."""
+    """Where a data set comes from: its name, its classes' names, and a digest of each file.
+
+    `method` is how a free image becomes one like its own: see `digits.preprocessing`.
+    """
 
     name: str
     classes: tuple[str, ...]
     digests: dict[str, str]
+    method: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def save(folder: Path, source: Source, splits: dict[str, Labelled]) -> None:
         "source": source.name,
         "classes": source.classes,
         "digests": source.digests,
+        "method": source.method,
         "counts": counts,
     }
     files.write(folder / "source.json", files.canonical_json(description))
@@ -83,10 +88,16 @@ def load(folder: str | Path, split: str) -> Labelled:
 
 def load_source(folder: str | Path) -> Source:
     """Read a data folder's `source.json`."""
+    return load_description(folder)[0]
+
+
+def load_description(folder: str | Path) -> tuple[Source, dict[str, int]]:
+    """A data folder's `source.json`: where the data come from, and the images of each split."""
     path = Path(folder) / "source.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Source(found["source"], tuple(found["classes"]), found["digests"])
+        source = Source(found["source"], tuple(found["classes"]), found["digests"], found["method"])
+        return source, found["counts"]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Run: dvc repro") from None
     except (ValueError, KeyError, TypeError) as error:

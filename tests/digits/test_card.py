@@ -1,5 +1,7 @@
 """The model card says what the evaluation found, and nothing else."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -16,9 +18,11 @@ FIGURES = {"parameters": 1234, "model_bytes": 5678, "model": "a" * 64, "test_set
 def text_of(found: Evaluation, source: str = "uci", members: int = 1) -> str:
     subject = Subject(
         evaluation.summary(found) | FIGURES,
-        {"channels": [4, 8, 8], "members": members},
-        (28, 28),
-        Source(source, found.classes, {"file": "abc"}),
+        SimpleNamespace(  # type: ignore[arg-type]
+            architecture={"channels": [4, 8, 8], "members": members},
+            preprocessing=SimpleNamespace(size=(28, 28)),
+        ),
+        Source(source, found.classes, {"file": "abc"}, "ink-box"),
         {"train": 20, "val": 4, "test": 5},
     )
     return card.write(subject, found, "plots")
