@@ -1,4 +1,4 @@
-"""Who computes the parts of a batch: the cores of this machine, or a Ray cluster.
+"""Who computes the parts of a batch: the cores of this machine, a Ray cluster, or an endpoint.
 
 Each takes parts as they are pending and gives the rows of each as it is done, in any order; only a
 few are in memory at a time.
@@ -6,7 +6,7 @@ few are in memory at a time.
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -38,6 +38,9 @@ class Work:
         return batch.to_bytes(batch.predict(model, self.source, chunk, self.threshold))
 
 
+Engine = Callable[[Work, Pending, int], Done]  # the last: how many parts are pending
+
+
 def local(work: Work, pending: Pending, parts: int) -> Done:
     """On all cores, a process each; a single part is done in this one."""
     workers = min(compute.workers(), parts)
@@ -63,6 +66,17 @@ def local(work: Work, pending: Pending, parts: int) -> Done:
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def on_endpoint(name: str, work: Work, pending: Pending, parts: int) -> Done:
+    """By a SageMaker endpoint that serves the same model; images are read here."""
+    from ops.sagemaker import aws, hosting  # boto3
+
+    with aws.explained():
+        model = hosting.remote(name, work.model)
+        for number, chunk in pending:
+            rows = batch.predict(model, work.source, chunk, work.threshold)
+            yield number, batch.to_bytes(rows)
 
 
 def on_ray(work: Work, pending: Pending, parts: int) -> Done:

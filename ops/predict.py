@@ -11,6 +11,8 @@ OUTPUT.manifest.json says which model saw what.
 Killed, or failed? The same command again goes on with what is not done; no row is there twice.
 OUTPUT appears when all is done.
 
+With --model sagemaker://ENDPOINT the endpoint computes: images are read here and sent there.
+
 --engine ray computes on the Ray cluster that RAY_ADDRESS names (pip install -r
 requirements-scale.txt); the rows are the same.
 
@@ -23,6 +25,7 @@ import re
 import sys
 import tempfile
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -36,10 +39,11 @@ from digits.errors import InputError
 from digits.inputs import Source
 from digits.params import Params
 from ops import deploy, engines, parts
-from ops.engines import Work
+from ops.engines import Engine, Work
 from ops.parts import Parts, Plan, Run
 
 MANIFEST = ".manifest.json"
+ENDPOINT = "sagemaker://"
 WRITERS = {".parquet": pq.ParquetWriter, ".csv": CSVWriter}
 
 
@@ -64,7 +68,8 @@ def main() -> None:
         model = Classifier.load(path)
         found = begin(args, source, model, Path(temporary))
         if isinstance(found, Parts):
-            compute(found, Work(path, source, args.threshold), args.engine)
+            engine = find_engine(args.engine, args.model)
+            compute(found, Work(path, source, args.threshold), engine)
             found = finish(found, args.output, model, version, Path(temporary))
     print(summary(args.output, found))
 
@@ -79,6 +84,11 @@ def refuse_within(source: Source, output: str) -> None:
 
 def bring_model(named: str | None, folder: Path) -> tuple[Path, str | None]:
     """A local folder of the model that is meant, and its version, if it has one."""
+    if named and named.startswith(ENDPOINT):
+        from ops.sagemaker import hosting  # boto3
+
+        served = hosting.bring(named.removeprefix(ENDPOINT), folder / "model")
+        return folder / "model", served.version
     if named in store.STAGES and not Path(named).exists():
         release = deploy.find_release(named)
         deploy.say(f"bringing {release.model}")
@@ -121,12 +131,17 @@ def find_done(output: str, plan: Plan) -> Manifest | None:
     return found
 
 
-def compute(under_way: Parts, work: Work, engine: str) -> None:
+def find_engine(name: str, model: str | None) -> Engine:
+    if model and model.startswith(ENDPOINT):
+        return partial(engines.on_endpoint, model.removeprefix(ENDPOINT))
+    return {"local": engines.local, "ray": engines.on_ray}[name]
+
+
+def compute(under_way: Parts, work: Work, run: Engine) -> None:
     """Do what is not done yet."""
     rows = {number: len(chunk) for number, chunk in under_way.pending()}
     if not rows:
         return
-    run = {"local": engines.local, "ray": engines.on_ray}[engine]
     total = under_way.plan.rows
     with tqdm(
         total=total,
@@ -186,8 +201,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--model",
         metavar="URL",
-        help="a model folder, a deployment's URL, or production or staging: what holds that stage "
-        "in this repository; by default models/digit-classifier, or else the demo's",
+        help="a model folder, a deployment's URL, sagemaker://ENDPOINT, or production or staging: "
+        "what holds that stage in this repository; by default models/digit-classifier, or else the "
+        "demo's",
     )
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument(
@@ -206,6 +222,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if Path(args.output).suffix not in WRITERS:
         parser.error(f"OUTPUT is {args.output}; expected a name that ends with .parquet or .csv")
+    if args.engine == "ray" and (args.model or "").startswith(ENDPOINT):
+        parser.error(f"--engine ray computes by itself; {args.model} does, too")
     if not 0 <= args.threshold <= 1:
         parser.error(f"--threshold is {args.threshold}; expected 0 to 1")
     return args

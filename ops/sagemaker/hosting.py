@@ -9,9 +9,10 @@ the model's environment.
 import hashlib
 import io
 import json
+import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ import numpy.typing as npt
 from botocore.exceptions import BotoCoreError, ClientError
 
 from digits import files
-from digits.classifier import TOLERANCE
+from digits.classifier import TOLERANCE, Classifier, Floats
 from digits.errors import InputError
+from digits.metrics import softmax
 from digits.store import MODEL_FILES, Pointer
 from ops.sagemaker import aws, bucket, settings
 from ops.sagemaker.aws import Clients, say
@@ -30,6 +32,9 @@ from ops.sagemaker.settings import Settings
 
 ARCHIVE = "model.tar.gz"
 POLL_S = 15
+BODY_BYTES = 5 << 20  # of a request; SageMaker takes 6 MiB
+PIXEL_BYTES = 5  # "255, "
+ROUNDED = 1e-7  # probabilities come with six digits
 WAIT_S = 2400  # for new machines and the end of the old; a failed update is undone within that
 CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 # The release, in the environment of its containers.
@@ -105,15 +110,12 @@ def check(stage: str) -> int:
     InputError
         If there is no such endpoint, it is not in service, or answers wrongly.
     """
-    name = name_of(stage)
-    with aws.explained(), tempfile.TemporaryDirectory(prefix="deploy-") as folder:
-        clients = aws.connect(settings.load().region)
-        endpoint = find(clients, name)
-        if endpoint is None or endpoint.status != "InService":
-            raise InputError(f"{name} is {endpoint.status if endpoint else 'not there'}")
-        archive = Path(folder, ARCHIVE)
-        bucket.fetch(clients, endpoint.archive, archive)
-        return try_endpoint(clients, name, bucket.unpack(archive, MODEL_FILES))
+    with tempfile.TemporaryDirectory(prefix="deploy-") as temporary:
+        folder = Path(temporary)
+        bring(name_of(stage), folder)
+        contents = {name: (folder / name).read_bytes() for name in MODEL_FILES}
+    with aws.explained():
+        return try_endpoint(aws.connect(settings.load().region), name_of(stage), contents)
 
 
 def delete(stage: str, agreed: Callable[[str], bool]) -> bool:
@@ -288,21 +290,9 @@ def try_endpoint(clients: Clients, name: str, contents: Mapping[str, bytes]) -> 
     """
     with np.load(io.BytesIO(contents["golden.npz"])) as golden:
         images, logits = golden["images"], golden["logits"]
-    answer = invoke(clients, name, {"images": images.tolist()})
     model = hashlib.sha256(contents["model.json"]).hexdigest()
     classes = json.loads(contents["model.json"])["classes"]
-    try:
-        said = answer["model"]
-        found = np.array(
-            [[row["probabilities"][c] for c in classes] for row in answer["predictions"]]
-        )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"its answer has no probabilities: {error!r}") from None
-    if said != model:
-        raise InputError(f"it answers by the model {said}; expected {model}")
-    expected = softmax(logits)
-    if found.shape != expected.shape:
-        raise InputError(f"it answers {len(found)} images of {len(images)}")
+    found, expected = ask(clients, name, model, classes, images), softmax(logits)
     differing = int((found.argmax(1) != expected.argmax(1)).sum())
     # Logits that are off by TOLERANCE move no probability further.
     tolerance = min(TOLERANCE * float(np.abs(logits).max()), 0.01)
@@ -315,22 +305,83 @@ def try_endpoint(clients: Clients, name: str, contents: Mapping[str, bytes]) -> 
     return len(images)
 
 
-def invoke(clients: Clients, name: str, document: Mapping[str, Any]) -> Any:
-    """What an endpoint answers; raises `InputError` if that is no answer."""
+def ask(
+    clients: Clients,
+    name: str,
+    model: str,
+    classes: Sequence[str],
+    images: npt.NDArray[np.uint8],
+) -> npt.NDArray[np.float64]:
+    """The probabilities that an endpoint gives, (n, classes).
+
+    Raises
+    ------
+    InputError
+        If it does not answer, does so by another model, or leaves something out.
+    """
     try:
         answer = clients.runtime.invoke_endpoint(
             EndpointName=name,
             ContentType="application/json",
             Accept="application/json",
-            Body=json.dumps(document).encode(),
+            Body=json.dumps({"images": images.tolist()}).encode(),
         )
-        return json.loads(answer["Body"].read())
+        document = json.loads(answer["Body"].read())
+        said, rows = document["model"], document["predictions"]
+        found = np.array([[row["probabilities"][c] for c in classes] for row in rows], float)
     except ClientError as error:
         raise InputError(aws.with_way_out(f"no answer: {error}")) from None
-    except ValueError as error:
-        raise InputError(f"no JSON: {error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"its answer has no probabilities: {error!r}") from None
+    if said != model:
+        raise InputError(f"it answers by the model {said}; expected {model}")
+    if len(found) != len(images):
+        raise InputError(f"it answers {len(found)} images of {len(images)}")
+    return found
 
 
-def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    powers = np.exp(logits.astype(float) - logits.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
+@dataclass(frozen=True)
+class Remote(Classifier):
+    """A model that an endpoint computes; the same model folder, here, says how images are made."""
+
+    clients: Clients
+    endpoint: str
+
+    def logits(self, images: npt.NDArray[np.uint8], workers: int = 1) -> Floats:
+        """As `Classifier.logits`, up to a constant of each image."""
+        most = BODY_BYTES // (PIXEL_BYTES * math.prod(self.preprocessing.size))
+        found = [
+            ask(self.clients, self.endpoint, self.id, self.classes, images[i : i + most])
+            for i in range(0, len(images), most)
+        ]
+        probabilities = np.concatenate([np.empty((0, len(self.classes))), *found])
+        scores: Floats = np.log(np.maximum(probabilities, ROUNDED)).astype(np.float32)
+        return scores
+
+
+def remote(name: str, folder: Path) -> Remote:
+    """What an endpoint serves, with its model folder here; raises as `deploy` does."""
+    with aws.explained():
+        clients = aws.connect(settings.load().region)
+    return Remote(**vars(Classifier.load(folder)), clients=clients, endpoint=name)
+
+
+def bring(name: str, folder: Path) -> Pointer:
+    """Bring the model folder that an endpoint serves.
+
+    Raises
+    ------
+    InputError
+        If there is no such endpoint of ours, it is not in service, or its archive is gone.
+    """
+    with aws.explained(), tempfile.TemporaryDirectory(prefix="endpoint-") as temporary:
+        clients = aws.connect(settings.load().region)
+        endpoint = find(clients, name)
+        if endpoint is None or endpoint.status != "InService":
+            status = endpoint.status if endpoint else "not there"
+            raise InputError(f"the endpoint {name} is {status}")
+        archive = Path(temporary, ARCHIVE)
+        bucket.fetch(clients, endpoint.archive, archive)
+        for file, content in bucket.unpack(archive, MODEL_FILES).items():
+            files.write(folder / file, content)
+    return endpoint.pointer

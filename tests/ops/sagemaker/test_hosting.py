@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from botocore.stub import Stubber
 
+from digits import metrics
 from digits.classifier import Classifier
 from digits.errors import InputError
 from digits.places import Unreachable
 from digits.store import MODEL_FILES
-from ops import deploy
+from ops import deploy, predict
 from ops.deploy import Release
 from ops.sagemaker import __main__ as account
 from ops.sagemaker import aws as clients_of
@@ -54,7 +56,7 @@ def hosted(aws: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pl
         folder = unpack(aws, container["ModelDataUrl"], tmp_path)
         classifier = Classifier.load(folder)
         logits = classifier.logits(np.array(body["images"], dtype=np.uint8))
-        rows = hosting.softmax(logits).round(6).tolist()
+        rows = metrics.softmax(logits).round(6).tolist()
         names = classifier.classes
         predictions = [{"probabilities": dict(zip(names, row, strict=True))} for row in rows]
         return 200, json.dumps({"predictions": predictions, "model": classifier.id}).encode()
@@ -129,6 +131,37 @@ def test_a_clone_that_lacks_the_newest_tags_changes_nothing(
     assert serves(hosted) == "v1.2.0"
 
 
+def test_a_batch_goes_through_the_endpoint_and_gives_the_rows_of_a_run_here(
+    hosted: Platform,
+    release: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    release(1)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in MODEL_FILES:
+        (folder / name).write_bytes(MODELS[1][name])
+    np.save(tmp_path / "images.npy", np.load(folder / "golden.npz")["images"])
+    monkeypatch.setattr(hosting, "BODY_BYTES", 7 * 64 * hosting.PIXEL_BYTES)  # seven images
+    rows = {}
+    for url in (str(folder), "sagemaker://digits-production"):
+        out = tmp_path / f"{len(rows)}.parquet"
+        words = ["predict", str(tmp_path / "images.npy"), str(out), "--model", url]
+        monkeypatch.setattr(sys, "argv", words)
+        hosted.calls.clear()
+        predict.main()
+        rows[url] = pq.read_table(out)
+    here, there = rows.values()
+    assert here["predicted"] == there["predicted"]
+    assert here.schema == there.schema
+    gap = np.subtract(here["confidence"].to_numpy(), there["confidence"].to_numpy())
+    assert np.abs(gap).max() < 1e-5
+    bodies = hosted.asked("sagemaker:InvokeEndpoint")
+    assert [len(call["Body"]["images"]) for call in bodies] == [7, 7, 7, 7, 2]
+    assert json.loads((tmp_path / "1.parquet.manifest.json").read_text())["version"] == "v1.1.0"
+
+
 def shifted(by: float) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """An answer in which the least likely class of an image is more likely."""
 
@@ -181,7 +214,7 @@ def test_what_answers_wrongly_is_taken_back(
             refusal("ModelError", "Received server error (500) from primary"),
             "no answer: .*ModelErr",
         ),
-        ((200, b"<html>"), "no JSON"),
+        ((200, b"<html>"), "its answer has no probabilities"),
     ],
 )
 def test_what_does_not_answer_is_taken_back(
