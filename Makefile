@@ -10,7 +10,7 @@ export MNIST_MIRROR := $(shell cd "$(MNIST_MIRROR)" 2>/dev/null && pwd || echo "
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo repro report remote test check lint format figures constraints
+.PHONY: help demo repro experiment report remote test check lint format figures constraints
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: .venv/run  ## the whole pipeline on bundled digits, without a network, in 
 
 repro: .venv/run  ## the pipeline on MNIST: dvc repro
 	$(BIN)/dvc repro
+
+experiment: .venv/run  ## the pipeline with other parameters: make experiment PRESET=fast
+	@$(BIN)/python -m ops.experiment $(PRESET)
 
 # Against the branch that changes go to; without metrics there, by the limits alone.
 BASE ?= $(firstword $(foreach rev,main origin/main HEAD,$(shell \
