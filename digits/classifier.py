@@ -18,6 +18,7 @@ import onnxruntime
 
 from digits.compute import CHUNK
 from digits.errors import InputError
+from digits.preprocessing import Preprocessing
 
 Floats = npt.NDArray[np.float32]
 
@@ -26,11 +27,11 @@ TOLERANCE = 1e-4  # of the largest logit's magnitude; processors and libraries r
 
 @dataclass(frozen=True)
 class Classifier:
-    """A loaded model: id, names of its classes, size of its images, number of its weights."""
+    """A loaded model: id, names of its classes, form of its images, number of its weights."""
 
     id: str
     classes: tuple[str, ...]
-    image_size: tuple[int, int]
+    preprocessing: Preprocessing
     parameters: int
     session: onnxruntime.InferenceSession
 
@@ -53,7 +54,9 @@ class Classifier:
             return cls(
                 hashlib.sha256(description).hexdigest(),
                 tuple(model["classes"]),
-                tuple(model["preprocessing"]["size"]),
+                Preprocessing.parse(
+                    model["preprocessing"], f"{folder / 'model.json'}: preprocessing"
+                ),
                 int(model["parameters"]),
                 session(contents["model.onnx"]),
             )
@@ -81,10 +84,10 @@ class Classifier:
         InputError
             If the images have another dtype or size.
         """
-        if images.dtype != np.uint8 or images.shape[1:] != self.image_size:
+        if images.dtype != np.uint8 or images.shape[1:] != self.preprocessing.size:
             raise InputError(
                 f"images are {images.dtype} {images.shape}; expected uint8 (n, "
-                f"{', '.join(map(str, self.image_size))})"
+                f"{', '.join(map(str, self.preprocessing.size))})"
             )
         return run(self.session, images, workers)
 

@@ -37,11 +37,15 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from: its name, its classes' names, and a digest of each file."""
+    """Where a data set comes from: its name, its classes' names, and a digest of each file.
+
+    `method` is how a free image becomes one like its own: see `digits.preprocessing`.
+    """
 
     name: str
     classes: tuple[str, ...]
     digests: dict[str, str]
+    method: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def save(folder: Path, source: Source, splits: dict[str, Labelled]) -> None:
         "source": source.name,
         "classes": source.classes,
         "digests": source.digests,
+        "method": source.method,
         "counts": counts,
     }
     files.write(folder / "source.json", files.canonical_json(description))
@@ -86,7 +91,7 @@ def load_source(folder: str | Path) -> Source:
     path = Path(folder) / "source.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Source(found["source"], tuple(found["classes"]), found["digests"])
+        return Source(found["source"], tuple(found["classes"]), found["digests"], found["method"])
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Run: dvc repro") from None
     except (ValueError, KeyError, TypeError) as error:

@@ -14,6 +14,7 @@ from digits.compute import CHUNK
 from digits.data import Labelled
 from digits.errors import InputError
 from digits.model import Network
+from digits.preprocessing import Preprocessing
 
 GOLDEN_PER_CLASS = 3
 
@@ -84,8 +85,30 @@ def compare(network: Network, model: bytes, images: npt.NDArray[np.uint8], worke
     return found
 
 
+def preprocessing(network: Network, method: str) -> Preprocessing:
+    """How an image becomes the network's input; raises `InputError` on an unknown method."""
+    normalisation = {"mean": network.mean.item(), "std": network.std.item()}
+    return Preprocessing.parse(
+        {
+            "size": network.image_size,
+            "method": method,
+            "background": 0,
+            "normalisation": {
+                **{name: round(value, 6) for name, value in normalisation.items()},
+                "where": "in the graph",
+            },
+        },
+        "preprocessing",
+    )
+
+
 def write_folder(
-    folder: Path, network: Network, model: bytes, test: Labelled, logits: Floats
+    folder: Path,
+    network: Network,
+    model: bytes,
+    form: Preprocessing,
+    test: Labelled,
+    logits: Floats,
 ) -> None:
     """Write the model folder; `digits.classifier` says what is in it."""
     golden = np.concatenate(
@@ -97,15 +120,7 @@ def write_folder(
         "architecture": network.architecture.model_dump(),
         "classes": network.classes,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "preprocessing": {
-            "size": network.image_size,
-            "background": 0,
-            "normalisation": {
-                "mean": round(network.mean.item(), 6),
-                "std": round(network.std.item(), 6),
-                "where": "in the graph",
-            },
-        },
+        "preprocessing": form.model_dump(),
         "files": {name: files.sha256(folder / name) for name in ("model.onnx", "golden.npz")},
     }
     files.write(folder / "model.json", files.canonical_json(description))

@@ -10,11 +10,46 @@ from digits.errors import InputError
 UNSIGNED_BYTE = 0x08
 
 
-def parse(content: bytes, dimensions: int, name: str) -> npt.NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes.
+def shape(content: bytes, dimensions: int, name: str) -> tuple[int, ...]:
+    """What the header of an IDX file of unsigned bytes states.
 
     Layout: two zero bytes, the type (0x08), the number of dimensions, each dimension as a
     big-endian uint32, then the elements in C order.
+
+    Parameters
+    ----------
+    content : the uncompressed file, or its first `header_size(dimensions)` bytes
+    dimensions : how many are expected: 3 for images, 1 for labels
+    name : of the file, for the error
+
+    Raises
+    ------
+    InputError
+        If the magic number is another, or the header is not whole.
+    """
+    expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
+    if len(content) < 4:
+        raise InputError(f"{name}: truncated: {len(content)} bytes, less than a magic number")
+    if content[:4] != expected:
+        raise InputError(
+            f"{name}: the magic number is 0x{content[:4].hex()}; expected 0x{expected.hex()} "
+            f"(unsigned bytes in {dimensions} dimension{'s' * (dimensions > 1)})"
+        )
+    if len(content) < header_size(dimensions):
+        raise InputError(
+            f"{name}: truncated: {len(content)} bytes, less than its header of "
+            f"{header_size(dimensions)}"
+        )
+    return tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
+
+
+def header_size(dimensions: int) -> int:
+    """Bytes before the elements."""
+    return 4 + 4 * dimensions
+
+
+def parse(content: bytes, dimensions: int, name: str) -> npt.NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes; see `shape`.
 
     Parameters
     ----------
@@ -31,25 +66,12 @@ def parse(content: bytes, dimensions: int, name: str) -> npt.NDArray[np.uint8]:
     InputError
         If the magic number is another, or the length is not what the header states.
     """
-    expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
-    if len(content) < 4:
-        raise InputError(f"{name}: truncated: {len(content)} bytes, less than a magic number")
-    if content[:4] != expected:
-        raise InputError(
-            f"{name}: the magic number is 0x{content[:4].hex()}; expected 0x{expected.hex()} "
-            f"(unsigned bytes in {dimensions} dimension{'s' * (dimensions > 1)})"
-        )
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise InputError(
-            f"{name}: truncated: {len(content)} bytes, less than its header of {start}"
-        )
-    shape = tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
-    length = start + math.prod(shape)
+    stated, start = shape(content, dimensions, name), header_size(dimensions)
+    length = start + math.prod(stated)
     if len(content) != length:
         what = "truncated" if len(content) < length else "too long"
         raise InputError(
-            f"{name}: {what}: {len(content)} bytes; expected {length} for the shape {shape} "
+            f"{name}: {what}: {len(content)} bytes; expected {length} for the shape {stated} "
             f"that its header states"
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=start).reshape(stated)

@@ -7,8 +7,9 @@ conditional writes. Every request to S3 has a deadline, and failures are told in
 import errno
 import fcntl
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -80,6 +81,12 @@ def find(url: str) -> Place:
     return Place(f"s3://{rest}", filesystem, rest, True)
 
 
+def find_file(url: str) -> tuple[Place, str]:
+    """The place that a file is in, and its name there; raises `InputError` as `find`."""
+    folder, separator, name = url.rpartition("/")
+    return find(folder or separator or "."), name
+
+
 def read(place: Place, name: str) -> bytes | None:
     """A file's content, or None; raises `Unreachable`."""
     options = {"max_concurrency": 1} if place.is_bucket else {}  # else it asks for the size first
@@ -103,10 +110,56 @@ def entries(place: Place, name: str = "") -> dict[str, float]:
     return {PurePosixPath(each["name"]).name: _time(each) for each in found}
 
 
+def walk(place: Place) -> Iterator[tuple[str, float]]:
+    """All files in a folder and its folders, by name, and the time they were written.
+
+    Hidden ones are left out. Memory does not grow with what a bucket holds; of folders, it holds
+    one folder's names at a time. Raises `Unreachable`.
+    """
+    if place.is_bucket:
+        yield from _walk_bucket(place)
+        return
+    with explained(place):
+        for folder, folders, names in os.walk(place.root, onerror=_raise):
+            folders[:] = sorted(each for each in folders if not each.startswith("."))
+            for name in sorted(each for each in names if not each.startswith(".")):
+                path = Path(folder, name)
+                yield path.relative_to(place.root).as_posix(), _written(path)
+
+
+def is_file(place: Place, name: str = "") -> bool:
+    """Whether there is such a file; by default, whether the place itself is one."""
+    path = place.path(name) if name else place.root
+    return bool(_ask(place, name, place.filesystem.isfile, path))
+
+
+@contextmanager
+def opened(place: Place, name: str) -> Iterator[Any]:
+    """A file to read from, in parts; `FileNotFoundError` if there is none, else `Unreachable`."""
+    with explained(place, name), place.filesystem.open(place.path(name), "rb") as file:
+        yield file
+
+
 def write(place: Place, name: str, content: bytes) -> None:
     """Write a file: a reader sees the old content or the new. Raises `Unreachable`."""
     with _exclusive(place):
         _write(place, name, content)
+
+
+def put(place: Place, name: str, file: Path) -> None:
+    """Copy a local file of any size: a reader sees the old content or the new.
+
+    Raises `Unreachable`.
+    """
+    with explained(place, name):
+        if place.is_bucket:
+            place.filesystem.put_file(str(file), place.path(name))
+            return
+        target = Path(place.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.partial")
+        shutil.copyfile(file, partial)
+        os.replace(partial, target)
 
 
 def replace(
@@ -133,6 +186,11 @@ def replace(
     return found
 
 
+def discard(place: Place, first: str) -> None:
+    """Remove a folder of files, one before the others; raises `Unreachable`."""
+    _remove(place, "", entries(place), first)
+
+
 def remove(
     place: Place, name: str, first: str, condition: Callable[[Mapping[str, float]], bool]
 ) -> bool:
@@ -144,11 +202,41 @@ def remove(
         found = entries(place, name)
         if not condition(found):
             return False
-        for file in sorted(found, key=lambda file: file != first):
-            _ask(place, name, place.filesystem.rm_file, place.path(f"{name}/{file}"))
-        if not place.is_bucket:
-            _ask(place, name, place.filesystem.rmdir, place.path(name))
+        _remove(place, name, found, first)
         return True
+
+
+def _walk_bucket(place: Place) -> Iterator[tuple[str, float]]:
+    bucket, key, _ = place.filesystem.split_path(place.root)
+    prefix = f"{key}/" if key else ""
+    page: dict[str, Any] = {}
+    while not page or page["IsTruncated"]:
+        more = {"ContinuationToken": page["NextContinuationToken"]} if page else {}
+        words = {"Bucket": bucket, "Prefix": prefix, **more}
+        page = _ask(place, "", place.filesystem.call_s3, "list_objects_v2", **words)
+        for entry in page.get("Contents", []):
+            name = entry["Key"].removeprefix(prefix)
+            if not name.endswith("/") and not any(p.startswith(".") for p in name.split("/")):
+                yield name, entry["LastModified"].timestamp()
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # gone since, or a link to nothing: whoever reads it will say so
+        return 0.0
+
+
+def _remove(place: Place, name: str, files: Iterable[str], first: str) -> None:
+    folder = place.path(name) if name else place.root
+    for file in sorted(files, key=lambda file: file != first):
+        _ask(place, name, place.filesystem.rm_file, f"{folder}/{file}")
+    if not place.is_bucket:
+        _ask(place, name, place.filesystem.rmdir, folder)
 
 
 def _time(entry: Mapping[str, Any]) -> float:

@@ -60,7 +60,7 @@ def mnist(mirror: str | None = None) -> Raw:
                 f"{name}: the content's MD5 is {found}; expected {MNIST_FILES[name]}. "
                 f"The file is damaged or not MNIST's: get it from elsewhere"
             )
-    return Raw(Source("mnist", DIGITS, dict(MNIST_FILES)), *parts)
+    return Raw(Source("mnist", DIGITS, dict(MNIST_FILES), "ink-box"), *parts)
 
 
 def uci() -> Raw:
@@ -81,7 +81,7 @@ def uci() -> Raw:
     labels = bunch.target.astype(np.uint8)
     digests = {"images": hashlib.md5(bunch.images.tobytes(), usedforsecurity=False).hexdigest()}
     return Raw(
-        Source("uci", DIGITS, digests),
+        Source("uci", DIGITS, digests, "ink-box"),
         Labelled(images[:1200], labels[:1200]),
         Labelled(images[1200:], labels[1200:]),
     )

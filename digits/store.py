@@ -14,6 +14,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -30,6 +31,7 @@ EVALUATION = "evaluation.json"
 MANIFEST = "manifest.json"
 STAGES = ("production", "staging")
 ID = r"^[0-9a-f]{64}$"
+USUAL = ("models/digit-classifier", "demo/digit-classifier")  # of dvc repro, of make demo
 
 WRITES = 3  # of a file that does not read back
 GRACE_S = 3600  # nothing younger is pruned: a deployment may be about to point at it
@@ -49,6 +51,76 @@ class Manifest(Params):
     """The sha256 of each of a model's files, by name."""
 
     files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a model is: a model folder, or the URL of a deployment and the stage to follow."""
+
+    url: str
+    stage: str | None
+
+
+def locate(model: str | None = None, stage: str = "production") -> Location:
+    """The model that is meant: whoever has one to load asks here.
+
+    Parameters
+    ----------
+    model : a model folder, or a deployment's URL as for `read_pointer`; by default, the model that
+        `dvc repro` made in this folder, else the one of `make demo`
+    stage : of a deployment, what to follow
+
+    Raises
+    ------
+    InputError
+        If a folder is neither; says what to run. Whether a bucket is, shows when it is read.
+    """
+    if model is None:
+        found = [folder for folder in USUAL if Path(folder, "model.json").is_file()]
+        if not found:
+            raise InputError(
+                f"there is no model here: neither {' nor '.join(USUAL)}. Make one: dvc repro, or "
+                f"make demo, without a network. Have one? --model, a folder or a deployment's URL"
+            )
+        return Location(found[0], None)
+    place = places.find(model)
+    if place.is_bucket or Path(place.root, f"{stage}.json").is_file():
+        return Location(place.url, stage)
+    if Path(place.root, "model.json").is_file():
+        return Location(place.url, None)
+    raise InputError(
+        f"{model} is no model: it has neither model.json (as {USUAL[0]} has, by dvc repro) nor "
+        f"{stage}.json (as a deployment has, by python -m ops.deploy --to {model})"
+    )
+
+
+def bring(location: Location, folder: str | Path) -> tuple[Path, Pointer | None]:
+    """A local folder of the model that a location holds now, and the pointer that led to it.
+
+    Parameters
+    ----------
+    location : by `locate`
+    folder : what a deployment serves is copied to a folder in here, named by the model's id
+
+    Raises
+    ------
+    Unreachable
+        If the URL can't be read.
+    InputError
+        If nothing was deployed there, or the model is gone, unfinished or damaged.
+    """
+    if location.stage is None:
+        return Path(location.url), None
+    pointer = read_pointer(location.url, location.stage)
+    if pointer is None:
+        raise InputError(
+            f"{location.url} has no {location.stage}.json: nothing was deployed yet. "
+            f"python -m ops.deploy --to {location.url}"
+        )
+    copy = Path(folder) / pointer.model
+    if not copy.exists():  # which means: whole
+        fetch_model(location.url, pointer.model, copy)
+    return copy, pointer
 
 
 def read_pointer(url: str, stage: str) -> Pointer | None:

@@ -15,10 +15,11 @@ def main(argv: list[str] | None = None) -> None:
 
     network = model.load(args.weights)
     test = data.load(args.data, "test")
+    form = export.preprocessing(network, data.load_source(args.data).method)
     content = export.to_onnx(network)
     logits = export.compare(network, content, test.images, compute.workers())
     with files.new_directory(args.out) as folder:
-        export.write_folder(folder, network, content, test, logits)
+        export.write_folder(folder, network, content, form, test, logits)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

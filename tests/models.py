@@ -26,7 +26,12 @@ def model(seed: int) -> dict[str, bytes]:
     description = {
         "classes": list("0123456789"),
         "parameters": matrix.size,
-        "preprocessing": {"size": SIZE},
+        "preprocessing": {
+            "size": SIZE,
+            "method": "resize",
+            "background": 0,
+            "normalisation": {"mean": 0.0, "std": 1.0, "where": "in the graph"},
+        },
         "files": {name: digest(content) for name, content in files.items()},
     }
     files["model.json"] = json.dumps(description).encode()

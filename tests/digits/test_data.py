@@ -15,7 +15,7 @@ def raw(labels: list[int], images: np.ndarray | None = None) -> Raw:
     if images is None:
         images = np.arange(len(labels) * 4, dtype=np.uint8).reshape(-1, 2, 2)
     part = Labelled(images, np.array(labels, np.uint8))
-    return Raw(Source("test", ("a", "b"), {}), part, part)
+    return Raw(Source("test", ("a", "b"), {}, "resize"), part, part)
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:

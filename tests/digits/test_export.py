@@ -38,7 +38,7 @@ def exported(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Export
     content = export.to_onnx(made)
     folder = tmp_path_factory.mktemp("model")
     logits = export.compare(made, content, test.images, workers=2)
-    export.write_folder(folder, made, content, test, logits)
+    export.write_folder(folder, made, content, export.preprocessing(made, "ink-box"), test, logits)
     return Exported(made, content, test, folder)
 
 

@@ -1,0 +1,249 @@
+"""Accuracy on the test images when they come as people's files do: python -m benchmarks.photos
+
+Every MNIST test image is made into an image file, in each way by itself and in all ways together,
+read by digits/images.py, and classified by models/digit-classifier. And what is no digit: how much
+of it is refused, and how sure the model is of the rest.
+"""
+
+import io
+import math
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from benchmarks import measure
+from digits import compute, data, images, metrics
+from digits.classifier import Classifier
+from digits.errors import InputError
+from digits.preprocessing import Preprocessing
+
+Bytes = npt.NDArray[np.uint8]
+Random = np.random.Generator
+Way = Callable[["Photo", Random], "Photo"]
+Other = Callable[[Bytes, Random], bytes]
+
+MODEL = measure.ROOT / "models" / "digit-classifier"
+CHUNK = 100  # that a process takes at once
+N_OTHERS = 1000
+SURE = 0.9  # confidence
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture, float32 (height, width) in [0, 1], 0 is background, and how it will be stored."""
+
+    ink: npt.NDArray[np.float32]
+    light: float = 1.0  # of the ink
+    ground: float = 0.0
+    shade: float = 0.0  # how much darker it is at the right than at the left, as a share
+    noise: float = 0.0  # standard deviation
+    format: str = "PNG"
+    alpha: bool = False
+    orientation: int = 1
+
+    def file(self) -> bytes:
+        content = io.BytesIO()
+        picture = self.picture()
+        turn = images.TURNED.get(self.orientation)
+        if turn is not None:
+            picture = picture.transpose(UNDONE.get(turn, turn))
+        exif = Image.Exif()
+        exif[images.ORIENTATION] = self.orientation
+        picture.save(content, self.format, exif=exif, quality=75)
+        return content.getvalue()
+
+    def picture(self) -> Image.Image:
+        if self.alpha:
+            colour = np.full_like(self.ink, self.light)
+            layers = np.stack([colour, colour, colour, self.ink], axis=-1)
+            return Image.fromarray(np.round(255 * layers).astype(np.uint8))
+        grey = self.ground + (self.light - self.ground) * self.ink
+        grey = grey * (1 - self.shade * np.linspace(0, 1, grey.shape[1], dtype=np.float32))
+        grey += self.noise * np.random.default_rng(0).standard_normal(grey.shape, np.float32)
+        return Image.fromarray(np.round(255 * np.clip(grey, 0, 1)).astype(np.uint8))
+
+
+UNDONE = {
+    Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
+    Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+}
+
+
+def as_it_is(photo: Photo, rng: Random) -> Photo:
+    """A PNG of 28 x 28."""
+    return photo
+
+
+def inverted(photo: Photo, rng: Random) -> Photo:
+    """Dark on light."""
+    return replace(photo, light=0.0, ground=1.0)
+
+
+def larger(photo: Photo, rng: Random) -> Photo:
+    """3 to 20 times as large."""
+    side = round(28 * rng.uniform(3, 20))
+    picture = Image.fromarray(photo.ink).resize((side, side), Image.Resampling.BICUBIC)
+    return replace(photo, ink=np.clip(np.asarray(picture), 0, 1))
+
+
+def off_centre(photo: Photo, rng: Random) -> Photo:
+    """Somewhere on a sheet of up to twice the height and the width."""
+    sides = [round(side * rng.uniform(1.2, 2)) for side in photo.ink.shape]
+    sheet = np.zeros(sides, np.float32)
+    top, left = (rng.integers(s - t + 1) for s, t in zip(sides, photo.ink.shape, strict=True))
+    sheet[top : top + photo.ink.shape[0], left : left + photo.ink.shape[1]] = photo.ink
+    return replace(photo, ink=sheet)
+
+
+def grey_ground(photo: Photo, rng: Random) -> Photo:
+    """Ink and ground differ by 0.3 to 0.7 of the whole range, either being the lighter."""
+    ground = rng.uniform(0.25, 0.75)
+    contrast = rng.uniform(0.3, 0.7) * (1 if ground < 0.5 else -1)
+    return replace(photo, ground=ground, light=min(max(ground + contrast, 0), 1))
+
+
+def jpeg(photo: Photo, rng: Random) -> Photo:
+    """JPEG, of quality 75."""
+    return replace(photo, format="JPEG")
+
+
+def alpha(photo: Photo, rng: Random) -> Photo:
+    """Black or white ink on nothing."""
+    return replace(photo, format="PNG", alpha=True, light=float(rng.integers(2)))
+
+
+def turned(photo: Photo, rng: Random) -> Photo:
+    """Stored turned or mirrored, as EXIF then says."""
+    return replace(photo, orientation=int(rng.integers(2, 9)))
+
+
+def badly_lit(photo: Photo, rng: Random) -> Photo:
+    """Dark on grey paper, 40 % darker at one side than at the other, with a sensor's noise."""
+    return replace(photo, ground=0.7, light=0.15, shade=0.4, noise=0.02)
+
+
+WAYS: dict[str, Way] = {
+    way.__name__: way
+    for way in (as_it_is, inverted, larger, off_centre, grey_ground, jpeg, alpha, turned, badly_lit)
+}
+
+
+def all_together(photo: Photo, rng: Random) -> Photo:
+    """Larger, off-centre and turned; then grey and JPEG, or transparent, as no JPEG is."""
+    for way in (larger, off_centre, turned):
+        photo = way(photo, rng)
+    if rng.integers(2):
+        return alpha(photo, rng)
+    return jpeg(grey_ground(photo, rng), rng)
+
+
+# What is no single digit.
+
+
+def blank(clean: Bytes, rng: Random) -> bytes:
+    """Paper: one grey, with a sensor's noise."""
+    nothing = Photo(np.zeros((200, 200), np.float32), ground=rng.uniform(0.3, 1), noise=0.02)
+    return replace(nothing, format="JPEG").file()
+
+
+def two_digits(clean: Bytes, rng: Random) -> bytes:
+    """Two test images side by side, dark on light."""
+    pair = [
+        larger(Photo(clean[i].astype(np.float32) / 255), np.random.default_rng(0))
+        for i in rng.integers(len(clean), size=2)
+    ]
+    return replace(pair[0], ink=np.hstack([photo.ink for photo in pair]), light=0, ground=1).file()
+
+
+def noise(clean: Bytes, rng: Random) -> bytes:
+    """Every pixel by chance."""
+    return Photo(rng.random((200, 200), np.float32)).file()
+
+
+def crop_of_a_photo(clean: Bytes, rng: Random) -> bytes:
+    """A part of one of scikit-learn's two photos, of a temple and of a flower."""
+    from sklearn.datasets import load_sample_image
+
+    photo = Image.fromarray(load_sample_image(("china.jpg", "flower.jpg")[rng.integers(2)]))
+    side = int(rng.integers(100, 400))
+    left, top = (int(rng.integers(length - side)) for length in photo.size)
+    content = io.BytesIO()
+    photo.crop((left, top, left + side, top + side)).save(content, "JPEG")
+    return content.getvalue()
+
+
+OTHERS = {way.__name__: way for way in (blank, two_digits, noise, crop_of_a_photo)}
+
+
+def main() -> None:
+    model = Classifier.load(MODEL)
+    test = data.load(measure.PREPARED, "test")
+    clean = model.logits(test.images, compute.workers()).argmax(axis=1) == test.labels
+    print(f"{'arrays':<16} {clean.mean():.2%} of {len(test):,} right")
+    ways = {}
+    for name, way in {**WAYS, "all_together": all_together}.items():
+        predicted, _ = answers(model, partial(from_digit, way, test.images), len(test))
+        ways[name] = compared(clean, predicted == test.labels)
+        ways[name]["refused"] = int((predicted < 0).sum())
+        print("{:<16} {accuracy:.2%} right, {change:+.2%} ± {error:.2%}".format(name, **ways[name]))
+    others = {}
+    for name, other in OTHERS.items():
+        predicted, confidence = answers(model, partial(from_other, other, test.images), N_OTHERS)
+        others[name] = {
+            "images": N_OTHERS,
+            "refused": float((predicted < 0).mean()),
+            "sure": float((confidence >= SURE).mean()),
+        }
+        print("{:<16} {refused:.1%} refused, {sure:.1%} read surely".format(name, **others[name]))
+    results = {"images": len(test), "arrays": float(clean.mean()), "ways": ways, "others": others}
+    measure.save("photos", results | {"surely": SURE, "model": model.id})
+
+
+def compared(clean: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Accuracy, and by how much it differs on the same images, with its standard error."""
+    change = found.astype(float) - clean
+    return {
+        "accuracy": float(found.mean()),
+        "change": float(change.mean()),
+        "error": float(change.std() / math.sqrt(len(change))),
+    }
+
+
+def answers(
+    model: Classifier, make: Callable[[Preprocessing, int], Bytes | None], n: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Classes and confidences of n images; of those that are refused, -1 and 0."""
+    with ProcessPoolExecutor(compute.workers()) as pool:
+        made = list(pool.map(partial(make, model.preprocessing), range(n), chunksize=CHUNK))
+    predicted, confidence = np.full(n, -1), np.zeros(n)
+    read = [i for i, image in enumerate(made) if image is not None]
+    if read:
+        images = np.stack([image for image in made if image is not None])
+        probabilities = metrics.softmax(model.logits(images))
+        predicted[read], confidence[read] = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    return predicted, confidence
+
+
+def from_digit(way: Way, clean: Bytes, form: Preprocessing, i: int) -> Bytes | None:
+    photo = way(Photo(clean[i].astype(np.float32) / 255), np.random.default_rng(i))
+    return read(photo.file(), form)
+
+
+def from_other(other: Other, clean: Bytes, form: Preprocessing, i: int) -> Bytes | None:
+    return read(other(clean, np.random.default_rng(i)), form)
+
+
+def read(content: bytes, form: Preprocessing) -> Bytes | None:
+    try:
+        return images.read(content, form)
+    except InputError:
+        return None
+
+
+if __name__ == "__main__":
+    main()
