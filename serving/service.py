@@ -41,7 +41,7 @@ class Service:
         self.monitor = Monitor(self.current, self.queue)
 
     async def answer(self, decode: Decode, render: Callable[[Answer], Response]) -> Response:
-        """What comes of a request. Raises `Problem` if the queue is full, and what `decode` does."""
+        """What comes of a request. Raises `Problem` if the queue is full, or what `decode` does."""
         served = self.current.served  # whatever comes after it, one model answers all of a request
 
         def work() -> tuple[Answer, Response]:

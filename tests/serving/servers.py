@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.conftest import ROOT
 from tests.models import model
 
 DEADLINE_S = 60
+SERVING = (sys.executable, "-m", "serving")
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,22 @@ class Server:
 
 
 @contextmanager
-def serve(source: str | Path, folder: Path, *words: str, **environment: str) -> Iterator[Server]:
+def serve(
+    source: str | Path,
+    folder: Path,
+    *words: str,
+    command: Sequence[str] = SERVING,
+    **environment: str,
+) -> Iterator[Server]:
     """`python -m serving` on a free port; what it says goes to a file in the folder."""
     log = folder / f"server-{time.monotonic_ns()}.log"
-    command = [sys.executable, "-m", "serving", "--model", str(source), "--port", "0", *words]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output
+            [*command, "--model", str(source), "--port", "0", *words],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=output,
+            stderr=output,
         )
     try:
 
