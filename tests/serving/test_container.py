@@ -19,11 +19,11 @@ from tests.serving.test_predict import FILE, probabilities
 UNREACHABLE = ("NewConnectionError", "NameResolutionError", "Temporary failure")
 # Ends the server if it opens a file to write to outside of its folder for temporary files.
 WATCH = """
-import os, sys, tempfile
+import os, sys
 def watch(event, words):
     if event == "open" and isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR):
         path = os.path.realpath(words[0]) if isinstance(words[0], str) else ""
-        if path and not path.startswith((tempfile.gettempdir(), "/dev/", "/proc/")):
+        if path and not path.startswith((os.environ["TMPDIR"], "/dev/", "/proc/")):
             os.write(2, f"writes to {path}".encode())
             os._exit(9)
 sys.addaudithook(watch)
