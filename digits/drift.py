@@ -3,19 +3,19 @@
 Answers are counted by predicted class, and by confidence between the edges below.
 """
 
+from bisect import bisect_left
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
 # Upper edges, inclusive. They are close where a good model is: nearly sure.
 EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0)
 
-Counts = npt.NDArray[np.int64]
 
-
-def bins(confidence: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """Position in `EDGES`: fractions (n,) -> int64 (n,)."""
-    found: npt.NDArray[np.int64] = np.searchsorted(EDGES[:-1], confidence)
-    return found
+def bins(confidence: Iterable[float]) -> list[int]:
+    """Positions in `EDGES` of fractions."""
+    return [bisect_left(EDGES, each, hi=len(EDGES) - 1) for each in confidence]
 
 
 def distance(counts: npt.ArrayLike, others: npt.ArrayLike) -> float:

@@ -84,7 +84,7 @@ def summary(evaluation: Evaluation) -> Row:
         "answers": {
             "predicted": e.confusion.sum(axis=0).tolist(),
             "confidence": np.bincount(
-                drift.bins(e.confidence), minlength=len(drift.EDGES)
+                drift.bins(e.confidence.tolist()), minlength=len(drift.EDGES)
             ).tolist(),
         },
     }

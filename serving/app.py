@@ -27,11 +27,10 @@ def create(service: Service, token: str | None) -> Edge:
     service : what all requests share
     token : what they must bear, if anything
     """
-    app = FastAPI(title="digits", version="1", docs_url=None, redoc_url=None)
+    routes = [*predict.router.routes, *kserve.router.routes, *router.routes]
+    app = FastAPI(title="digits", version="1", docs_url=None, redoc_url=None, routes=routes)
     app.state.service = service
     problems.install(app)
-    for routes in (predict.router, kserve.router, router):
-        app.include_router(routes)
     return Edge(app, service, token)
 
 

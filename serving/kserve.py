@@ -4,7 +4,6 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 """
 
-import json
 import math
 import struct
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic_core import to_json
 
 from digits.classifier import Classifier
 from serving import bodies, problems
@@ -84,8 +84,8 @@ async def ready(request: Request) -> dict[str, bool]:
 
 @router.get("/models/{name}")
 @router.get("/models/{name}/versions/{version}")
-async def model(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
-    served = _find(request, name, version)
+async def model(request: Request) -> dict[str, Any]:
+    served = _find(request)
     size, classes = served.classifier.preprocessing.size, len(served.classifier.classes)
     return {
         "name": NAME,
@@ -101,25 +101,26 @@ async def model(request: Request, name: str, version: str | None = None) -> dict
 
 @router.get("/models/{name}/ready")
 @router.get("/models/{name}/versions/{version}/ready")
-async def model_ready(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
-    _find(request, name, version)
+async def model_ready(request: Request) -> dict[str, Any]:
+    _find(request)
     service_of(request).check_ready()
     return {"name": NAME, "ready": True}
 
 
 @router.post("/models/{name}/infer")
 @router.post("/models/{name}/versions/{version}/infer")
-async def infer(request: Request, name: str, version: str | None = None) -> Response:
-    _find(request, name, version)
+async def infer(request: Request) -> Response:
+    _find(request)
     exchange = _Exchange(await bodies.read(request), request.headers.get(LENGTH))
     return await service_of(request).answer(exchange.images, exchange.response)
 
 
-def _find(request: Request, name: str, version: str | None) -> Served:
+def _find(request: Request) -> Served:
     served = service_of(request).current.served
-    if name != NAME or version not in (None, served.version):
-        wanted = name if version is None else f"{name}, version {version}"
-        raise Problem(404, f"There is no model {wanted}; there is {NAME}, version {served.version}")
+    name, version = request.path_params["name"], request.path_params.get("version", served.version)
+    if (name, version) != (NAME, served.version):
+        there = f"{NAME}, version {served.version}"
+        raise Problem(404, f"There is no model {name}, version {version}; there is {there}")
     return served
 
 
@@ -175,7 +176,7 @@ class _Exchange:
             **({"id": self.asked.id} if self.asked.id else {}),
             "outputs": outputs,
         }
-        header = json.dumps(document).encode()
+        header = to_json(document)
         if not binary:
             return Response(header, media_type="application/json")
         return Response(
@@ -198,11 +199,11 @@ def _pixels(data: list[Any] | None, size: int) -> Images:
 def _output(answer: Answer, name: str) -> tuple[dict[str, Any], list[Any], bytes]:
     """A tensor's description, its values, and these as bytes."""
     if name == "predicted":
-        names = [each.encode() for each in answer.predicted]
+        names = [each.encode() for each in answer.names]
         content = b"".join(struct.pack("<I", len(each)) + each for each in names)
         found = {"name": name, "datatype": "BYTES", "shape": [len(names)]}
-        return found, answer.predicted, content
-    tensor = answer.probabilities.astype("<f4")
+        return found, answer.names, content
+    tensor = np.array(answer.probabilities, "<f4")
     found = {"name": name, "datatype": "FP32", "shape": list(tensor.shape)}
     return found, tensor.ravel().tolist(), tensor.tobytes()
 

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator
+from itertools import accumulate
 
 import numpy as np
 import prometheus_client as prometheus
@@ -15,7 +16,6 @@ from prometheus_client.core import (
 from starlette.types import Scope
 
 from digits import drift
-from digits.metrics import Floats
 from serving.current import Current, Served
 from serving.work import Queue
 
@@ -46,7 +46,7 @@ class Monitor:
         prometheus.ProcessCollector(registry=self.registry)
         self._current, self._queue = current, queue
         self._predicted: Counter[str] = Counter()
-        self._confidence = np.zeros(len(drift.EDGES), np.int64)
+        self._confidence = [0] * len(drift.EDGES)
         self._confidence_sum = 0.0
         self._served = current.served
         self._last: deque[tuple[int, int]] = deque(maxlen=WINDOW)  # class and bin of an answer
@@ -57,18 +57,18 @@ class Monitor:
         self.requests.labels(path, status).inc()
         self.seconds.labels(path).observe(seconds)
 
-    def answered(self, served: Served, probabilities: Floats) -> None:
-        """Count the answers to a request: float (n, classes)."""
-        predicted, confidence = probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1)
+    def answered(self, served: Served, predicted: list[int], confidence: list[float]) -> None:
+        """Count the answers to a request: a class and a fraction for each image."""
         bins = drift.bins(confidence)
         self.sizes.observe(len(predicted))
-        self._predicted.update(served.classifier.classes[k] for k in predicted)
-        self._confidence += np.bincount(bins, minlength=len(drift.EDGES))
-        self._confidence_sum += float(confidence.sum())
+        self._confidence_sum += sum(confidence)
+        for k, i in zip(predicted, bins, strict=True):
+            self._predicted[served.classifier.classes[k]] += 1
+            self._confidence[i] += 1
         if served is not self._served and served is self._current.served:
             self._served, self._last = served, deque(maxlen=WINDOW)
         if served is self._served:
-            self._last.extend(zip(predicted, bins.tolist(), strict=True))
+            self._last.extend(zip(predicted, bins, strict=True))
 
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client asks for."""
@@ -88,7 +88,7 @@ class Monitor:
             predictions.add_metric([name], self._predicted[name])
         yield predictions
         edges = [*map(str, drift.EDGES[:-1]), "+Inf"]
-        counts = np.cumsum(self._confidence).tolist()
+        counts = accumulate(self._confidence)
         yield HistogramMetricFamily(
             "digits_confidence",
             "The predicted class's probability",

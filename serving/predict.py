@@ -1,11 +1,11 @@
 """POST /predict: an image file, several, or pixels. SageMaker asks the same at /invocations."""
 
-import json
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from serving import bodies
 from serving.bodies import Pixels
@@ -107,12 +107,10 @@ DESCRIPTION = f"""
         },
     },
 )
-async def predict(
-    request: Request,
-    input: Annotated[bool, Query(description="also what the model saw, as pixels")] = False,
-) -> Response:
+async def predict(request: Request) -> Response:
     images = await bodies.images_of(request)
-    return await service_of(request).answer(images, partial(_response, with_input=input))
+    with_input = "input" in request.query_params
+    return await service_of(request).answer(images, partial(_response, with_input=with_input))
 
 
 @router.post("/invocations", include_in_schema=False)
@@ -123,12 +121,10 @@ async def invocations(request: Request) -> Response:
 def _response(answer: Answer, with_input: bool) -> Response:
     classes = answer.served.classifier.classes
     predictions = []
-    for i, (predicted, row) in enumerate(
-        zip(answer.predicted, answer.probabilities.tolist(), strict=True)
-    ):
+    for i, (name, row) in enumerate(zip(answer.names, answer.probabilities, strict=True)):
         rounded = [round(value, 6) for value in row]
         prediction = {
-            "predicted": predicted,
+            "predicted": name,
             "confidence": max(rounded),
             "probabilities": dict(zip(classes, rounded, strict=True)),
         }
@@ -140,4 +136,4 @@ def _response(answer: Answer, with_input: bool) -> Response:
         "model": answer.served.classifier.id,
         "version": answer.served.version,
     }
-    return Response(json.dumps(document), media_type="application/json")
+    return Response(to_json(document), media_type="application/json")

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from fastapi import Request, Response
 
 from digits import metrics
-from digits.metrics import Floats
 from serving.bodies import Decode, Images
 from serving.current import Current, Served
 from serving.monitor import Monitor
@@ -16,16 +15,20 @@ from serving.work import Queue
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of images: float64 (n, classes), rows sum to 1."""
+    """What a model says of images: of each its likeliest class, and the probabilities of all."""
 
     served: Served
     images: Images
-    probabilities: Floats
+    predicted: list[int]
+    probabilities: list[list[float]]
 
     @property
-    def predicted(self) -> list[str]:
-        classes = self.served.classifier.classes
-        return [classes[k] for k in self.probabilities.argmax(axis=1).tolist()]
+    def names(self) -> list[str]:
+        return [self.served.classifier.classes[k] for k in self.predicted]
+
+    @property
+    def confidence(self) -> list[float]:
+        return [row[k] for k, row in zip(self.predicted, self.probabilities, strict=True)]
 
 
 @dataclass
@@ -46,11 +49,13 @@ class Service:
 
         def work() -> tuple[Answer, Response]:
             images = decode(served.classifier)
-            answer = Answer(served, images, metrics.softmax(served.classifier.logits(images)))
+            probabilities = metrics.softmax(served.classifier.logits(images)).tolist()
+            predicted = [row.index(max(row)) for row in probabilities]
+            answer = Answer(served, images, predicted, probabilities)
             return answer, render(answer)
 
         answer, response = await self.queue.run(work)
-        self.monitor.answered(served, answer.probabilities)
+        self.monitor.answered(served, answer.predicted, answer.confidence)
         return response
 
     def check_ready(self) -> None:
