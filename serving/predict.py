@@ -72,6 +72,12 @@ BODY = {
         "application/json": {"schema": Pixels.model_json_schema(), "example": ONE},
     },
 }
+INPUT = {
+    "name": "input",
+    "in": "query",
+    "description": "Have the answer hold what the model saw, as pixels",
+    "schema": {"enum": ["true"]},
+}
 DESCRIPTION = f"""
 - An image file as the body: `curl --data-binary @digit.png URL/predict`. PNG, JPEG, WebP and more,
   dark on light or light on dark, of any size.
@@ -84,7 +90,7 @@ DESCRIPTION = f"""
     "/predict",
     summary="What digit is it?",
     description=DESCRIPTION,
-    openapi_extra={"requestBody": BODY},
+    openapi_extra={"requestBody": BODY, "parameters": [INPUT]},
     responses={
         200: {"model": Predictions, "content": {"application/json": {"example": ANSWER}}},
         422: {
@@ -109,7 +115,7 @@ DESCRIPTION = f"""
 )
 async def predict(request: Request) -> Response:
     images = await bodies.images_of(request)
-    with_input = "input" in request.query_params
+    with_input = request.query_params.get("input") == "true"
     return await service_of(request).answer(images, partial(_response, with_input=with_input))
 
 

@@ -7,7 +7,6 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -99,12 +98,6 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         headers = error.headers
         return response(Problem(error.status_code, error.detail, (), headers), request.url.path)
-
-    @app.exception_handler(RequestValidationError)
-    async def parameter(request: Request, error: RequestValidationError) -> Response:
-        found = [(str(each["loc"][-1]), each["msg"]) for each in error.errors()]
-        problem = Problem(422, f"{found[0][0]}: {found[0][1]}", found)
-        return response(problem, request.url.path)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:

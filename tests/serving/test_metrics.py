@@ -54,7 +54,7 @@ def test_drift_is_the_distance_from_the_evaluation(tmp_path: Path) -> None:
     loaded = Classifier.load(write_model(tmp_path / "model"))
     probabilities = metrics.softmax(loaded.logits(IMAGES))
     predicted = np.bincount(probabilities.argmax(axis=1), minlength=10)
-    bins = drift.bins(probabilities.max(axis=1))
+    bins = drift.bins(probabilities.max(axis=1).tolist())
     answers = {
         "predicted": predicted.tolist(),
         "confidence": np.bincount(bins, minlength=len(drift.EDGES)).tolist(),

@@ -185,13 +185,13 @@ def test_an_odd_image_is_answered_or_refused_with_a_reason(server: Server, name:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [("GET", "/nothing", 404), ("GET", "/predict", 405), ("POST", "/predict?input=maybe", 422)],
+    ("path", "body", "status"),
+    [("/nothing", None, 404), ("/predict", None, 405), ("/livez", FILE, 405)],
 )
 def test_other_errors_are_problem_details_too(
-    server: Server, method: str, path: str, status: int
+    server: Server, path: str, body: bytes | None, status: int
 ) -> None:
-    check_problem(server.ask(path, FILE if method == "POST" else None), status)
+    check_problem(server.ask(path, body), status)
 
 
 def test_the_documentation_is_valid_and_its_examples_have_the_stated_form(server: Server) -> None:
