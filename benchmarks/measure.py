@@ -1,6 +1,5 @@
 """What the benchmarks share: the machine they ran on, their recipes, and where results go."""
 
-import copy
 import json
 import os
 import platform
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 import yaml
 
-from digits import compute, data, engine, files, model, params
+from digits import compute, data, engine, files, model, params, presets
 from digits.data import Labelled
 from digits.engine import Trained
 from digits.model import Architecture, Network
@@ -54,28 +53,15 @@ def load(name: str) -> dict[str, Any]:
     return found
 
 
-def set_params(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested parameters with dotted keys changed; each key must be there already."""
-    changed = copy.deepcopy(document)
-    for dotted, value in changes.items():
-        *sections, key = dotted.split(".")
-        section = changed
-        for name in sections:
-            section = section[name]
-        assert key in section, dotted
-        section[key] = value
-    return changed
-
-
 def write_params(path: Path, changes: Mapping[str, Any]) -> None:
     """Write the committed params.yaml, with dotted keys changed."""
-    document = set_params(params.read_yaml(ROOT / "params.yaml"), changes)
+    document = presets.override(params.read_yaml(ROOT / "params.yaml"), changes)
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
 
 
 def configuration(changes: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
     """The committed params.yaml's model and recipe, with dotted keys changed."""
-    document = set_params(params.read_yaml(ROOT / "params.yaml"), changes)
+    document = presets.override(params.read_yaml(ROOT / "params.yaml"), changes)
     return Architecture.parse(document["model"]), Recipe.parse(document["train"])
 
 

@@ -23,25 +23,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import measure
-from digits import compute, data
-from digits.augment import Augmentation
+from digits import compute, data, presets
 from digits.data import Labelled
 
 RAW = measure.ROOT / "data" / "raw"
 BASELINE_EPOCHS = 14
-PLAIN = {f"train.augmentation.{key}": 0.0 for key in Augmentation.model_fields}
-QUICK = {
-    **PLAIN,
-    "model.convolutions": [1, 1, 2],
-    "train.epochs": 1,
-    "train.batch_size": 128,
-    "train.shards": 2,
-    "train.optimizer.lr": 0.25,
-    "train.ema": 0.98,
-}
+FAST = presets.load("fast")
 RECIPES: dict[str, dict[str, Any]] = {
-    "0.990": {**QUICK, "model.channels": [16, 16, 64]},
-    "0.992": QUICK,
+    "0.990": {**FAST, "model.channels": [16, 16, 64]},
+    "0.992": FAST,
     "0.995": {"train.epochs": 3, "train.ema": 0.99},
 }
 

@@ -10,7 +10,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,16 @@ TOLERANCE = 1e-4  # of the largest logit's magnitude; processors and libraries r
 
 @dataclass(frozen=True)
 class Classifier:
-    """A loaded model: id, names of its classes, form of its images, number of its weights."""
+    """A loaded model: id, names of its classes, form of its images, number of its weights.
+
+    `architecture` is the `model` section of params.yaml that it was made by.
+    """
 
     id: str
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     parameters: int
+    architecture: dict[str, Any]
     session: onnxruntime.InferenceSession
 
     @classmethod
@@ -58,6 +62,7 @@ class Classifier:
                     model["preprocessing"], f"{folder / 'model.json'}: preprocessing"
                 ),
                 int(model["parameters"]),
+                dict(model["architecture"]),
                 session(contents["model.onnx"]),
             )
         except FileNotFoundError as error:

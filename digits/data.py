@@ -88,10 +88,16 @@ def load(folder: str | Path, split: str) -> Labelled:
 
 def load_source(folder: str | Path) -> Source:
     """Read a data folder's `source.json`."""
+    return load_description(folder)[0]
+
+
+def load_description(folder: str | Path) -> tuple[Source, dict[str, int]]:
+    """A data folder's `source.json`: where the data come from, and the images of each split."""
     path = Path(folder) / "source.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Source(found["source"], tuple(found["classes"]), found["digests"], found["method"])
+        source = Source(found["source"], tuple(found["classes"]), found["digests"], found["method"])
+        return source, found["counts"]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Run: dvc repro") from None
     except (ValueError, KeyError, TypeError) as error:

@@ -21,7 +21,6 @@ from dataclasses import astuple, dataclass, fields
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 from tqdm import tqdm
 
@@ -380,12 +379,15 @@ def _calibrate(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     classes = logits.shape[1]
     smoothing = classes / (classes - 1) / (len(labels) + 2)
 
-    def smoothed_nll(log_factor: float) -> float:
-        scaled = logits * math.exp(log_factor)
-        return F.cross_entropy(scaled, labels, label_smoothing=smoothing).item()
-
-    found = minimize_scalar(smoothed_nll, bounds=(-LARGEST_CORRECTION, LARGEST_CORRECTION))
-    factor = math.exp(found.x)
+    scores = logits.cpu().double()
+    targets = F.one_hot(labels.cpu(), classes) * (1 - smoothing) + smoothing / classes
+    low, high = -LARGEST_CORRECTION, LARGEST_CORRECTION
+    for _ in range(40):  # the loss is convex in the factor: where its slope changes sign
+        middle = (low + high) / 2
+        probabilities = (scores * math.exp(middle)).softmax(1)
+        rising = ((probabilities - targets) * scores).sum().item() > 0
+        low, high = (low, middle) if rising else (middle, high)
+    factor = math.exp(middle)
     return F.cross_entropy(logits * factor, labels).item(), factor
 
 

@@ -1,28 +1,22 @@
 """Post what a comparison found on its pull request, or update it: python -m ops.comment FILE
 
 .github/workflows/comment.yml runs it, with the right to write, on the event that GitHub describes
-in GITHUB_EVENT_PATH; with the standard library alone, so that nothing needs to be installed. The
-file was written by the pull request's own code: text of a stranger, cut to a size, in which no one
-is called by name. Which pull request it is about is asked of GitHub.
+in GITHUB_EVENT_PATH. The file was written by the pull request's own code: text of a stranger, cut
+to a size, in which no one is called by name. Which pull request it is about is asked of GitHub.
 """
 
 import argparse
 import json
 import os
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from digits import errors
-from digits.errors import InputError
+from ops.github import call, find_own, listed
 
 MARKER = "<!-- compare -->"
-BOT = "github-actions[bot]"
 LIMIT = 60_000  # bytes; GitHub takes 65,536 characters, header and all
-PAGE = 100
 # Who changes these, changes the judge of the change.
 JUDGE = (".github/", "Makefile", "ops/", "digits/gate.py", "digits/paired.py", "digits/runs.py")
 
@@ -82,43 +76,12 @@ def compose(run: dict[str, Any], report: str | None, judge: list[str]) -> str:
 
 def post(number: int, body: str) -> str:
     """Update this workflow's comment, or make it; the comment's address."""
-    for comment in listed(f"issues/{number}/comments?"):
-        if comment["user"]["login"] == BOT and comment["body"].startswith(MARKER):
-            made = call("PATCH", f"issues/comments/{comment['id']}", {"body": body})
-            break
+    comments = f"issues/{number}/comments"
+    if found := find_own(f"{comments}?", MARKER):
+        made = call("PATCH", f"issues/comments/{found['id']}", {"body": body})
     else:
-        made = call("POST", f"issues/{number}/comments", {"body": body})
+        made = call("POST", comments, {"body": body})
     return str(made["html_url"])
-
-
-def listed(path: str) -> Iterator[dict[str, Any]]:
-    """All items of a list that GitHub gives in pages."""
-    page = 1
-    while True:
-        items = call("GET", f"{path}&per_page={PAGE}&page={page}")
-        yield from items
-        if len(items) < PAGE:
-            return
-        page += 1
-
-
-def call(method: str, path: str, content: dict[str, str] | None = None) -> Any:
-    url = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/{path}"
-    request = urllib.request.Request(
-        url,
-        None if content is None else json.dumps(content).encode(),
-        {
-            "Accept": "application/vnd.github+json",
-            "Authorization": f"Bearer {os.environ['GITHUB_TOKEN']}",
-            "Content-Type": "application/json",
-        },
-        method=method,
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.load(response)
-    except urllib.error.URLError as error:
-        raise InputError(f"{method} {url}: {error}") from None
 
 
 def parse_args() -> argparse.Namespace:

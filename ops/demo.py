@@ -6,24 +6,16 @@ model and the pictures are then copied to demo/.
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from dvc.api import DVCFileSystem
 
 from digits import errors, files
 from digits.errors import InputError
+from ops.experiment import DVC, experiments, settings
 
 OUT = Path("demo")
 EXPERIMENT = "make-demo"
-DVC = (sys.executable, "-m", "dvc")
-# 1,080 training images instead of 54,000: smaller batches, more epochs.
-OVERRIDES = (
-    "data.source=uci",
-    "train.epochs=20",
-    "train.batch_size=64",
-    "train.ema=0.98",
-)
 
 
 def main() -> None:
@@ -34,26 +26,15 @@ def main() -> None:
 
 def run_experiment(name: str) -> str:
     """Reproduce the pipeline with the demo's parameters; the experiment's commit."""
-    if experiment_commit(name):
+    if name in experiments():
         subprocess.run([*DVC, "exp", "remove", "--quiet", name], check=True)
-    settings = [f"--set-param={setting}" for setting in OVERRIDES]
-    if subprocess.run([*DVC, "exp", "run", "--temp", "--name", name, *settings]).returncode:
+    words = [*DVC, "exp", "run", "--temp", "--name", name, *settings("demo")]
+    if subprocess.run(words).returncode:
         raise InputError("the pipeline failed; its own message stands above")
-    commit = experiment_commit(name)
+    commit = experiments().get(name)
     if commit is None:
         raise InputError(f"dvc made no experiment {name}; its own message stands above")
     return commit
-
-
-def experiment_commit(name: str) -> str | None:
-    listing = subprocess.run(
-        ["git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    found = [line.split() for line in listing.splitlines() if line.endswith(f"/{name}")]
-    return found[-1][0] if found else None
 
 
 def copy_outputs(commit: str, out: Path) -> None:

@@ -1,13 +1,15 @@
 """Evaluate the exported model on the test images: models/digit-classifier -> metrics.
 
 Runs the very file that is served, on ONNX Runtime: accuracy, calibration, recall by class, accuracy
-under ten corruptions, every error, and pictures.
+under ten corruptions, every error, pictures, and the model card.
 """
 
 import argparse
+import os
 from pathlib import Path
 
-from digits import compute, data, errors, evaluation, files, pictures, tables
+from digits import card, compute, data, errors, evaluation, files, pictures, tables
+from digits.card import Subject
 from digits.classifier import Classifier
 
 
@@ -18,8 +20,9 @@ def main(argv: list[str] | None = None) -> None:
     test = data.load(args.data, "test")
     found = evaluation.evaluate(classifier, test, compute.workers())
 
+    source, counts = data.load_description(args.data)
     report = evaluation.summary(found) | {
-        "source": data.load_source(args.data).name,
+        "source": source.name,
         "parameters": classifier.parameters,
         "model_bytes": (args.model / "model.onnx").stat().st_size,
         "model": classifier.id,
@@ -32,6 +35,11 @@ def main(argv: list[str] | None = None) -> None:
         files.write(args.plots / f"{name}.csv", tables.csv(rows))
     files.write(args.plots / "overview.png", pictures.overview(found))
     files.write(args.plots / "errors.png", pictures.worst_errors(found, test.images))
+    if args.card:
+        about = Subject(report, classifier, source, counts)
+        files.write(
+            args.card, card.write(about, found, os.path.relpath(args.plots, args.card.parent))
+        )
     print("accuracy {accuracy:.2%}: {errors} errors in {images} images".format(**report))
 
 
@@ -42,6 +50,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the figures")
     parser.add_argument("--errors", type=Path, required=True, help="CSV to write: each error")
     parser.add_argument("--plots", type=Path, required=True, help="folder for CSV and PNG files")
+    parser.add_argument("--card", type=Path, help="Markdown to write: the model card")
     return parser.parse_args(argv)
 
 

@@ -15,10 +15,11 @@ import yaml
 from playwright.sync_api import Browser, sync_playwright
 from s3fs import S3FileSystem
 
-from benchmarks.measure import set_params
 from digits import data, params, sources
 from digits.data import Raw
+from digits.presets import override
 from tests import s3
+from tests.github import GitHub, serve
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
@@ -38,7 +39,7 @@ SMALL = {
 
 def small_params(folder: Path, changes: Mapping[str, Any] | None = None) -> Path:
     """Write the real params.yaml, shrunken and with changes, into a folder."""
-    document = set_params(params.read_yaml(ROOT / "params.yaml"), {**SMALL, **(changes or {})})
+    document = override(params.read_yaml(ROOT / "params.yaml"), {**SMALL, **(changes or {})})
     path = folder / "params.yaml"
     path.write_text(yaml.safe_dump(document))
     return path
@@ -112,6 +113,16 @@ def bucket(moto: str, s3_proxy: s3.Proxy) -> str:
     request = urllib.request.Request(f"{moto}/{name}", method="PUT")
     urllib.request.urlopen(request).close()
     return f"s3://{name}/digits"
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    """A server in GitHub's place, which the environment names as in a workflow's step."""
+    with serve() as server:
+        monkeypatch.setenv("GITHUB_API_URL", server.url)
+        monkeypatch.setenv("GITHUB_REPOSITORY", "o/r")
+        monkeypatch.setenv("GITHUB_TOKEN", "token")
+        yield server
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -1,30 +1,17 @@
 """The steps of compare.yml as they stand there, on pull requests against a scratch repository."""
 
-import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.conftest import ROOT, SMALL
+from tests import workflows
 from tests.project import Project
+from tests.workflows import GOOD, Runner, repro
 
 pytestmark = pytest.mark.slow
 
-WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "compare.yml").read_text())
-JOB = WORKFLOW["jobs"]["compare"]
-# Trained well enough to be within the gate's limits.
-GOOD = SMALL | {
-    "model.channels": [8, 16, 32],
-    "train.epochs": 12,
-    "train.batch_size": 32,
-    "train.ema": 0.95,
-}
-SETUP = "install"  # this environment is installed already
 OVERRIDE = "github.event.action == 'labeled' && github.event.label.name == 'gate-override'"
 # What GitHub's expressions are for a pull request from a fork: no secret, no variable.
 EXPRESSIONS = {
@@ -37,61 +24,6 @@ EXPRESSIONS = {
     "vars.DVC_AWS_ENDPOINT_URL": "",
     "vars.DVC_AWS_REGION || 'us-east-1'": "us-east-1",
 }
-CONDITIONS: dict[str | None, Callable[[dict[str, str]], bool]] = {
-    None: lambda outcomes: "failure" not in outcomes.values(),
-    "${{ !cancelled() && steps.reproduce.outcome == 'success' }}": (
-        lambda outcomes: outcomes.get("reproduce") == "success"
-    ),
-}
-
-
-@dataclass
-class Runner:
-    """A machine that has checked a pull request out, merged, as actions/checkout does."""
-
-    project: Project
-    temp: Path
-
-    def run(self, *only: str, **expressions: str) -> dict[str, str]:
-        """Run the steps, or those named; each one's outcome, by id or name."""
-        outcomes: dict[str, str] = {}
-        for step in JOB["steps"]:
-            name = step.get("id", step.get("name"))
-            if "uses" in step or name == SETUP or (only and name not in only):
-                continue
-            if only or CONDITIONS[step.get("if")](outcomes):
-                outcomes[name] = self.step(step, EXPRESSIONS | expressions)
-            else:
-                outcomes[name] = "skipped"
-        return outcomes
-
-    def step(self, step: dict[str, Any], expressions: dict[str, str]) -> str:
-        assert "${{" not in step["run"], "GitHub would paste a stranger's text into the script"
-        script = self.temp / "step.sh"
-        script.write_text(step["run"])
-        environment = {
-            key: expressions[value.removeprefix("${{ ").removesuffix(" }}")]
-            for key, value in (JOB["env"] | step.get("env", {})).items()
-        }
-        files = {"GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "out", "GITHUB_ENV": "env"}
-        found = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", script],
-            cwd=self.project.folder,
-            env=self.project.environment
-            | environment
-            | {name: str(self.temp / file) for name, file in files.items()}
-            | {"RUNNER_TEMP": str(self.temp)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        with (self.temp / "log").open("a") as log:
-            log.write(found.stdout)
-        return "failure" if found.returncode else "success"
-
-    @property
-    def log(self) -> str:
-        return (self.temp / "log").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +34,6 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.run("git", "checkout", "--quiet", "-b", "bad")
     repro(project, {"train.epochs": 1, "train.optimizer.lr": 0.0001})
     return project
-
-
-def repro(project: Project, settings: dict[str, Any]) -> None:
-    words = [f"--set-param={key}={json.dumps(value)}" for key, value in settings.items()]
-    project.run("dvc", "exp", "run", *words)
-    project.commit("reproduced")
 
 
 def branch(origin: Project, name: str, start: str = "main") -> None:
@@ -123,14 +49,9 @@ def check_out(origin: Project, tmp_path: Path) -> Callable[[str], Runner]:
         project.identify()
         project.run("git", "checkout", "--quiet", "--detach", "origin/main")
         project.run("git", "merge", "--quiet", "--no-ff", "--message=merged", f"origin/{name}")
-        (tmp_path / "temp").mkdir()
-        return Runner(project, tmp_path / "temp")
+        return Runner(workflows.job("compare"), project, tmp_path / "temp", EXPRESSIONS)
 
     return clone
-
-
-def test_the_shell_is_the_one_that_the_steps_are_tried_in() -> None:
-    assert WORKFLOW["defaults"] == {"run": {"shell": "bash"}}
 
 
 def test_a_good_change_passes(origin: Project, check_out: Callable[[str], Runner]) -> None:

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.measure import set_params
 from digits import data, engine, metrics, params
 from digits.engine import Trained
 from digits.errors import InputError
 from digits.model import Architecture, Network
+from digits.presets import override
 from digits.recipe import Recipe
 from tests.conftest import ROOT, SMALL
 
-DOCUMENT = set_params(params.read_yaml(ROOT / "params.yaml"), SMALL)
+DOCUMENT = override(params.read_yaml(ROOT / "params.yaml"), SMALL)
 EVERYTHING_ON = {
     "model.hidden": [16],
     "model.spatial_dropout": 0.1,
@@ -27,7 +27,7 @@ EVERYTHING_ON = {
 
 
 def train(prepared: Path, changes: Mapping[str, Any] | None = None, workers: int = 2) -> Trained:
-    document = set_params(DOCUMENT, changes or {})
+    document = override(DOCUMENT, changes or {})
     torch.manual_seed(0)
     network = Network(
         Architecture.parse(document["model"]),
@@ -79,7 +79,7 @@ def test_one_shard_is_a_plain_training_step(prepared: Path) -> None:
     }
     found = train(prepared, changes).network
     torch.manual_seed(0)
-    architecture = Architecture.parse(set_params(DOCUMENT, changes)["model"])
+    architecture = Architecture.parse(override(DOCUMENT, changes)["model"])
     network = Network(architecture, tuple("0123456789"), (28, 28), mean=33.0, std=79.0).train()
     batch = data.load(prepared, "train")
     matrices = [p for p in network.parameters() if p.dim() > 1]
@@ -124,7 +124,7 @@ def test_each_member_of_an_ensemble_learns_as_it_would_alone(prepared: Path) -> 
     ensemble = train(prepared, {"model.members": 2}).network
     assert isinstance(ensemble, Network)
     torch.manual_seed(0)
-    document = set_params(DOCUMENT, {"model.members": 2})
+    document = override(DOCUMENT, {"model.members": 2})
     fresh = Network(Architecture.parse(document["model"]), ensemble.classes, (28, 28), 33.0, 79.0)
     single = Network(Architecture.parse(DOCUMENT["model"]), ensemble.classes, (28, 28), 33.0, 79.0)
     single.members[0].load_state_dict(fresh.members[1].state_dict())
@@ -204,7 +204,7 @@ def test_a_network_without_batch_norm_learns(prepared: Path) -> None:
 
 
 def test_a_device_that_is_not_there_is_refused_and_auto_takes_one_that_is() -> None:
-    recipe = Recipe.parse(set_params(DOCUMENT, {"train.device": "auto"})["train"])
+    recipe = Recipe.parse(override(DOCUMENT, {"train.device": "auto"})["train"])
     assert engine.resolve(recipe).device in ("cpu", "cuda", "mps")
     if not torch.cuda.is_available():
         absent = recipe.model_copy(update={"device": "cuda"})

@@ -17,8 +17,6 @@ from digits.errors import InputError
 from digits.model import Network
 from tests.digits.test_model import network
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
-
 
 @dataclass(frozen=True)
 class Exported:

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.measure import set_params
 from digits import model, params
 from digits.errors import InputError
 from digits.model import Architecture, Dropout, Network
+from digits.presets import override
 from tests.conftest import ROOT
 
 CLASSES = tuple("0123456789")
@@ -15,7 +15,7 @@ CLASSES = tuple("0123456789")
 
 def architecture(**changes: object) -> Architecture:
     section = params.read_yaml(ROOT / "params.yaml")["model"]
-    return Architecture.parse(set_params(section, {"channels": [4, 6, 8], **changes}))
+    return Architecture.parse(override(section, {"channels": [4, 6, 8], **changes}))
 
 
 def network(**changes: object) -> Network:

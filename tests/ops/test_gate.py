@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.measure import set_params
 from digits import params
+from digits.presets import override
 from tests.conftest import ROOT
 from tests.digits.runs import metrics_files
 
@@ -57,7 +57,7 @@ class Repository:
         (self.folder / "dvc.lock").write_text(yaml.safe_dump(document))
 
     def set_rules(self, **changes: Any) -> None:
-        document = set_params(
+        document = override(
             params.read_yaml(self.folder / "params.yaml"),
             {f"gate.{key}": value for key, value in changes.items()},
         )

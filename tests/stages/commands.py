@@ -29,6 +29,7 @@ def run_evaluate(prepared: Path, folder: Path) -> None:
     paths = {"model": folder / "model", "data": prepared, "plots": folder / "metrics" / "plots"}
     metrics = folder / "metrics"
     files = {"metrics": metrics / "evaluation.json", "errors": metrics / "errors.csv"}
+    files["card"] = metrics / "model-card.md"
     evaluate.main(_words(paths | files))
 
 

@@ -15,8 +15,6 @@ from digits.errors import InputError
 from tests.conftest import small_params
 from tests.stages import commands
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
-
 
 @pytest.fixture(scope="module")
 def run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

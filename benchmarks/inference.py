@@ -1,0 +1,258 @@
+"""Images a second in a batch, as shares of what the libraries under it give on the same arrays.
+
+python -m benchmarks.inference [--only npy png memory ray]
+
+npy: `ops.predict` from one .npy file to Parquet, start-up and all, against ONNX Runtime alone on
+arrays in memory, and against eager torch; both with all cores and at their best batch size. png:
+from a folder of PNG files, with one worker and with all. memory: of its largest process, with ten
+thousand and with a million images. ray: with two workers and with one, without start-up. What is
+compared runs in turn, so that a machine that slows down slows all of it.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+from PIL import Image
+
+from benchmarks import measure
+from digits import compute, data, model
+
+MODEL = measure.ROOT / "models" / "digit-classifier"
+WEIGHTS = measure.ROOT / "models" / "weights.safetensors"
+RUNS = 5
+IMAGES = 500_000  # of a run from .npy: start-up is then a small part
+SAMPLE = 20_000  # of a run of a library alone
+FILES = 10_000
+BATCHES = (1, 16, 64, 128, 256, 500, 1000, 2000)
+
+Bytes = npt.NDArray[np.uint8]
+Classify = Callable[[Bytes], object]
+
+
+def main() -> None:
+    only = parse_args().only
+    results = measure.load("inference")
+    results.pop("machine", None)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in only:
+            results[name] = MEASURES[name](Path(folder))
+            shutil.rmtree(Path(folder, "out"), ignore_errors=True)
+    measure.save("inference", results)
+
+
+def measure_npy(folder: Path) -> dict[str, Any]:
+    file = save_npy(folder, IMAGES)
+    sample = some_images(SAMPLE)
+    runtime, eager = best(onnxruntime_ways(), sample), best(torch_ways(), sample)
+    ours, alone, torchs = [], [], []
+    for _ in range(RUNS):
+        ours.append(IMAGES / predict_seconds(folder, file))
+        alone.append(rate(runtime[1], sample))
+        torchs.append(rate(eager[1], sample))
+    share = ratios(ours, alone)
+    times = ratios(ours, torchs)
+    print(f"from .npy            {measure.spread(ours)} images/s")
+    print(f"ONNX Runtime alone   {measure.spread(alone)} images/s, {runtime[0]}")
+    print(f"eager torch          {measure.spread(torchs)} images/s, {eager[0]}")
+    print(f"share of the former  {measure.spread(share)}; times the latter {measure.spread(times)}")
+    return {
+        "images": IMAGES,
+        "images_per_s": rounded(ours),
+        "onnxruntime_images_per_s": rounded(alone),
+        "onnxruntime_at": runtime[0],
+        "torch_images_per_s": rounded(torchs),
+        "torch_at": eager[0],
+        "share_of_onnxruntime": share,
+        "median_share_of_onnxruntime": statistics.median(share),
+        "times_torch": times,
+        "median_times_torch": statistics.median(times),
+    }
+
+
+def measure_png(folder: Path) -> dict[str, Any]:
+    scans = folder / "scans"
+    scans.mkdir()
+    for i, image in enumerate(some_images(FILES)):
+        Image.fromarray(image).save(scans / f"{i:05}.png")
+    workers = compute.workers()
+    one, every = [], []
+    for _ in range(RUNS):
+        one.append(FILES / predict_seconds(folder, scans, workers=1))
+        every.append(FILES / predict_seconds(folder, scans))
+    print(f"from PNG files       {measure.spread(every)} images/s with {workers} workers")
+    print(f"                     {measure.spread(one)} images/s with one")
+    return {
+        "files": FILES,
+        "workers": workers,
+        "images_per_s": rounded(every),
+        "one_worker_images_per_s": rounded(one),
+        "ratio": ratios(every, one),
+    }
+
+
+def measure_memory(folder: Path) -> dict[str, Any]:
+    found = {}
+    for images in (10_000, 1_000_000):
+        file = save_npy(folder, images)
+        found[str(images)] = [peak_mb(folder, file) for _ in range(3)]
+        print(f"memory               {measure.spread(found[str(images)])} MB at {images:,} images")
+    return {"peak_mb": found}
+
+
+def measure_ray(folder: Path) -> dict[str, Any]:
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    files = [save_npy(folder, images) for images in (IMAGES, 20_000)]
+    for _ in range(RUNS):
+        for workers, found in seconds.items():
+            long, short = (
+                predict_seconds(folder, file, "--engine", "ray", workers=workers) for file in files
+            )
+            found.append(long - short)
+    ratio = ratios(seconds[1], seconds[2])
+    print(f"Ray                  {measure.spread(ratio)} times as fast with 2 workers as with 1")
+    return {
+        "images": IMAGES - 20_000,
+        "seconds": {str(workers): rounded(found) for workers, found in seconds.items()},
+        "ratio": ratio,
+    }
+
+
+MEASURES = {
+    "npy": measure_npy,
+    "png": measure_png,
+    "memory": measure_memory,
+    "ray": measure_ray,
+}
+
+
+def some_images(n: int) -> Bytes:
+    images = data.load(measure.PREPARED, "test").images
+    return np.resize(images, (n, *images.shape[1:]))
+
+
+def save_npy(folder: Path, n: int) -> Path:
+    path = folder / f"{n}.npy"
+    if not path.exists():
+        np.save(path, some_images(n))
+    return path
+
+
+def command(folder: Path, source: Path, *words: str) -> list[str]:
+    """A run whose output is not there yet."""
+    out = folder / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    where = [str(source), str(out / "rows.parquet"), "--model", str(MODEL)]
+    return [sys.executable, "-m", "ops.predict", *where, *words]
+
+
+def predict_seconds(folder: Path, source: Path, *words: str, workers: int | None = None) -> float:
+    words_ = command(folder, source, *words)
+    environment = dict(os.environ)
+    if workers:
+        environment[compute.WORKERS] = str(workers)
+    return measure.seconds(
+        lambda: subprocess.run(
+            words_, cwd=measure.ROOT, env=environment, check=True, capture_output=True
+        )
+    )
+
+
+def peak_mb(folder: Path, source: Path) -> float:
+    """Peak resident memory of the largest process; a child measures, since peaks add up."""
+    program = (
+        "import resource, subprocess, sys; "
+        "subprocess.run(sys.argv[1:], check=True, capture_output=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    words = [sys.executable, "-c", program, *command(folder, source)]
+    found = subprocess.run(words, cwd=measure.ROOT, check=True, capture_output=True, text=True)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+    return round(int(found.stdout) * unit / 1e6, 1)
+
+
+def onnxruntime_ways() -> dict[str, Classify]:
+    """On all cores: in one session of so many threads, or in so many calls at once."""
+    workers = compute.workers()
+    content = (MODEL / "model.onnx").read_bytes()
+
+    def session(threads: int) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    whole, single = session(workers), session(1)
+
+    def by_threads(images: Bytes, batch: int) -> None:
+        for part in batches(images, batch):
+            whole.run(None, {"images": part})
+
+    def by_calls(images: Bytes, batch: int) -> None:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda part: single.run(None, {"images": part}), batches(images, batch)))
+
+    ways: dict[str, Classify] = {}
+    for batch in BATCHES:
+        ways[f"batches of {batch}"] = partial(by_threads, batch=batch)
+        ways[f"batches of {batch}, {workers} at once"] = partial(by_calls, batch=batch)
+    return ways
+
+
+def torch_ways() -> dict[str, Classify]:
+    network = model.load(WEIGHTS).eval()
+    torch.set_num_threads(compute.workers())
+
+    def classify(images: Bytes, batch: int) -> None:
+        with torch.inference_mode():
+            for part in batches(images, batch):
+                network(torch.from_numpy(part).float())
+
+    return {f"batches of {batch}": partial(classify, batch=batch) for batch in BATCHES}
+
+
+def batches(images: Bytes, size: int) -> list[Bytes]:
+    return [images[i : i + size] for i in range(0, len(images), size)]
+
+
+def best(ways: dict[str, Classify], images: Bytes) -> tuple[str, Classify]:
+    """The fastest way, of one try on a tenth of the images each."""
+    rates = {name: rate(way, images[: len(images) // 10]) for name, way in ways.items()}
+    name = max(rates, key=lambda name: rates[name])
+    return name, ways[name]
+
+
+def rate(classify: Classify, images: Bytes) -> float:
+    classify(images[:500])  # warm
+    return len(images) / measure.seconds(lambda: classify(images))
+
+
+def ratios(ours: list[float], others: list[float]) -> list[float]:
+    return [round(a / b, 3) for a, b in zip(ours, others, strict=True)]
+
+
+def rounded(values: list[float]) -> list[float]:
+    return [round(value, 1) for value in values]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("benchmarks.inference", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,409 @@
+"""What a batch reads: image files, and files of many images, in a folder or a bucket.
+
+Image files are what `digits.images` reads. Files of many images are NumPy's (.npy), MNIST's IDX
+(-ubyte, .idx, compressed or not) and Parquet with a column `image` of image files or pixels, as
+Hugging Face's data sets have it. All are read in chunks, so that memory does not grow with them.
+"""
+
+import gzip
+import json
+import logging
+import math
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.utils import glob_translate
+
+from digits import idx, images, places
+from digits.errors import InputError
+from digits.places import Place, Unreachable
+from digits.preprocessing import Preprocessing
+
+Bytes = npt.NDArray[np.uint8]
+
+FILES = 500  # image files in a chunk
+ROWS = 10_000  # rows of one file in a chunk
+PARQUET_ROWS = 500  # that are decoded at once
+CONNECTIONS = 16  # to a bucket, of one chunk
+WILDCARD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a batch is read from: files of a place, all, or those that match, or one.
+
+    url : the place
+    shown : how the user named it; paths of rows begin with it
+    pattern : a regular expression for names
+    file : the name of the one file
+    """
+
+    url: str
+    shown: str
+    pattern: str = ""
+    file: str | None = None
+
+    def path(self, name: str) -> str:
+        return f"{self.shown}/{name}" if self.shown else name
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What is classified at once: image files, or so many rows of one file."""
+
+    files: tuple[str, ...]
+    start: int = 0
+    rows: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.files) if self.rows is None else self.rows
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Chunk":
+        found = json.loads(text)
+        return cls(tuple(found["files"]), found["start"], found["rows"])
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A chunk's images in the model's form; for each its path, and what is wrong with it, if so.
+
+    images : uint8 (n, height, width), nothing but background where there is an error
+    """
+
+    paths: list[str]
+    images: Bytes
+    errors: list[str | None]
+
+
+def find(text: str) -> Source:
+    """The source that a user names.
+
+    Parameters
+    ----------
+    text : a file, a folder, a glob (`**` for any depth), or such under s3://bucket
+
+    Raises
+    ------
+    InputError
+        If it does not exist. Whether a bucket's prefix does, shows when it is listed.
+    """
+    parts = text.rstrip("/").split("/")
+    plain = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
+    if plain < len(parts) and not os.path.exists(text):
+        base = "/".join(parts[:plain]) or ("/" if text.startswith("/") else "")
+        return Source(places.find(base or ".").url, base, glob_translate("/".join(parts[plain:])))
+    place = places.find(text)
+    if places.is_file(place):
+        folder, name = places.find_file(text)
+        return Source(folder.url, text.rpartition("/")[0], file=name)
+    if not place.is_bucket and not os.path.isdir(text):
+        raise InputError(f"{text} does not exist; expected a file, a folder, a glob, or s3://...")
+    return Source(place.url, text.rstrip("/"))
+
+
+def chunks(source: Source, day: date | None = None) -> Iterator[Chunk]:
+    """Divide what a source holds; the same content always gives the same chunks.
+
+    Parameters
+    ----------
+    source : by `find`
+    day : in UTC; only files that were written on it
+
+    Raises
+    ------
+    Unreachable
+        If the place can't be read.
+    """
+    place, loose = places.find(source.url), []
+    for name in _names(place, source, day):
+        try:
+            rows = _count(place, name)
+        except (InputError, FileNotFoundError) as error:
+            if isinstance(error, Unreachable) and place.is_bucket:
+                raise
+            rows = None  # as an image file, it gets one row, which says what is wrong
+        if rows is None:
+            loose.append(name)
+        if loose and (rows is not None or len(loose) == FILES):
+            yield Chunk(tuple(loose))
+            loose = []
+        for start in range(0, rows or 0, ROWS):
+            yield Chunk((name,), start, min(ROWS, (rows or 0) - start))
+    if loose:
+        yield Chunk(tuple(loose))
+
+
+def load(source: Source, chunk: Chunk, form: Preprocessing) -> Loaded:
+    """Read a chunk. What is wrong with an image is told in its row.
+
+    Raises
+    ------
+    Unreachable
+        If a bucket can't be read.
+    """
+    place = places.find(source.url)
+    if chunk.rows is None:
+        paths = [source.path(name) for name in chunk.files]
+        with ThreadPoolExecutor(CONNECTIONS if place.is_bucket else 1) as pool:
+            found = list(pool.map(partial(_image, place, form), chunk.files))
+        return _loaded(paths, found, form)
+    name, end = chunk.files[0], chunk.start + chunk.rows
+    paths = [f"{source.path(name)}#{i}" for i in range(chunk.start, end)]
+    try:
+        taken = _take(place, name, chunk.start, end)
+    except (InputError, FileNotFoundError) as error:
+        if isinstance(error, Unreachable) and place.is_bucket:
+            raise
+        return _loaded(paths, [str(error)] * len(paths), form)
+    ready = np.zeros(len(taken), bool)
+    if isinstance(taken, np.ndarray) and taken.ndim == 3:
+        ready = images.in_form(taken, form)
+        if ready.all():
+            return Loaded(paths, taken, [None] * len(paths))
+    found = [each if ready[i] else _row(form, each) for i, each in enumerate(taken)]
+    return _loaded(paths, found, form)
+
+
+def _names(place: Place, source: Source, day: date | None) -> Iterator[str]:
+    if source.file is not None:
+        yield source.file
+        return
+    for name, written in places.walk(place):
+        if re.match(source.pattern, name) and (day is None or _day(written) == day):
+            yield name
+
+
+def _day(written: float) -> date:
+    return datetime.fromtimestamp(written, UTC).date()
+
+
+# One row
+
+
+def _image(place: Place, form: Preprocessing, name: str) -> Bytes | str:
+    """An image file in the model's form, or what is wrong with it."""
+    try:
+        if _count(place, name) is not None:
+            return "the file was another one when it was listed"
+        if place.is_bucket:
+            content = places.read(place, name)
+        else:
+            with places.opened(place, name) as file:
+                content = file.read(images.MAX_BYTES + 1)  # and no more, whatever it is
+    except FileNotFoundError:
+        content = None
+    except InputError as error:
+        if isinstance(error, Unreachable) and place.is_bucket:
+            raise
+        return str(error)
+    return "the file is gone" if content is None else _row(form, content)
+
+
+def _row(form: Preprocessing, image: Any) -> Bytes | str:
+    """An image in the model's form, or what is wrong with it.
+
+    image : an image file; {bytes, path}, as Hugging Face has it; or pixels
+    """
+    try:
+        if isinstance(image, dict):
+            image = image.get("bytes")
+        if isinstance(image, bytes):
+            return images.read(image, form)
+        if isinstance(image, list):
+            image = _pixels(image, form)
+        if not isinstance(image, np.ndarray):
+            raise InputError("there is no image")
+        return images.convert(image, form)
+    except InputError as error:
+        return str(error)
+    except Exception as error:  # the edge of a row: one image must not end a batch
+        logging.exception("an image could not be read")
+        return f"a fault of the program: {error!r}"
+
+
+def _pixels(values: list[Any], form: Preprocessing) -> Bytes:
+    """Rows of pixels, or the pixels of an image of the model's size one after another."""
+    try:
+        found = np.array(values, np.uint8)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise InputError(f"the pixels are no array of 0 to 255: {error}") from None
+    return found.reshape(form.size) if found.shape == (math.prod(form.size),) else found
+
+
+def _loaded(paths: list[str], found: Sequence[Bytes | str], form: Preprocessing) -> Loaded:
+    arrays = np.full((len(found), *form.size), form.background, np.uint8)
+    errors: list[str | None] = []
+    for i, each in enumerate(found):
+        if isinstance(each, str):
+            errors.append(" ".join(each.split()))
+        else:
+            arrays[i] = each
+            errors.append(None)
+    return Loaded(paths, arrays, errors)
+
+
+# Files of many images
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A format: names of its files, how many rows a file has, and some of them.
+
+    `count` and `take` raise `InputError` if the file is damaged or holds something else.
+    """
+
+    names: str
+    count: Callable[[IO[bytes]], int]
+    take: Callable[[IO[bytes], int, int], Bytes | list[Any]]
+
+
+def _kind(name: str) -> Kind | None:
+    return next((kind for kind in KINDS if re.search(kind.names, name)), None)
+
+
+def _count(place: Place, name: str) -> int | None:
+    """Rows of a file of many images; None for an image file."""
+    kind = _kind(name)
+    if kind is None:
+        return None
+    with places.opened(place, name) as file:
+        return kind.count(file)
+
+
+def _take(place: Place, name: str, start: int, end: int) -> Bytes | list[Any]:
+    kind = _kind(name)
+    assert kind is not None  # only such a file has rows
+    with places.opened(place, name) as file:
+        return kind.take(file, start, end)
+
+
+def _npy_shape(file: IO[bytes]) -> tuple[int, ...]:
+    try:
+        version = np.lib.format.read_magic(file)
+        read = NPY_HEADERS[version]
+        shape, fortran_order, dtype = read(file)
+    except (ValueError, KeyError, EOFError) as error:
+        raise InputError(f"this is no NumPy array: {error}") from None
+    if dtype != np.uint8 or fortran_order or len(shape) not in (3, 4):
+        raise InputError(
+            f"the array is {dtype} {shape}{' in Fortran order' * fortran_order}; expected uint8 "
+            f"(n, height, width), or (n, height, width, channels), in C order"
+        )
+    _check_length(file, file.tell() + math.prod(shape))
+    return tuple(shape)
+
+
+def _npy_take(file: IO[bytes], start: int, end: int) -> Bytes:
+    return _elements(file, _npy_shape(file), start, end)
+
+
+def _idx_shape(file: IO[bytes]) -> tuple[int, ...]:
+    return idx.shape(file.read(idx.header_size(3)), 3, "the file")
+
+
+def _idx_count(file: IO[bytes]) -> int:
+    with _uncompressed(file) as plain:
+        shape = _idx_shape(plain)
+        if plain is file:
+            _check_length(file, file.tell() + math.prod(shape))
+        return shape[0]
+
+
+def _idx_take(file: IO[bytes], start: int, end: int) -> Bytes:
+    with _uncompressed(file) as plain:
+        return _elements(plain, _idx_shape(plain), start, end)
+
+
+@contextmanager
+def _uncompressed(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    compressed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    if not compressed:
+        yield file
+        return
+    try:
+        with gzip.open(file) as plain:
+            yield plain  # type: ignore[misc]
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"truncated or damaged gzip file: {error}") from None
+
+
+def _check_length(file: IO[bytes], expected: int) -> None:
+    here = file.tell()
+    found = file.seek(0, os.SEEK_END)
+    file.seek(here)
+    if found != expected:
+        what = "truncated" if found < expected else "too long"
+        raise InputError(f"{what}: {found:,} bytes; expected {expected:,}, as its header states")
+
+
+def _elements(file: IO[bytes], shape: tuple[int, ...], start: int, end: int) -> Bytes:
+    """Rows of an array that begins where the file stands."""
+    each = math.prod(shape[1:])
+    file.seek(file.tell() + start * each)
+    content = file.read((end - start) * each)
+    if len(content) != (end - start) * each:
+        raise InputError("truncated: the file ends before the rows that its header states")
+    return np.frombuffer(content, np.uint8).reshape(end - start, *shape[1:])
+
+
+def _parquet(file: IO[bytes]) -> pq.ParquetFile:
+    try:
+        found = pq.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"this is no Parquet file: {error}") from None
+    if "image" not in found.schema_arrow.names:
+        raise InputError(
+            f"the columns are {', '.join(found.schema_arrow.names)}; expected one named image"
+        )
+    return found
+
+
+def _parquet_count(file: IO[bytes]) -> int:
+    count: int = _parquet(file).metadata.num_rows
+    return count
+
+
+def _parquet_take(file: IO[bytes], start: int, end: int) -> list[Any]:
+    table = _parquet(file)
+    found, first = [], 0
+    try:
+        for group in range(table.num_row_groups):
+            last = first + table.metadata.row_group(group).num_rows
+            if first < end and start < last:
+                position = first
+                for batch in table.iter_batches(PARQUET_ROWS, [group], ["image"]):
+                    rows = batch.slice(max(0, start - position), max(0, end - max(position, start)))
+                    found += rows.column(0).to_pylist()
+                    position += len(batch)
+            first = last
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"the Parquet file is damaged: {error}") from None
+    return found
+
+
+NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+KINDS = (
+    Kind(r"\.npy$", lambda file: _npy_shape(file)[0], _npy_take),
+    Kind(r"(-ubyte|\.idx)(\.gz)?$", _idx_count, _idx_take),
+    Kind(r"\.parquet$", _parquet_count, _parquet_take),
+)

@@ -1,0 +1,215 @@
+"""Classify many images: python -m ops.predict INPUT OUTPUT
+
+INPUT is an image file, a folder of them, a glob ('scans/**/*.png'), or a file of many images: .npy
+(uint8, n x height x width), MNIST's IDX (.gz or not), Parquet with a column `image`. All of these
+also as s3://bucket/prefix; endpoint and credentials come from the environment.
+
+OUTPUT is .parquet or .csv, a row an image: path, predicted, confidence, p0 to p9, review (whether
+the confidence is below --threshold), error. An image that can't be read is a row with an error.
+OUTPUT.manifest.json says which model saw what.
+
+Killed, or failed? The same command again goes on with what is not done; no row is there twice.
+OUTPUT appears when all is done.
+
+--engine ray computes on the Ray cluster that RAY_ADDRESS names (pip install -r
+requirements-scale.txt); the rows are the same.
+
+Exit code 0: all images have a row. 2: something is missing, broken or out of reach.
+"""
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow.csv import CSVWriter
+from tqdm import tqdm
+
+from digits import batch, errors, files, golden, inputs, places, store
+from digits.classifier import Classifier
+from digits.errors import InputError
+from digits.inputs import Source
+from digits.params import Params
+from ops import deploy, engines, parts
+from ops.engines import Work
+from ops.parts import Parts, Plan, Run
+
+MANIFEST = ".manifest.json"
+WRITERS = {".parquet": pq.ParquetWriter, ".csv": CSVWriter}
+
+
+class Manifest(Params):
+    """Which model saw what, and what came of it."""
+
+    plan: Plan
+    version: str | None
+    classes: tuple[str, ...]
+    errors: int
+    review: int
+    sha256: str  # of the output
+
+
+def main() -> None:
+    args = parse_args()
+    source = inputs.find(args.input)
+    refuse_within(source, args.output)
+    with tempfile.TemporaryDirectory(prefix="predict-") as temporary:
+        path, version = bring_model(args.model, Path(temporary))
+        golden.check(path)
+        model = Classifier.load(path)
+        found = begin(args, source, model, Path(temporary))
+        if isinstance(found, Parts):
+            compute(found, Work(path, source, args.threshold), args.engine)
+            found = finish(found, args.output, model, version, Path(temporary))
+    print(summary(args.output, found))
+
+
+def refuse_within(source: Source, output: str) -> None:
+    """An output must not be the next run's input."""
+    place, name = places.find_file(output)
+    inside = f"{place.url}/{name}".removeprefix(f"{source.url}/")
+    if source.file is None and inside != f"{place.url}/{name}" and re.match(source.pattern, inside):
+        raise InputError(f"{output} lies in {source.shown}, which is read: name another output")
+
+
+def bring_model(named: str | None, folder: Path) -> tuple[Path, str | None]:
+    """A local folder of the model that is meant, and its version, if it has one."""
+    if named in store.STAGES and not Path(named).exists():
+        release = deploy.find_release(named)
+        deploy.say(f"bringing {release.model}")
+        contents = deploy.bring(release)
+        for name in store.MODEL_FILES:
+            files.write(folder / "model" / name, contents[name])
+        return folder / "model", release.version
+    path, pointer = store.bring(store.locate(named), folder)
+    return path, pointer.version if pointer else None
+
+
+def begin(
+    args: argparse.Namespace, source: Source, model: Classifier, folder: Path
+) -> Parts | Manifest:
+    """What is to be done; or what came of it, if it was done already."""
+    run = Run(
+        input=args.input,
+        written=str(args.written) if args.written else None,
+        model=model.id,
+        threshold=args.threshold,
+    )
+    place = places.find(f"{args.output}.parts")
+    if found := parts.resume(place, run):
+        return found
+    plan = parts.make_plan(run, inputs.chunks(source, args.written), folder)
+    if not plan.rows and not args.written:
+        raise InputError(f"{args.input} holds no images")
+    return find_done(args.output, plan) or parts.begin(place, plan, folder)
+
+
+def find_done(output: str, plan: Plan) -> Manifest | None:
+    """The manifest of an output that this plan has led to; None if there is no output yet."""
+    place, name = places.find_file(output)
+    if not places.is_file(place, name):
+        return None
+    content = places.read(place, name + MANIFEST)
+    found = Manifest.parse(json.loads(content), output + MANIFEST) if content else None
+    if found is None or found.plan != plan:
+        raise InputError(f"{output} exists, and is of another run: remove it, or name another")
+    return found
+
+
+def compute(under_way: Parts, work: Work, engine: str) -> None:
+    """Do what is not done yet."""
+    rows = {number: len(chunk) for number, chunk in under_way.pending()}
+    if not rows:
+        return
+    run = {"local": engines.local, "ray": engines.on_ray}[engine]
+    total = under_way.plan.rows
+    with tqdm(
+        total=total,
+        initial=total - sum(rows.values()),
+        unit="image",
+        unit_scale=True,
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log wants few lines
+    ) as bar:
+        for number, content in run(work, under_way.pending(), len(rows)):
+            under_way.save(number, content)
+            bar.update(rows[number])
+
+
+def finish(
+    under_way: Parts, output: str, model: Classifier, version: str | None, folder: Path
+) -> Manifest:
+    """Make the output of the parts; they are removed when it and its manifest lie there."""
+    place, name = places.find_file(output)
+    made, wrong, review = folder / f"output{Path(name).suffix}", 0, 0
+    with WRITERS[made.suffix](made, batch.schema(model)) as writer:
+        for table in under_way.tables():
+            writer.write_table(table)
+            wrong += len(table) - table["error"].null_count
+            review += pc.sum(table["review"]).as_py()
+    manifest = Manifest(
+        plan=under_way.plan,
+        version=version,
+        classes=model.classes,
+        errors=wrong,
+        review=review,
+        sha256=files.sha256(made),
+    )
+    files.write(folder / "manifest", files.canonical_json(manifest.model_dump()))
+    places.put(place, name, made)
+    places.put(place, name + MANIFEST, folder / "manifest")
+    places.discard(under_way.place, parts.PLAN)
+    return manifest
+
+
+def summary(output: str, manifest: Manifest) -> str:
+    plan = manifest.plan
+    version = f"{manifest.version}, " if manifest.version else ""
+    return (
+        f"{output}: {plan.rows:,} images by {version}model {plan.run.model[:12]}: "
+        f"{manifest.errors:,} with an error, {manifest.review:,} for review (confidence below "
+        f"{plan.run.threshold:g})"
+    )
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "ops.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("input", metavar="INPUT", help="a file, a folder, a glob, or s3://...")
+    parser.add_argument("output", metavar="OUTPUT", help=".parquet or .csv; also s3://...")
+    parser.add_argument(
+        "--model",
+        metavar="URL",
+        help="a model folder, a deployment's URL, or production or staging: what holds that stage "
+        "in this repository; by default models/digit-classifier, or else the demo's",
+    )
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument(
+        "--threshold",
+        metavar="P",
+        type=float,
+        default=0.9,
+        help="a confidence below it is for review (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--written",
+        metavar="DAY",
+        type=date.fromisoformat,
+        help="only files that were written on that day, in UTC: 2026-11-25",
+    )
+    args = parser.parse_args()
+    if Path(args.output).suffix not in WRITERS:
+        parser.error(f"OUTPUT is {args.output}; expected a name that ends with .parquet or .csv")
+    if not 0 <= args.threshold <= 1:
+        parser.error(f"--threshold is {args.threshold}; expected 0 to 1")
+    return args
+
+
+if __name__ == "__main__":
+    errors.run(main, failure=2)

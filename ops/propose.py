@@ -1,0 +1,42 @@
+"""Open a branch's pull request, or update the open one: python -m ops.propose BRANCH TITLE FILE
+
+.github/workflows/retrain.yml runs it. The file is Markdown, as ops.report --markdown writes it, and
+becomes the text of the pull request; the title is that of a new one.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from digits import errors
+from ops.github import call, listed
+
+BASE = "main"
+
+
+def main() -> None:
+    args = parse_args()
+    body = args.file.read_text(encoding="utf-8")
+    owner = os.environ["GITHUB_REPOSITORY"].partition("/")[0]
+    head = quote(f"{owner}:{args.branch}", safe="")
+    if found := next(listed(f"pulls?state=open&base={BASE}&head={head}"), None):
+        made = call("PATCH", f"pulls/{found['number']}", {"body": body})
+    else:
+        content = {"title": args.title, "head": args.branch, "base": BASE, "body": body}
+        made = call("POST", "pulls", content)
+    print(made["html_url"])
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "ops.propose", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("branch", metavar="BRANCH", help="which the server has already")
+    parser.add_argument("title", metavar="TITLE", help="where none is open yet")
+    parser.add_argument("file", metavar="FILE", type=Path, help="Markdown")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,57 @@
+"""The step of predict.yml as it stands there, against an S3 server."""
+
+import os
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from digits import places
+from tests import models, stores
+from tests.conftest import ROOT
+from tests.digits.test_inputs import IMAGES, png, write
+
+pytestmark = pytest.mark.slow
+
+WORKFLOW: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/predict.yml").read_text())
+STEP = next(s for s in WORKFLOW["jobs"]["predict"]["steps"] if s.get("name") == "Predict")
+
+
+def run(url: str, temp: Path, day: str) -> subprocess.CompletedProcess[str]:
+    given = {
+        "${{ inputs.day }}": day,
+        "${{ vars.PREDICT_INPUT }}": f"{url}/in",
+        "${{ vars.PREDICT_OUTPUT }}": f"{url}/out",
+        "${{ vars.DEPLOY_URL }}": f"{url}/models",
+    }
+    environment = {key: given[value] for key, value in STEP["env"].items() if value in given}
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", STEP["run"]],
+        cwd=ROOT,
+        env={**os.environ, **environment, "GITHUB_STEP_SUMMARY": str(temp / "summary.md")},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_night_reads_what_arrived_on_its_day(bucket: str, tmp_path: Path) -> None:
+    assert "${{" not in STEP["run"], "GitHub would paste a stranger's text into the script"
+    stores.deploy(f"{bucket}/models", models.model(1))
+    write(f"{bucket}/in", {"a.png": png(IMAGES[0]), "deep/b.png": b"hello"})
+    today = datetime.fromtimestamp(time.time(), UTC).date().isoformat()
+    done = run(bucket, tmp_path, today)
+    assert done.returncode == 0, done.stderr
+    place = places.find(f"{bucket}/out")
+    (tmp_path / "rows.parquet").write_bytes(places.read(place, f"{today}.parquet") or b"")
+    found = pq.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert [row["path"] for row in found] == [f"{bucket}/in/a.png", f"{bucket}/in/deep/b.png"]
+    assert "2 images by v1.1.0, model " in (tmp_path / "summary.md").read_text()
+
+    quiet = run(bucket, tmp_path, "")  # yesterday: nothing arrived
+    assert quiet.returncode == 0, quiet.stderr
+    assert "0 images by v1.1.0" in quiet.stdout

@@ -1,0 +1,120 @@
+"""Workflow files, and a machine that runs a job's steps as they stand there, as GitHub's does."""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.conftest import ROOT, SMALL
+from tests.project import Project
+
+FOLDER = ROOT / ".github" / "workflows"
+SETUP = "install"  # this environment is installed already
+FILES = {"GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "out", "GITHUB_ENV": "env"}
+# Trained well enough to be within the gate's limits.
+GOOD = SMALL | {
+    "model.channels": [8, 16, 32],
+    "train.epochs": 12,
+    "train.batch_size": 32,
+    "train.ema": 0.95,
+}
+Outcomes = dict[str, str]
+CONDITIONS: dict[str | None, Callable[[Outcomes, str], bool]] = {  # of outcomes and outputs
+    None: lambda outcomes, _: "failure" not in outcomes.values(),
+    "${{ !cancelled() && steps.reproduce.outcome == 'success' }}": (
+        lambda outcomes, _: outcomes.get("reproduce") == "success"
+    ),
+    "steps.reproduce.outputs.changed": (
+        lambda outcomes, outputs: "failure" not in outcomes.values() and "changed=" in outputs
+    ),
+}
+
+
+def repro(project: Project, settings: Mapping[str, Any]) -> None:
+    """Run the pipeline with other parameters, and commit what came of it."""
+    words = [f"--set-param={key}={json.dumps(value)}" for key, value in settings.items()]
+    project.run("dvc", "exp", "run", *words)
+    project.commit("reproduced")
+
+
+def load(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text())
+    return found
+
+
+def job(name: str) -> dict[str, Any]:
+    """The job that a workflow is named after."""
+    found: dict[str, Any] = load(f"{name}.yml")["jobs"][name]
+    return found
+
+
+@dataclass
+class Runner:
+    """A machine with a checkout; what GitHub's expressions are is given."""
+
+    job: Mapping[str, Any]
+    project: Project
+    temp: Path
+    expressions: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, *only: str, **expressions: str) -> Outcomes:
+        """Run the steps, or those named; each one's outcome, by id or name."""
+        self.temp.mkdir(exist_ok=True)
+        outcomes: Outcomes = {}
+        for step in self.job["steps"]:
+            name = step.get("id", step.get("name"))
+            if "uses" in step or name == SETUP or (only and name not in only):
+                continue
+            if only or CONDITIONS[step.get("if")](outcomes, self.read("out")):
+                outcomes[name] = self.step(step, {**self.expressions, **expressions})
+            else:
+                outcomes[name] = "skipped"
+        return outcomes
+
+    def step(self, step: Mapping[str, Any], expressions: Mapping[str, str]) -> str:
+        assert "${{" not in step["run"], "GitHub would paste a stranger's text into the script"
+        script = self.temp / "step.sh"
+        script.write_text(step["run"])
+        environment = {
+            key: resolve(value, expressions)
+            for key, value in (self.job.get("env", {}) | step.get("env", {})).items()
+        }
+        found = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", script],
+            cwd=self.project.folder,
+            env={
+                **self.project.environment,
+                **self.environment,
+                **environment,
+                **{name: str(self.temp / file) for name, file in FILES.items()},
+                "RUNNER_TEMP": str(self.temp),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        with (self.temp / "log").open("a") as log:
+            log.write(found.stdout)
+        return "failure" if found.returncode else "success"
+
+    def read(self, file: str) -> str:
+        path = self.temp / file
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def log(self) -> str:
+        return self.read("log")
+
+
+def resolve(value: str, expressions: Mapping[str, str]) -> str:
+    """A value of `env` with what its expressions are; there is one at most."""
+    before, found, rest = value.partition("${{ ")
+    if not found:
+        return value
+    expression, _, after = rest.partition(" }}")
+    return before + expressions[expression] + after
