@@ -34,6 +34,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGTERM and not self.service.draining:
+            log.info("stops in %g s, and in no more than %d after that", self.drain_s, STOP_S)
             self.service.draining = True
             self.stop_at = time.monotonic() + self.drain_s
         else:
@@ -86,7 +87,10 @@ def parse_args() -> argparse.Namespace:
         default=3.0,
         help="seconds from SIGTERM, and a red /readyz, until no connection is taken any more",
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.queue < 1 or args.poll <= 0 or args.drain < 0:
+        parser.error("--queue is 1 or more, --poll more than 0, --drain 0 or more")
+    return args
 
 
 if __name__ == "__main__":

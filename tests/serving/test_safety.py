@@ -1,13 +1,20 @@
 """Safe as it starts: of this machine alone, no other site's script, no word too much."""
 
+import asyncio
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from serving import edge
+from digits import store
+from serving import app, edge
+from serving.current import Current
+from serving.service import Service
+from serving.work import Queue
 from tests.conftest import ROOT
 from tests.serving.servers import Server, serve
 from tests.serving.test_predict import FILE, check_problem
@@ -50,6 +57,30 @@ def test_a_token_is_asked_for_where_one_is_set(model_folder: Path, tmp_path: Pat
         for path in edge.OPEN:
             assert server.ask(path).status == 200
         assert TOKEN not in server.log
+
+
+def test_a_fault_is_answered_without_its_cause(model_folder: Path) -> None:
+    service = Service(Current(store.locate(str(model_folder))), Queue(1, 1))
+    service.current.served = None  # type: ignore[assignment]  # as no request ever sees it
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": FILE, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "query_string": b"",
+        "headers": [],
+    }
+    with pytest.raises(AttributeError):  # which uvicorn logs
+        asyncio.run(app.create(service, None)(scope, receive, send))
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"])["detail"] == "A fault of this server, which its log explains"
 
 
 def start(*words: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
