@@ -10,7 +10,7 @@ export MNIST_MIRROR := $(shell cd "$(MNIST_MIRROR)" 2>/dev/null && pwd || echo "
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo repro experiment report remote test check lint format figures constraints
+.PHONY: help demo repro experiment serve report remote test check lint format figures constraints
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ repro: .venv/run  ## the pipeline on MNIST: dvc repro
 
 experiment: .venv/run  ## the pipeline with other parameters: make experiment PRESET=fast
 	@$(BIN)/python -m ops.experiment $(PRESET)
+
+serve: .venv/serve  ## the page to draw on, and the API, on localhost: make serve [ARGS="--model URL"]
+	@$(BIN)/python -m serving $(ARGS)
 
 # Against the branch that changes go to; without metrics there, by the limits alone.
 BASE ?= $(firstword $(foreach rev,main origin/main HEAD,$(shell \
@@ -68,8 +71,8 @@ figures: .venv/run  ## write the benchmarks' results into the README
 	$(BIN)/python -m benchmarks.figures
 
 constraints:  ## pin anew what the direct dependencies pull in (needs uv)
-	grep -hv '^-c' requirements-compute.txt requirements.txt requirements-scale.txt \
-	  requirements-dev.txt | grep -v '^-r' \
+	cat requirements-compute.txt requirements.txt requirements-scale.txt requirements-serve.txt \
+	  requirements-dev.txt | grep -v '^-[cr]' \
 	  | uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header - \
 	    --output-file constraints.partial
 	sed -nE 's/^([a-z0-9-]+)(\[.*\])?==.*/^\1==/p' requirements*.txt \
@@ -83,14 +86,17 @@ constraints:  ## pin anew what the direct dependencies pull in (needs uv)
 .venv/run: requirements.txt requirements-compute.txt constraints.txt
 	$(call install,requirements.txt)
 
-.venv/dev: requirements-dev.txt requirements-scale.txt requirements.txt requirements-compute.txt \
-		constraints.txt
+.venv/serve: requirements-serve.txt requirements-compute.txt constraints.txt
+	$(call install,requirements-serve.txt)
+
+.venv/dev: requirements-dev.txt requirements-scale.txt requirements-serve.txt requirements.txt \
+		requirements-compute.txt constraints.txt
 	$(call install,requirements-dev.txt)
-	@touch .venv/run
+	@touch .venv/run .venv/serve
 
 define install
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed; $(PYTHON) is {sys.version.split()[0]}. Name another: make PYTHON=python3.12")'
-@echo "Setting up .venv (once; PyTorch takes a while)"
+@echo "Setting up .venv (once; with PyTorch it takes a while)"
 @if command -v uv >/dev/null; then \
   { [ -x .venv/bin/python ] || uv venv --quiet --python $(PYTHON) .venv; } \
   && uv pip install --quiet --python .venv/bin/python -r $(1); \

@@ -108,10 +108,16 @@ def run(
     model: onnxruntime.InferenceSession, images: npt.NDArray[np.uint8], workers: int = 1
 ) -> Floats:
     """Logits in chunks of a fixed size, on several threads; see `Classifier.logits`."""
+
+    def classify(chunk: npt.NDArray[np.uint8]) -> Floats:
+        found: Floats = model.run(["logits"], {"images": chunk})[0]
+        return found
+
+    if len(images) <= CHUNK:  # to start a thread takes longer than to classify an image
+        return classify(images)
     chunks = [images[i : i + CHUNK] for i in range(0, len(images), CHUNK)]
     with ThreadPoolExecutor(workers) as pool:
-        results = pool.map(lambda chunk: model.run(["logits"], {"images": chunk})[0], chunks)
-        return np.concatenate(list(results))
+        return np.concatenate(list(pool.map(classify, chunks)))
 
 
 def _check_digest(path: Path, content: bytes, expected: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from digits import metrics
+from digits import drift, metrics
 from digits.classifier import Classifier
 from digits.corruptions import CORRUPTIONS, corrupt
 from digits.data import Labelled
@@ -79,6 +79,13 @@ def summary(evaluation: Evaluation) -> Row:
         "robustness": {
             **{name: round(value, 6) for name, value in e.robustness.items()},
             "mean": round(sum(e.robustness.values()) / len(e.robustness), 6),
+        },
+        # What answers in production are compared with. Lists: DVC makes no columns of them.
+        "answers": {
+            "predicted": e.confusion.sum(axis=0).tolist(),
+            "confidence": np.bincount(
+                drift.bins(e.confidence.tolist()), minlength=len(drift.EDGES)
+            ).tolist(),
         },
     }
 

@@ -22,6 +22,13 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+class Answers(Params):
+    """How many test images got each answer: by class, and by confidence as in digits/drift.py."""
+
+    predicted: tuple[Count, ...]
+    confidence: tuple[Count, ...]
+
+
 class Scores(Params):
     """evaluation.json; what else stands in it is not looked at."""
 
@@ -40,6 +47,7 @@ class Scores(Params):
     model_bytes: Count
     model: str
     test_set: str
+    answers: Answers | None = None  # evaluations of earlier versions have none
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,11 @@ def _scores(path: str, content: bytes) -> Scores:
         raise InputError(f"{path}: robustness.mean is missing")
     if (total := sum(scores.support.values())) != scores.images:
         raise InputError(f"{path}: images is {scores.images}, but support adds up to {total}")
+    for key, counts in scores.answers or ():
+        if sum(counts) != scores.images:
+            raise InputError(
+                f"{path}: images is {scores.images}, but answers.{key} adds up to {sum(counts)}"
+            )
     return scores
 
 
@@ -194,3 +207,15 @@ def _check_counts(name: str, scores: Scores, errors: dict[int, Error]) -> None:
                 f"{name}: evaluation.json's {key} is {value}, but errors.csv has {wrong} errors "
                 f"in {images} images"
             )
+    if scores.answers is None:
+        return
+    taken_for = Counter(error.predicted for error in errors.values())
+    predicted = [
+        support - by_class[label] + taken_for[label] for label, support in scores.support.items()
+    ]
+    # In the model's order of classes, which is not known here.
+    if sorted(scores.answers.predicted) != sorted(predicted):
+        raise InputError(
+            f"{name}: evaluation.json's answers.predicted is {list(scores.answers.predicted)}, but "
+            f"by support and errors.csv it holds {predicted}"
+        )

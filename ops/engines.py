@@ -4,8 +4,11 @@ Each takes parts as they are pending and gives the rows of each as it is done, i
 few are in memory at a time.
 """
 
+import logging
 import os
+import re
 import signal
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +22,7 @@ from digits import batch, compute, store
 from digits.classifier import Classifier
 from digits.errors import InputError
 from digits.inputs import Chunk, Source
+from digits.places import CONNECT_S
 from ops.launch import end_with_parent
 
 Pending = Iterable[tuple[int, Chunk]]
@@ -88,12 +92,14 @@ def on_ray(work: Work, pending: Pending, parts: int) -> Done:
             "Ray is not installed, here and on every node: pip install -r requirements-scale.txt"
         ) from None
     files = {name: (work.model / name).read_bytes() for name in store.MODEL_FILES}
-    here = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": compute.workers()}
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _check_reachable(address)
+    here = {} if address else {"num_cpus": compute.workers()}
     code = {"py_modules": [str(Path(batch.__file__).parent)]}  # on the nodes, as it is here
-    try:
-        ray.init(runtime_env=code, log_to_driver=False, **here)
-    except ConnectionError as error:
-        raise InputError(f"there is no Ray cluster at RAY_ADDRESS: {error}") from None
+    ray.init(runtime_env=code, log_to_driver=False, logging_level=logging.ERROR, **here)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False  # there is one already
     cores = int(ray.cluster_resources()["CPU"])
     chunks = [{"number": number, "chunk": chunk.to_json()} for number, chunk in pending]
     done = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
@@ -107,6 +113,17 @@ def on_ray(work: Work, pending: Pending, parts: int) -> Done:
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise InputError(f"Ray gave up: {reason}. The same command again goes on") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would wait for minutes."""
+    found = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    if found is None:
+        return
+    try:
+        socket.create_connection((found[1], int(found[2])), CONNECT_S).close()
+    except OSError as error:
+        raise InputError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}") from None
 
 
 @cache

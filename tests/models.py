@@ -24,6 +24,7 @@ def model(seed: int) -> dict[str, bytes]:
     np.savez(golden, images=images, logits=classifier.run(classifier.session(graph), images))
     files = {"model.onnx": graph, "golden.npz": golden.getvalue()}
     description = {
+        "architecture": {},
         "classes": list("0123456789"),
         "parameters": matrix.size,
         "preprocessing": {

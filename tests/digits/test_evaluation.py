@@ -23,6 +23,10 @@ def test_the_figures() -> None:
     assert found["recall"] == {"a": 0.5, "b": 0.666667}
     assert found["support"] == {"a": 2, "b": 3}
     assert found["robustness"] == {"blur": 0.8, "noise": 0.5, "mean": 0.65}
+    assert found["answers"] == {
+        "predicted": [2, 3],
+        "confidence": [0, 1, 1, 1, 2, 0, 0, 0, 0, 0],
+    }
     assert found["nll"] == pytest.approx(0.510826, abs=1e-6)  # -(ln .9 .3 .8 .4 .9) / 5
 
 

@@ -29,6 +29,43 @@ def test_what_else_a_run_measures_is_no_hindrance() -> None:
     runs.parse("here", metrics_files(WRONG, latency_us=30))
 
 
+def with_answers(predicted: list[int], confidence: list[int]) -> dict[str, bytes]:
+    """A run of 20 images, of which 7 was taken for an 8."""
+    files = metrics_files([7], size=20)
+    answers = {"predicted": predicted, "confidence": confidence}
+    evaluation = json.loads(files["evaluation.json"]) | {"answers": answers}
+    return files | {"evaluation.json": json.dumps(evaluation).encode()}
+
+
+def test_counts_of_answers_are_read_where_they_are() -> None:
+    assert runs.parse("here", metrics_files(WRONG)).scores.answers is None
+    files = with_answers([2, 2, 2, 2, 2, 2, 2, 1, 3, 2], [0, 20])
+    answers = runs.parse("here", files).scores.answers
+    assert answers is not None
+    assert answers.confidence == (0, 20)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "confidence", "message"),
+    [
+        ([2] * 9, [20], "images is 20, but answers.predicted adds up to 18"),
+        (
+            [2, 2, 2, 2, 2, 2, 2, 1, 3, 2],
+            [19],
+            "images is 20, but answers.confidence adds up to 19",
+        ),
+        ([2] * 10, [20], r"answers.predicted is \[2, .*\], but by support and errors.csv it holds"),
+        ([2, 2, 2, 2, 2, 2, 2, 1, 4, 1], [20], "by support and errors.csv it holds"),
+        ([22, -2], [20], "answers.predicted.1 is -2"),
+    ],
+)
+def test_counts_of_answers_that_can_not_be_are_refused(
+    predicted: list[int], confidence: list[int], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        runs.parse("here", with_answers(predicted, confidence))
+
+
 @pytest.mark.parametrize("name", ["evaluation.json", "errors.csv"])
 def test_a_missing_file_is_named(name: str) -> None:
     files = metrics_files(WRONG)

@@ -250,13 +250,14 @@ def test_killed_outright_it_leaves_no_process_and_goes_on(
     assert table["path"].to_pylist() == [f"many.npy#{i}" for i in range(len(many))]
 
 
-def test_what_is_wrong_is_said_without_a_traceback(here: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
+@pytest.mark.slow
+def test_what_is_wrong_is_said_without_a_traceback(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*words: str) -> str:
         found = subprocess.run(
             [sys.executable, "-m", "ops.predict", *words],
-            env=environment,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
         )
@@ -264,6 +265,10 @@ def test_what_is_wrong_is_said_without_a_traceback(here: Path) -> None:
         assert "Traceback" not in found.stderr
         return found.stderr
 
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1" in fails(
+        "scans", "out.csv", "--engine", "ray"
+    )
     assert "nowhere does not exist" in fails("nowhere", "out.csv")
     assert "expected a name that ends with .parquet or .csv" in fails("scans", "out.txt")
     assert "scans is no model: it has neither model.json" in fails(

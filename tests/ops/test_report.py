@@ -20,6 +20,7 @@ from digits import data
 from digits.data import Labelled
 from ops import report_markdown
 from tests.conftest import ROOT
+from tests.pages import least_contrast
 
 EVIL = "<img src=x onerror=alert(1)> @octocat https://evil.example | `x` ![i](//evil) &amp; #1"
 CLASSES = ("zero", EVIL)
@@ -315,35 +316,3 @@ def test_the_page_is_whole_in_a_browser_without_a_network(
     assert page.get_by_text("Pass", exact=True).is_visible()
     assert least_contrast(page) >= 4.5
     context.close()
-
-
-def least_contrast(page: Any) -> float:
-    """Of all text against what lies behind it; WCAG 2.2, contrast (minimum)."""
-    return float(
-        page.evaluate(
-            """() => {
-  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgb = css => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = css; canvas.fillRect(0, 0, 1, 1);
-    return canvas.getImageData(0, 0, 1, 1).data;
-  };
-  const light = c => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
-    const v = c[i] / 255;
-    return sum + weight * (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  }, 0);
-  const behind = e => {
-    for (; e; e = e.parentElement) {
-      const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] > 0) return c;
-    }
-    return [255, 255, 255];
-  };
-  const texts = [...document.querySelectorAll('body *')].filter(e => !e.matches('.nil')
-    && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()));
-  return Math.min(...texts.map(e => {
-    const style = getComputedStyle(e);
-    const pair = [light(rgb(e.closest('svg') ? style.fill : style.color)), light(behind(e))];
-    return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
-  }));
-}"""
-        )
-    )

@@ -1,0 +1,218 @@
+"""The server beside two endpoints of the same framework: latency, throughput, memory.
+
+python -m benchmarks.server
+
+One endpoint reads the body and answers a constant: no server of this framework is faster. The other
+is what one writes first, eager PyTorch in a FastAPI handler. Each runs in a process of its own on
+uvicorn with the same settings; they take turns. Clients keep their connections.
+"""
+
+import io
+import json
+import re
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from benchmarks import measure
+
+RUNS = 5
+SECONDS = 4.0  # of each measurement
+CLIENTS = 32
+REQUESTS = 100_000  # over which memory is looked at
+MODEL = "models/digit-classifier"
+SERVING = (sys.executable, "-m", "serving", "--model", MODEL, "--port", "0")
+BARE = (sys.executable, "-m", "uvicorn", "benchmarks.endpoints:app", "--port", "0")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Latencies of the answers in seconds, and what they took of a core."""
+
+    latencies: list[float]
+    cpu_s: float
+
+    @property
+    def rate(self) -> float:
+        return len(self.latencies) / SECONDS
+
+    @property
+    def median_ms(self) -> float:
+        return 1000 * statistics.median(self.latencies)
+
+
+@dataclass(frozen=True)
+class Server:
+    port: int
+    process: psutil.Process
+
+    def ask(self, request: bytes, clients: int, seconds: float) -> Measured:
+        before = self.process.cpu_times()
+        latencies = ask(self.port, request, clients, seconds)
+        after = self.process.cpu_times()
+        return Measured(latencies, after.user + after.system - before.user - before.system)
+
+    @property
+    def megabytes(self) -> float:
+        return float(self.process.memory_info().rss / 1e6)
+
+
+def main() -> None:
+    bodies = requests()
+    with ExitStack() as stack:
+        ours, bare = (stack.enter_context(start(command)) for command in (SERVING, BARE))
+        latency: dict[str, list[float]] = {}
+        rate: dict[str, list[float]] = {}
+        cpu: dict[str, list[float]] = {}
+        for _ in range(RUNS):
+            for name, (body, path) in bodies.items():
+                for server, at in ((ours, path), (bare, "/constant"), (bare, "/torch")):
+                    if at == "/torch" and name != "image file":
+                        continue
+                    request, key = post(at, *body), f"{name}, {at if server is bare else 'ours'}"
+                    alone = server.ask(request, 1, SECONDS)
+                    many = server.ask(request, CLIENTS, SECONDS)
+                    latency.setdefault(key, []).append(alone.median_ms)
+                    rate.setdefault(key, []).append(many.rate)
+                    cpu.setdefault(key, []).append(1000 * many.cpu_s / len(many.latencies))
+        memory = grow(ours, post(bodies["image file"][1], *bodies["image file"][0]))
+    for key in latency:
+        print(
+            f"{key:<24} {measure.spread(latency[key])} ms alone, {measure.spread(rate[key])} /s, "
+            f"{measure.spread(cpu[key])} ms of a core"
+        )
+    ratio = {
+        name: round(
+            statistics.median(rate[f"{name}, ours"])
+            / statistics.median(rate[f"{name}, /constant"]),
+            3,
+        )
+        for name in bodies
+    }
+    print(f"of the constant's throughput: {ratio}")
+    print(f"memory after 5,000 requests and {REQUESTS:,} more: {memory} MB")
+    results = {
+        "latency_ms": rounded(latency),
+        "requests_per_s": rounded(rate),
+        "cpu_ms": rounded(cpu),
+        "share_of_constant": ratio,
+        "memory_mb": memory,
+        "clients": CLIENTS,
+        "seconds": SECONDS,
+    }
+    measure.save("server", results)
+
+
+def rounded(values: dict[str, list[float]]) -> dict[str, list[float]]:
+    return {name: [round(value, 4) for value in found] for name, found in values.items()}
+
+
+def requests() -> dict[str, tuple[tuple[bytes, str, dict[str, str]], str]]:
+    """Bodies with a test image, and the path that takes them: (content, type, headers), path."""
+    image = np.load(measure.PREPARED / "test-images.npy")[0]
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    pixels = json.dumps({"images": [image.tolist()]}).encode()
+    shape = [1, *image.shape]
+    tensor = {"name": "images", "datatype": "UINT8", "shape": shape}
+    header = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": image.size}}]})
+    length = {"Inference-Header-Content-Length": str(len(header))}
+    binary = header.encode() + image.tobytes()
+    return {
+        "image file": ((file.getvalue(), "image/png", {}), "/predict"),
+        "pixels": ((pixels, "application/json", {}), "/predict"),
+        "tensor": (
+            (binary, "application/octet-stream", length),
+            "/v2/models/digit-classifier/infer",
+        ),
+    }
+
+
+def post(path: str, body: bytes, kind: str, headers: Mapping[str, str]) -> bytes:
+    """A request as it goes over the wire."""
+    given = {"Host": "x", "Content-Type": kind, "Content-Length": str(len(body)), **headers}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@contextmanager
+def start(command: tuple[str, ...]) -> Iterator[Server]:
+    """A server on a free port, which its first lines tell."""
+    process = subprocess.Popen(
+        command, cwd=measure.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        said = ""
+        while not (found := re.search(r"running on http://\S+:(\d+)", said)):
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        yield Server(int(found[1]), psutil.Process(process.pid))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask(port: int, request: bytes, clients: int, seconds: float) -> list[float]:
+    """Latencies of a request that each client sends again as soon as it is answered.
+
+    The answers must be 200 and all of one length: so it takes little to see that one is whole.
+    """
+    length, latencies = answer_length(port, request), []
+    with selectors.DefaultSelector() as selector:
+        connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(clients)]
+        for connection in connections:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(request)
+            selector.register(connection, selectors.EVENT_READ, [time.perf_counter(), b""])
+        end = time.perf_counter() + seconds
+        while (now := time.perf_counter()) < end:
+            for key, _ in selector.select():
+                key.data[1] += key.fileobj.recv(65536)  # type: ignore[union-attr]
+                if len(key.data[1]) < length:
+                    continue
+                assert len(key.data[1]) == length, key.data[1]
+                assert key.data[1].startswith(b"HTTP/1.1 200 "), key.data[1]
+                now = time.perf_counter()
+                latencies.append(now - key.data[0])
+                key.data[:] = [now, b""]
+                key.fileobj.sendall(request)  # type: ignore[union-attr]
+        for connection in connections:
+            connection.close()
+    return latencies
+
+
+def answer_length(port: int, request: bytes) -> int:
+    """Bytes of the answer to a request, header and all."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(request)
+        answer = b""
+        while not (found := re.search(rb"content-length: (\d+).*?\r\n\r\n", answer, re.S | re.I)):
+            answer += connection.recv(65536)
+        return found.end() + int(found[1])
+
+
+def grow(server: Server, request: bytes) -> list[float]:
+    """Memory before and after `REQUESTS` requests, once it has run warm."""
+    found = []
+    for goal in (5_000, REQUESTS):
+        done = 0
+        while done < goal:
+            done += len(ask(server.port, request, CLIENTS, SECONDS))
+        found.append(round(server.megabytes, 1))
+    return found
+
+
+if __name__ == "__main__":
+    main()

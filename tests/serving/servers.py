@@ -1,0 +1,140 @@
+"""Servers in processes of their own, started as a person would, and what is asked of them."""
+
+import http.client
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.models import model
+
+DEADLINE_S = 60
+SERVING = (sys.executable, "-m", "serving")
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urlsplit(self.url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(*self.address, timeout=DEADLINE_S)
+
+    def ask(self, path: str, body: Any = None, kind: str | None = None, **headers: str) -> Answer:
+        """GET, or POST a body; a mapping goes as JSON."""
+        connection = self.connect()
+        if isinstance(body, Mapping):
+            body, kind = json.dumps(body), "application/json"
+        try:
+            given = headers | ({"Content-Type": kind} if kind else {})
+            connection.request("GET" if body is None else "POST", path, body, given)
+            found = connection.getresponse()
+            return Answer(found.status, found.headers, found.read())
+        finally:
+            connection.close()
+
+    def metrics(self) -> dict[str, float]:
+        lines = self.ask("/metrics").body.decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+
+@contextmanager
+def serve(
+    source: str | Path,
+    folder: Path,
+    *words: str,
+    command: Sequence[str] = SERVING,
+    **environment: str,
+) -> Iterator[Server]:
+    """`python -m serving` on a free port; what it says goes to a file in the folder."""
+    log = folder / f"server-{time.monotonic_ns()}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--model", str(source), "--port", "0", *words],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+
+        def url() -> str | None:
+            assert process.poll() is None, log.read_text()
+            found = re.search(r"running on (http://\S+)", log.read_text())
+            return found and found[1]
+
+        yield Server(until(url), process, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """What a condition gives once it is true."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "in vain"
+        time.sleep(0.01)
+    return found
+
+
+def write_model(folder: Path, seed: int = 1) -> Path:
+    """A model folder of a few bytes; it takes images of 8 x 8 pixels."""
+    folder.mkdir(parents=True)
+    for name, content in model(seed).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def image_file(pixels: np.ndarray, kind: str = "PNG", mode: str = "", **options: Any) -> bytes:
+    """An image's file; `mode` is one of Pillow's."""
+    file, image = io.BytesIO(), Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(file, kind, **options)
+    return file.getvalue()
+
+
+def form(files: Mapping[str, bytes]) -> tuple[bytes, str]:
+    """A form with files in a field `image`; its body and its content type."""
+    parts = [
+        b'--frontier\r\nContent-Disposition: form-data; name="image"; filename="%b"\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\n%b\r\n" % (name.encode(), content)
+        for name, content in files.items()
+    ]
+    return b"".join(parts) + b"--frontier--\r\n", "multipart/form-data; boundary=frontier"

@@ -1,0 +1,206 @@
+"""POST /predict: what it answers, and how it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from openapi_spec_validator import validate
+from PIL import Image
+
+from digits import images, metrics
+from digits.classifier import Classifier
+from serving import bodies
+from tests.serving.servers import Answer, Server, form, image_file
+
+RANDOM = np.random.default_rng(0)
+PICTURE = RANDOM.integers(0, 256, (40, 40), np.uint8)
+FILE = image_file(PICTURE)
+ROWS = RANDOM.integers(0, 256, (8, 8)).tolist()
+
+
+def expected(classifier: Classifier, found: np.ndarray) -> list[list[float]]:
+    rounded: list[list[float]] = metrics.softmax(classifier.logits(found)).round(6).tolist()
+    return rounded
+
+
+def probabilities(answer: Answer) -> list[list[float]]:
+    assert answer.status == 200, answer.body
+    return [list(each["probabilities"].values()) for each in answer.json["predictions"]]
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "image/png", "application/octet-stream", "application/x-www-form-urlencoded"]
+)
+def test_a_file_gets_what_the_library_says(
+    server: Server, classifier: Classifier, kind: str | None
+) -> None:
+    answer = server.ask("/predict", FILE, kind)
+    read = images.read(FILE, classifier.preprocessing)
+    assert probabilities(answer) == expected(classifier, read[None])
+    [prediction] = answer.json["predictions"]
+    assert list(prediction["probabilities"]) == list(classifier.classes)
+    assert prediction["confidence"] == max(prediction["probabilities"].values())
+    assert prediction["probabilities"][prediction["predicted"]] == prediction["confidence"]
+    assert answer.json["model"] == classifier.id
+    assert answer.json["version"] == classifier.id[:12]
+
+
+def test_several_files_are_answered_in_their_order(server: Server, classifier: Classifier) -> None:
+    files = {f"{i}.png": image_file(RANDOM.integers(0, 256, (20, 20), np.uint8)) for i in range(5)}
+    read = [images.read(content, classifier.preprocessing) for content in files.values()]
+    answer = server.ask("/predict", *form(files))
+    assert probabilities(answer) == expected(classifier, np.stack(read))
+
+
+def test_pixels_are_answered_as_they_are(server: Server, classifier: Classifier) -> None:
+    many = RANDOM.integers(0, 256, (3, 8, 8), np.uint8)
+    answer = server.ask("/predict", {"images": many.tolist()})
+    assert probabilities(answer) == expected(classifier, many)
+
+
+def test_what_the_model_saw_is_told_if_asked_for(server: Server, classifier: Classifier) -> None:
+    [found] = server.ask("/predict?input=true", FILE).json["predictions"]
+    assert found["input"] == images.read(FILE, classifier.preprocessing).tolist()
+    [found] = server.ask("/predict", FILE).json["predictions"]
+    assert "input" not in found
+
+
+def test_sagemaker_is_answered_the_same(server: Server) -> None:
+    assert server.ask("/ping").status == 200
+    for body in (FILE, {"images": [ROWS]}):
+        assert server.ask("/invocations", body).json == server.ask("/predict", body).json
+
+
+NESTED = b"[" * 100_000
+BAD_JSON: dict[str, tuple[bytes, int, str | None]] = {
+    "no JSON": (b"{", 400, None),
+    "nothing": (b"", 400, None),
+    "not UTF-8": (b'{"images": "\xff"}', 400, None),
+    "deep nesting": (b'{"images": ' + NESTED, 400, None),
+    "a list": (b"[]", 422, "body"),
+    "another key": (b'{"image": []}', 422, "images"),
+    "no image": (b'{"images": []}', 422, "images"),
+    "one image, unlisted": (json.dumps({"images": ROWS}).encode(), 422, "images[0][0]"),
+    "a missing row": (json.dumps({"images": [ROWS, ROWS[:7]]}).encode(), 422, "images[1]"),
+    "a longer row": (json.dumps({"images": [[*ROWS[:7], [0] * 9]]}).encode(), 422, "images[0][7]"),
+    "a fraction": (b'{"images": [[[0.5]]]}', 422, "images[0][0][0]"),
+    "a text": (b'{"images": [[["1"]]]}', 422, "images[0][0][0]"),
+    "true": (b'{"images": [[[true]]]}', 422, "images[0][0][0]"),
+    "NaN": (b'{"images": [[[0, NaN]]]}', 422, "images[0][0][1]"),
+    "infinity": (b'{"images": [[[1e999]]]}', 422, "images[0][0][0]"),
+    "256": (b'{"images": [[[256]]]}', 422, "images[0][0][0]"),
+    "-1": (b'{"images": [[[-1]]]}', 422, "images[0][0][0]"),
+    "a huge number": (b'{"images": [[[' + b"9" * 100_000 + b"]]]}", 400, None),
+    "a million errors": (
+        b'{"images": [[[' + b"256," * 1_000_000 + b"1]]]}",
+        422,
+        "images[0][0][0]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_JSON)
+def test_json_of_another_form_is_refused_by_field(server: Server, name: str) -> None:
+    body, status, field = BAD_JSON[name]
+    answer = server.ask("/predict", body, "application/json")
+    check_problem(answer, status)
+    assert [each["field"] for each in answer.json.get("errors", [])] == ([field] if field else [])
+
+
+def check_problem(answer: Answer, status: int) -> None:
+    """Problem details by RFC 9457 that tell nothing about the server."""
+    assert answer.status == status, answer.body
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json["status"] == status
+    assert answer.json["title"]
+    assert answer.json["detail"]
+    for secret in (b"Traceback", b".py", str(Path.cwd()).encode(), b"/tmp"):
+        assert secret not in answer.body
+
+
+def test_each_bad_file_of_a_form_is_named(server: Server) -> None:
+    answer = server.ask("/predict", *form({"a": FILE, "b": b"text", "c": FILE, "d": b""}))
+    check_problem(answer, 422)
+    assert [each["field"] for each in answer.json["errors"]] == ["image[1]", "image[3]"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", "multipart/form-data"),
+        (b"--x", "multipart/form-data; boundary=frontier"),
+        (form({str(i): FILE for i in range(bodies.FILES + 1)})),
+        (form({})),
+    ],
+)
+def test_a_form_without_files_or_with_too_many_is_refused(
+    server: Server, body: bytes, kind: str
+) -> None:
+    answer = server.ask("/predict", body, kind)
+    check_problem(answer, answer.status)
+    assert answer.status in (400, 422)
+
+
+def odd_images() -> dict[str, tuple[bytes, bool | None]]:
+    """Files, and whether they are images of something; None: either."""
+    one = np.zeros((1, 1), np.uint8)
+    wide = np.zeros((4, 10_000), np.uint8)
+    wide[1:3, 100:9_000] = 200
+    deep = RANDOM.integers(0, 65_536, (40, 40), np.uint16)
+    return {
+        "one pixel": (image_file(one), None),
+        "10,000 pixels wide": (image_file(wide), True),
+        "10,000 pixels high": (image_file(wide.T.copy()), True),
+        "16 bits": (image_file(deep), True),
+        "CMYK": (image_file(PICTURE, "JPEG", "CMYK"), True),
+        "animated": (
+            image_file(
+                PICTURE, "GIF", save_all=True, append_images=[Image.fromarray(255 - PICTURE)]
+            ),
+            True,
+        ),
+        "truncated": (FILE[:-200], False),
+        "header alone": (FILE[:20], False),
+        "empty": (b"", False),
+        "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/></svg>', False),
+        "text": (b"seven", False),
+        "noise": (RANDOM.bytes(10_000), False),
+        "executable": (b"\x7fELF" + bytes(100), False),
+    }
+
+
+ODD = odd_images()
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_image_is_answered_or_refused_with_a_reason(server: Server, name: str) -> None:
+    content, is_image = ODD[name]
+    answer = server.ask("/predict", content, "image/png")
+    if is_image is not None:
+        assert (answer.status == 200) == is_image, answer.body
+    if answer.status != 200:
+        check_problem(answer, 422)
+        assert answer.json["errors"][0]["field"] == "body"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [("/nothing", None, 404), ("/predict", None, 405), ("/livez", FILE, 405)],
+)
+def test_other_errors_are_problem_details_too(
+    server: Server, path: str, body: bytes | None, status: int
+) -> None:
+    check_problem(server.ask(path, body), status)
+
+
+def test_the_documentation_is_valid_and_its_examples_have_the_stated_form(server: Server) -> None:
+    document = server.ask("/openapi.json").json
+    validate(document)
+    operation = document["paths"]["/predict"]["post"]
+    example = operation["requestBody"]["content"]["application/json"]["example"]
+    assert bodies.Pixels.model_validate(example)
+    assert np.array(example["images"]).shape == (1, 28, 28)
+    for text in ("curl", "multipart/form-data", "429"):
+        assert text in json.dumps(operation)
+    assert server.ask("/docs").status == 404  # it would load its parts from elsewhere
