@@ -3,9 +3,11 @@
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,6 +31,7 @@ from ops.sagemaker import hosting
 from tests.models import model
 from tests.ops.sagemaker import platform
 from tests.ops.sagemaker.platform import Answer, Platform, refusal
+from tests.serving.servers import serve
 
 MODELS = {number: model(number) for number in (1, 2)}
 
@@ -120,6 +123,26 @@ def test_the_container_finds_the_model_folder_and_nothing_else(
     folder = unpack(hosted, asked["PrimaryContainer"]["ModelDataUrl"], tmp_path)
     assert {path.name for path in folder.iterdir()} == set(MODEL_FILES)
     assert all((folder / name).read_bytes() == MODELS[1][name] for name in MODEL_FILES)
+
+
+@pytest.mark.slow
+def test_the_server_of_this_repository_keeps_the_hosting_contract(
+    hosted: Platform, release: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """As its container's `serve` starts it, on the archive as SageMaker unpacks it."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def answer(container: Mapping[str, Any], body: Mapping[str, Any]) -> Answer:
+        folder = unpack(hosted, container["ModelDataUrl"], tmp_path)
+        stated = container["Environment"] | {"PATH": path}
+        with serve(folder, tmp_path, command=("sh", "serving/serve"), **stated) as server:
+            with urllib.request.urlopen(f"{server.url}/ping", timeout=2) as ping:
+                assert ping.status == 200
+            found = server.ask("/invocations", body, Accept="application/json")
+            return found.status, found.body
+
+    hosted.model = answer
+    assert "30 golden images answered as expected" in release(1)["message"]
 
 
 def test_a_clone_that_lacks_the_newest_tags_changes_nothing(
