@@ -3,10 +3,10 @@
 python -m benchmarks.inference [--only npy png memory ray]
 
 npy: `ops.predict` from one .npy file to Parquet, start-up and all, against ONNX Runtime alone on
-arrays in memory, and against eager torch; both with all cores and at their best batch size. png:
-from a folder of PNG files, with one worker and with all. memory: of its largest process, with ten
-thousand and with a million images. ray: with two workers and with one, without start-up. What is
-compared runs in turn, so that a machine that slows down slows all of it.
+arrays in memory, and against eager torch; both with all cores and at their best batch size, and
+torch also image by image. png: from a folder of PNG files, with one worker and with all. memory: of
+its largest process, with ten thousand and with a million images. ray: with two workers and with
+one, without start-up. What is compared runs in turn, so that a machine that slows down slows all.
 """
 
 import argparse
@@ -58,17 +58,21 @@ def measure_npy(folder: Path) -> dict[str, Any]:
     file = save_npy(folder, IMAGES)
     sample = some_images(SAMPLE)
     runtime, eager = best(onnxruntime_ways(), sample), best(torch_ways(), sample)
-    ours, alone, torchs = [], [], []
+    one_by_one = torch_ways()["batches of 1"]
+    ours, alone, torchs, singles = [], [], [], []
     for _ in range(RUNS):
         ours.append(IMAGES / predict_seconds(folder, file))
         alone.append(rate(runtime[1], sample))
         torchs.append(rate(eager[1], sample))
+        singles.append(rate(one_by_one, sample[: SAMPLE // 10]))
     share = ratios(ours, alone)
     times = ratios(ours, torchs)
     print(f"from .npy            {measure.spread(ours)} images/s")
     print(f"ONNX Runtime alone   {measure.spread(alone)} images/s, {runtime[0]}")
     print(f"eager torch          {measure.spread(torchs)} images/s, {eager[0]}")
-    print(f"share of the former  {measure.spread(share)}; times the latter {measure.spread(times)}")
+    print(f"image by image       {measure.spread(singles)} images/s")
+    print(f"as shares of these   {measure.spread(share)}, {measure.spread(times)}, ", end="")
+    print(measure.spread(ratios(ours, singles)))
     return {
         "images": IMAGES,
         "images_per_s": rounded(ours),
@@ -80,6 +84,8 @@ def measure_npy(folder: Path) -> dict[str, Any]:
         "median_share_of_onnxruntime": statistics.median(share),
         "times_torch": times,
         "median_times_torch": statistics.median(times),
+        "torch_one_by_one_images_per_s": rounded(singles),
+        "times_torch_one_by_one": ratios(ours, singles),
     }
 
 
