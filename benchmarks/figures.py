@@ -102,11 +102,34 @@ def gate_power() -> str:
     return "\n".join(lines)
 
 
+def photos() -> str:
+    results = measure.load("photos")
+    lines = ["| the test images as | right | change |", "|---|---|---|"]
+    lines.append(f"| arrays | {results['arrays']:.2%} | |")
+    for name, way in results["ways"].items():
+        change = f"{100 * way['change']:+.2f} ± {100 * way['error']:.2f} points"
+        lines.append(f"| {name.replace('_', ' ')} | {way['accuracy']:.2%} | {change} |")
+    lines.append(
+        f"\nEach on all {results['images']:,} images; ± is the standard error of the paired "
+        f"difference."
+    )
+    lines += ["\n| no digit | refused | read with a confidence of 0.9 or more |", "|---|---|---|"]
+    for name, other in results["others"].items():
+        cells = (
+            f"{name.replace('_', ' ')}, n={other['images']:,}",
+            other["refused"],
+            other["sure"],
+        )
+        lines.append("| {} | {:.1%} | {:.1%} |".format(*cells))
+    return "\n".join(lines)
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "engine": engine,
     "time to accuracy": time_to_accuracy,
     "gate power": gate_power,
+    "photos": photos,
 }
 
 

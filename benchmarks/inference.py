@@ -114,7 +114,9 @@ def measure_memory(folder: Path) -> dict[str, Any]:
     found = {}
     for images in (10_000, 1_000_000):
         file = save_npy(folder, images)
-        found[str(images)] = [peak_mb(folder, file) for _ in range(3)]
+        found[str(images)] = [
+            measure.peak_mb(command(folder, file), measure.ROOT) for _ in range(3)
+        ]
         print(f"memory               {measure.spread(found[str(images)])} MB at {images:,} images")
     return {"peak_mb": found}
 
@@ -176,19 +178,6 @@ def predict_seconds(folder: Path, source: Path, *words: str, workers: int | None
             words_, cwd=measure.ROOT, env=environment, check=True, capture_output=True
         )
     )
-
-
-def peak_mb(folder: Path, source: Path) -> float:
-    """Peak resident memory of the largest process; a child measures, since peaks add up."""
-    program = (
-        "import resource, subprocess, sys; "
-        "subprocess.run(sys.argv[1:], check=True, capture_output=True); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    words = [sys.executable, "-c", program, *command(folder, source)]
-    found = subprocess.run(words, cwd=measure.ROOT, check=True, capture_output=True, text=True)
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
-    return round(int(found.stdout) * unit / 1e6, 1)
 
 
 def onnxruntime_ways() -> dict[str, Classify]:

@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -84,6 +86,19 @@ def wrong(network: Network, test: Labelled) -> list[int]:
         logits = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
     found: list[int] = np.flatnonzero(logits.argmax(axis=1) != test.labels).tolist()
     return found
+
+
+def peak_mb(command: list[str], folder: Path) -> float:
+    """Peak resident memory of a command's largest process; a child measures, since peaks add up."""
+    program = (
+        "import resource, subprocess, sys; "
+        "subprocess.run(sys.argv[1:], check=True, capture_output=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    words = [sys.executable, "-c", program, *command]
+    output = subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True).stdout
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+    return round(int(output) * unit / 1e6, 1)
 
 
 def seconds(call: Callable[[], object]) -> float:

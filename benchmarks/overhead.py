@@ -9,7 +9,6 @@ shorter run less an epoch is what the five stages cost together (imports, data, 
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -39,7 +38,10 @@ def main() -> None:
             epochs.append(two - one)
             overheads.append(one - epochs[-1])
             print(f"overhead {overheads[-1]:.1f} s, an epoch {epochs[-1]:.1f} s")
-        memory = {name: stage_memory(clone, name) for name in stages(clone)}
+        memory = {
+            name: round(measure.peak_mb(["sh", "-c", command], clone))
+            for name, command in stages(clone).items()
+        }
     print(f"beside the training loop: {measure.spread(overheads)} s")
     for name, megabytes in memory.items():
         print(f"  {name:<9} {megabytes} MB at most")
@@ -68,18 +70,6 @@ def repro_seconds(clone: Path, epochs: int) -> float:
 def stages(clone: Path) -> dict[str, str]:
     document = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))
     return {name: stage["cmd"] for name, stage in document["stages"].items()}
-
-
-def stage_memory(clone: Path, name: str) -> int:
-    """Peak resident memory of a stage's command, in MB; a child measures, since peaks add up."""
-    program = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1], shell=True, check=True); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    words = [sys.executable, "-c", program, stages(clone)[name]]
-    output = subprocess.run(words, cwd=clone, check=True, capture_output=True, text=True).stdout
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
-    return round(int(output.split()[-1]) * unit / 1e6)
 
 
 def checkpoint_seconds(repeats: int = 20) -> list[float]:

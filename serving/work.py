@@ -22,7 +22,7 @@ class Queue:
 
     While there is more to do, a thread goes on for a few milliseconds and then gives all answers
     back at once: to wake the event loop for each takes as long as to classify an image. The images
-    of two requests are not run together: that saves little, and an answer would depend, in its
+    of two requests are not run together: it saves a fifth, and an answer would depend, in its
     last digits, on who else has asked.
     """
 

@@ -37,6 +37,27 @@ def test_where_nothing_was_deployed_there_is_no_pointer(place: str) -> None:
     assert store.read_pointer(place, "staging") is None
 
 
+def test_a_model_is_a_folder_or_what_a_deployment_serves(place: str, tmp_path: Path) -> None:
+    served = deploy(place, ONE)
+    folder, found = store.bring(store.locate(place), tmp_path)
+    assert (folder, found) == (tmp_path / served.model, served)
+    assert store.bring(store.locate(str(folder)), tmp_path) == (folder, None)
+    with pytest.raises(InputError, match=r"no staging\.json|neither model\.json"):
+        store.bring(store.locate(place, "staging"), tmp_path)
+
+
+def test_by_default_the_model_is_the_pipelines_else_the_demos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"no model here: .* Make one: dvc repro, or make demo"):
+        store.locate()
+    for folder in reversed(store.USUAL):
+        Path(folder).mkdir(parents=True)
+        Path(folder, "model.json").write_text("{}")
+        assert store.locate() == store.Location(folder, None)
+
+
 def test_the_same_again_changes_nothing(place: str) -> None:
     assert deploy(place, ONE) == deploy(place, ONE)
 

@@ -16,7 +16,7 @@ import pytest
 
 from digits import inputs, metrics, places, store
 from digits.classifier import Classifier
-from ops import engines, predict
+from ops import deploy, engines, predict
 from tests import models, stores
 from tests.conftest import ROOT
 from tests.digits.test_inputs import IMAGES, npy, png, write
@@ -205,6 +205,16 @@ def test_a_deployment_is_followed_from_bucket_to_bucket(
     assert [row["p3"] for row in found[1:]] == [row["p3"] for row in local[2:]]
     manifest = json.loads(places.read(place, "all.parquet.manifest.json") or b"")
     assert manifest["version"] == "v1.3.0"
+
+
+def test_the_model_that_holds_a_stage_in_git(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = deploy.Release("c" * 40, "digit-classifier#staging#1", "v1.1.0")
+    monkeypatch.setattr(deploy, "find_release", {"staging": release}.get)
+    monkeypatch.setattr(deploy, "bring", {release: models.model(2)}.get)
+    run(monkeypatch, "scans/a.png", "out.parquet", "--model", "staging")
+    manifest = json.loads(Path("out.parquet.manifest.json").read_text())
+    assert manifest["version"] == "v1.1.0"
+    assert manifest["plan"]["run"]["model"] == models.digest(models.model(2)["model.json"])
 
 
 def test_only_what_was_written_on_a_day(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
