@@ -281,7 +281,8 @@ def test_a_failed_run_has_one_issue(shop: Shop, github: GitHub) -> None:
 def test_failures_are_told_of_the_workflows_that_there_are() -> None:
     told = workflows.load("notify.yml")[True]["workflow_run"]["workflows"]  # YAML reads on as true
     assert told == [
-        workflows.load(f"{name}.yml")["name"] for name in ("promote", "deploy", "retrain")
+        workflows.load(f"{name}.yml")["name"]
+        for name in ("promote", "deploy", "retrain", "predict")
     ]
 
 

@@ -59,13 +59,13 @@ def test_a_good_change_passes(origin: Project, check_out: Callable[[str], Runner
     repro(origin, {"train.early_stopping.patience": 4})
     runner = check_out("good")
     assert set(runner.run().values()) == {"success"}, runner.log
-    assert "identical: all 15 outputs have the same bytes" in runner.log
+    assert "identical: all 16 outputs have the same bytes" in runner.log
     assert "how origin/main was evaluated: the same" in runner.log
     assert not (runner.project.folder / ".bases").exists()
     comment = (runner.temp / "comment.md").read_text()
     assert comment == (runner.temp / "summary.md").read_text()
     assert "PASS" in comment
-    assert "identical: all 15 outputs" in comment
+    assert "identical: all 16 outputs" in comment
 
 
 def test_a_bad_model_is_blocked_unless_a_reviewer_says_why_not(
