@@ -42,7 +42,7 @@ def main() -> None:
             _, recipe = measure.configuration(RECIPES[name])
             parameters = sum(p.numel() for p in trained.network.parameters())
             about = {"precision": recipe.precision, "parameters": parameters, "train_s": timed}
-            results[name] = entry | about
+            results[name] = entry | about | {"machine": measure.machine()}
             measure.save("accuracy", results)  # each time: it is hours until the last
     for name, entry in results.items():
         accuracy, times = measure.spread(entry["accuracy"]), measure.spread(entry["train_s"])

@@ -4,8 +4,8 @@ python -m benchmarks.gate_power
 
 One run a side: exact, over all counts of broken and fixed images that 10,000 test images can give
 when each kind is a Poisson number. Three runs a side: drawn, with images that err by chance. Real
-models: all pairs of the default recipe's runs in accuracy.json, which differ in nothing but the
-seed; pairs share models, so the share's standard error is a jackknife over the models.
+models: all pairs of a recipe's runs in accuracy.json, which differ in nothing but the seed; pairs
+share models, so the share's standard error is a jackknife over the models.
 """
 
 import math
@@ -23,6 +23,7 @@ from digits.gate import LUCK, Difference, Rules
 
 IMAGES = 10_000
 DISCORDANCE = (20, 35, 50, 80)
+RETRAINED = ("default", "short")  # recipes of benchmarks.accuracy
 LOSSES = (0, 10, 20, 30)  # images of 10,000
 DRAWS = 10_000
 RULES = Rules.parse(params.read_yaml(measure.ROOT / "params.yaml")["gate"])
@@ -56,7 +57,8 @@ def main() -> None:
         for discordance, row in table.items():
             cells = "  ".join(f"{loss:>2}: {share:7.2%}" for loss, share in row.items())
             print(f"  {discordance:>2}   {cells}")
-    results = {"exact": exact, "three_runs": three, "draws": DRAWS, "real": blocked_in_reality()}
+    results = {"exact": exact, "three_runs": three, "draws": DRAWS}
+    results["real"] = {recipe: blocked_in_reality(recipe) for recipe in RETRAINED}
     print("\nreal models that differ in the seed alone:", results["real"])
     measure.save("gate_power", results)
 
@@ -115,9 +117,9 @@ def blocked_with_seeds(decide: Gate, runs: int) -> dict[int, dict[int, float]]:
     return shares
 
 
-def blocked_in_reality() -> dict[str, float]:
-    """Of all ordered pairs of the default recipe's runs: the share blocked, and its error."""
-    wrong = [set(run) for run in measure.load("accuracy")["default"]["wrong"]]
+def blocked_in_reality(recipe: str) -> dict[str, float]:
+    """Of all ordered pairs of a recipe's runs: the share blocked, and its error."""
+    wrong = [set(run) for run in measure.load("accuracy")[recipe]["wrong"]]
     n = len(wrong)
     blocked = np.zeros((n, n))
     discordant = []

@@ -32,7 +32,7 @@ FAST = presets.load("fast")
 RECIPES: dict[str, dict[str, Any]] = {
     "0.990": {**FAST, "model.channels": [16, 16, 64]},
     "0.992": FAST,
-    "0.995": {"train.epochs": 3, "train.ema": 0.99},
+    "0.995": presets.load("short"),
 }
 
 
