@@ -27,7 +27,7 @@ def main() -> None:
 def accuracy() -> str:
     results = measure.load("accuracy")
     results.pop("machine")  # of the last run; each recipe has its own
-    lines = ["| recipe | test accuracy | training | processor, 2 cores | weights |"]
+    lines = ["| recipe | test accuracy | training | on | weights |"]
     lines.append("|---|---|---|---|---|")
     for name, entry in results.items():
         percent = [100 * value for value in entry["accuracy"]]
@@ -36,7 +36,7 @@ def accuracy() -> str:
         seconds = f"{median(times):.0f} s ({min(times):.0f} to {max(times):.0f}, n={len(times)})"
         lines.append(
             f"| {name}, {entry['precision']} | {accuracy}, n={len(percent)} | {seconds} "
-            f"| {entry['machine']['cpu']} | {entry['parameters']:,} |"
+            f"| {_on(entry)} | {entry['parameters']:,} |"
         )
     lines.append(
         "\nAccuracy: mean ± standard deviation over n seeds. Training: median (least to most)."
@@ -166,7 +166,11 @@ def server() -> str:
 
 
 def _machine(results: Mapping[str, Any]) -> str:
-    return f"On {results['machine']['cores']} cores of {results['machine']['cpu']}."
+    return f"On {_on(results)}."
+
+
+def _on(results: Mapping[str, Any]) -> str:
+    return f"{results['machine']['cores']} cores of {results['machine']['cpu']}"
 
 
 def _spread(values: list[float]) -> str:

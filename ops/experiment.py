@@ -43,7 +43,7 @@ def settings(name: str) -> list[str]:
 
 
 def free_name(name: str) -> str:
-    taken = set(experiments())
+    taken = experiments()
     numbered = (f"{name}-{i}" for i in itertools.count(2))
     return next(n for n in itertools.chain([name], numbered) if n not in taken)
 

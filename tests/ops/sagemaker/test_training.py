@@ -281,6 +281,15 @@ def test_one_that_is_being_stopped_is_waited_for(
     stub.assert_no_pending_responses()
 
 
+def refuse_creation(stub: Stubber, monkeypatch: pytest.MonkeyPatch, code: str, text: str) -> None:
+    """There is no job of the name, and none can be made."""
+    monkeypatch.setattr(bucket, "send", lambda *words: None)
+    stub.add_client_error(
+        "describe_training_job", "ValidationException", "Requested resource not found."
+    )
+    stub.add_client_error("create_training_job", code, text)
+
+
 def test_two_that_ask_at_once_share_a_job(
     stubbed: tuple[Clients, Stubber],
     here: Path,
@@ -288,11 +297,7 @@ def test_two_that_ask_at_once_share_a_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clients, stub = stubbed
-    monkeypatch.setattr(bucket, "send", lambda *words: None)
-    stub.add_client_error(
-        "describe_training_job", "ValidationException", "Requested resource not found."
-    )
-    stub.add_client_error("create_training_job", "ResourceInUse", "names must be unique")
+    refuse_creation(stub, monkeypatch, "ResourceInUse", "names must be unique")
     for status in ("InProgress", "InProgress", "Failed"):
         stub.add_response("describe_training_job", described(status, "Training"))
     with pytest.raises(InputError, match=r"failed"):
@@ -322,11 +327,7 @@ def test_a_refusal_says_what_helps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clients, stub = stubbed
-    monkeypatch.setattr(bucket, "send", lambda *words: None)
-    stub.add_client_error(
-        "describe_training_job", "ValidationException", "Requested resource not found."
-    )
-    stub.add_client_error("create_training_job", code, text)
+    refuse_creation(stub, monkeypatch, code, text)
     with pytest.raises(Unreachable, match=message) as caught:
         bring(clients, here, prepared)
     assert text in str(caught.value)
