@@ -19,7 +19,7 @@ from torch.profiler import profile
 
 from benchmarks import measure
 from digits import compute, data
-from digits.augment import random_affine
+from digits.augment import augment
 from digits.data import Labelled
 from digits.model import Network
 
@@ -118,7 +118,7 @@ def profile_shard(network: Network, data: Labelled, images: int = 64, repeats: i
     profiler = profile()
     with profiler:
         for _ in range(repeats):
-            moved = random_affine(batch, recipe.augmentation, torch.Generator())
+            moved = augment(batch, recipe.augmentation, torch.Generator())
             torch.autograd.grad(F.cross_entropy(network(moved), labels), parameters)
     return profiler
 

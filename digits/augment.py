@@ -1,4 +1,4 @@
-"""Random affine changes of a batch of images."""
+"""Random changes of a batch of images: where the ink is, how bright, and noise."""
 
 import math
 from typing import Annotated
@@ -12,12 +12,44 @@ from digits.params import Params
 
 
 class Augmentation(Params):
-    """How far an image may be moved; each amount is drawn evenly from [-limit, limit]."""
+    """How far an image may be changed.
+
+    Movements are drawn evenly from [-limit, limit], brightness and noise from [0, limit].
+    """
 
     rotation: Annotated[float, Field(ge=0, le=180)]  # degrees
     translation: Annotated[float, Field(ge=0)]  # pixels
     scale: Annotated[float, Field(ge=0, lt=1)]  # fraction of the size
     shear: Annotated[float, Field(ge=0, lt=90)]  # degrees
+    background: Annotated[float, Field(ge=0, lt=1)]  # grey of what was black, fraction of white
+    noise: Annotated[float, Field(ge=0, le=1)]  # standard deviation, fraction of white
+
+
+def augment(images: Tensor, limits: Augmentation, generator: torch.Generator) -> Tensor:
+    """Move each image, then make its background grey and add normal noise, by random amounts.
+
+    Parameters
+    ----------
+    images : float32 (n, height, width), 0 is background and 255 is ink
+    limits : the largest amounts; for one that is 0, nothing is drawn
+    generator : where the randomness comes from
+
+    Returns
+    -------
+    float32 (n, height, width), 0 to 255
+    """
+    images = random_affine(images, limits, generator)
+
+    def amounts(limit: float) -> Tensor:
+        drawn = torch.rand((len(images), 1, 1), generator=generator, device=images.device)
+        return drawn * limit
+
+    if limits.background:
+        images = images.lerp(torch.full_like(images, 255), amounts(limits.background))
+    if limits.noise:
+        normal = torch.randn(images.shape, generator=generator, device=images.device)
+        images = (images + 255 * amounts(limits.noise) * normal).clamp(0, 255)
+    return images
 
 
 def random_affine(images: Tensor, limits: Augmentation, generator: torch.Generator) -> Tensor:

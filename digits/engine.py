@@ -14,7 +14,7 @@ running statistics. The networks' tensors are views of it.
 import copy
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from digits import processes
-from digits.augment import random_affine
+from digits.augment import augment
 from digits.checkpoint import Checkpoint, Key, State, make_key
 from digits.compute import CHUNK
 from digits.data import Labelled, digest
@@ -97,6 +97,7 @@ def train(
     val: Labelled,
     workers: int,
     checkpoint: Checkpoint | None = None,
+    on_epoch: Callable[[list[Epoch]], None] = lambda curve: None,
 ) -> Trained:
     """Train a copy of a network.
 
@@ -110,6 +111,7 @@ def train(
     workers : threads. They change how long it takes, and not one byte of what comes out; more than
         `recipe.shards` are of no use. A GPU computes one shard after the other.
     checkpoint : where the state is kept from epoch to epoch, and found again
+    on_epoch : is told the curve so far after each epoch, by the first process alone
 
     Raises
     ------
@@ -123,7 +125,7 @@ def train(
         training = _Training(network, recipe, data, val, pool, group)
         if checkpoint:
             training.keep_state(checkpoint)
-        trained = training.run()
+        trained = training.run(on_epoch)
     if group.rank > 0:
         sys.exit()  # what follows, the first process does for all
     return trained
@@ -178,7 +180,7 @@ class _Training:
         self.best: Epoch | None = None
         self.kept = self.average.clone()  # the best epoch's
 
-    def run(self) -> Trained:
+    def run(self, on_epoch: Callable[[list[Epoch]], None]) -> Trained:
         epochs = self.recipe.epochs
         with tqdm(
             total=epochs * self.batches,
@@ -198,6 +200,7 @@ class _Training:
                 if self.group.rank == 0:
                     tqdm.write(_line(row, epochs), file=sys.stderr)
                     self.save_state()
+                    on_epoch(self.curve)
         assert self.best is not None  # since recipe.epochs >= 1
         self.average.copy_(self.kept)
         self.averaged.logit_scale *= self.best.calibration
@@ -342,7 +345,7 @@ class _Shard:
         with torch.autocast(
             images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
         ):
-            moved = random_affine(images.float(), self.recipe.augmentation, self.generator)
+            moved = augment(images.float(), self.recipe.augmentation, self.generator)
             logits = self.network.member_logits(moved)
         smoothing = self.recipe.label_smoothing
         # A sum over the members: each learns as it would alone.

@@ -30,10 +30,23 @@ def main(argv: list[str] | None = None) -> None:
     classes = data.load_source(args.data).classes
     network = model.initial(params.model, classes, train.images, recipe.seed)
     with checkpoint.open_folder(args.resume) as state:
-        trained = engine.train(network, recipe, train, val, compute.workers(), state)
+        trained = engine.train(
+            network,
+            recipe,
+            train,
+            val,
+            compute.workers(),
+            state,
+            lambda c: save_curve(args.curve, c),
+        )
         model.save(trained.network, args.weights)
-        files.write(args.curve, tables.csv([asdict(row) for row in trained.curve]))
+        save_curve(args.curve, trained.curve)
         files.write(args.metrics, files.canonical_json(summary(trained, recipe)))
+
+
+def save_curve(path: Path, curve: list[engine.Epoch]) -> None:
+    """Also while training goes on, so that it can be watched: dvc plots show."""
+    files.write(path, tables.csv([asdict(row) for row in curve]))
 
 
 def summary(trained: engine.Trained, recipe: Recipe) -> dict[str, int | float | str]:

@@ -1,5 +1,6 @@
 """Trainings as `dvc repro` starts them: in several processes, killed, and started again."""
 
+import csv
 import os
 import random
 import signal
@@ -199,6 +200,19 @@ def test_nothing_outlives_the_parent(processes: int, prepared: Path, tmp_path: P
     parent.kill()
     until(lambda: not any(p.is_running() for p in trainers), seconds=15)
     parent.wait()
+
+
+def test_the_curve_is_whole_after_each_epoch(prepared: Path, tmp_path: Path) -> None:
+    process, curve = start(tmp_path, prepared, workers=1), tmp_path / "training.csv"
+    until(curve.exists)
+    seen = set()
+    while process.poll() is None:
+        rows = list(csv.DictReader(curve.read_text(encoding="utf-8").splitlines()))
+        assert [int(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))
+        assert all(float(row["val_nll"]) > 0 for row in rows)
+        seen.add(len(rows))
+    finish(process)
+    assert len(seen) > 2  # it grew while it was watched
 
 
 def test_ctrl_c_ends_with_a_word_and_keeps_the_state(prepared: Path, tmp_path: Path) -> None:

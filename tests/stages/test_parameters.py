@@ -68,6 +68,8 @@ TRAINING: dict[str, tuple[Any, Mapping[str, Any]]] = {
     "train.augmentation.translation": (1.0, {}),
     "train.augmentation.scale": (0.2, {}),
     "train.augmentation.shear": (20.0, {}),
+    "train.augmentation.background": (0.5, {}),
+    "train.augmentation.noise": (0.2, {}),
     "train.early_stopping.monitor": ("val_accuracy", DEMANDING),
     "train.early_stopping.patience": (3, STUCK),
     "train.early_stopping.min_delta": (10.0, {"train.epochs": 6}),
