@@ -1,23 +1,33 @@
-"""Test accuracy and training time of each recipe over several seeds.
+"""What each recipe gives, over several seeds: test accuracy, robustness, size, speed, time.
 
 python -m benchmarks.accuracy [--recipes NAME ...] [--seeds N ...] [--untimed]
 
-The test set is only looked at when a training has ended; the README says how the recipe was chosen.
-Recipes that are not named keep their former results; with `--untimed`, for when other work goes on
-beside it, times are kept from before.
+The file that is served is what is measured: each network is exported. The test set is only looked
+at when a training has ended; the README says how the recipe was chosen. Recipes that are not named
+keep their former results; with `--untimed`, for when other work goes on beside it, times are kept
+from before, or left out.
 """
 
 import argparse
+import statistics
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
-from digits import compute, data, presets
+from digits import compute, data, evaluation, export, presets
+from digits.classifier import Classifier
+from digits.data import Labelled
+from digits.model import Network
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
+    "12 epochs": {"train.epochs": 12},
     "bfloat16": {"train.precision": "bfloat16"},
     **{name: presets.load(name) for name in presets.names() if name != "demo"},
 }
+TIMES = ("train_s", "us_per_image", "machine")
+IMAGES = 2000  # that are classified to see how long it takes
 
 
 def main() -> None:
@@ -26,27 +36,53 @@ def main() -> None:
     results = measure.load("accuracy")
     results.pop("machine", None)
     for name in args.recipes:
-        timed = results[name]["train_s"] if args.untimed else []
-        entry: dict[str, Any] = {"seeds": [], "accuracy": [], "val_nll": [], "wrong": []}
+        before = results.get(name, {})
+        runs, times = [], {key: before[key] for key in TIMES if key in before}
+        if not args.untimed:
+            times = {"train_s": [], "us_per_image": [], "machine": measure.machine()}
         for seed in args.seeds:
             changes = {**RECIPES[name], "train.seed": seed}
             trained, seconds = measure.train(changes, train, val, compute.workers())
-            wrong = measure.wrong(trained.network, test)
-            entry["seeds"].append(seed)
-            entry["wrong"].append(wrong)
-            entry["accuracy"].append(1 - len(wrong) / len(test))
-            entry["val_nll"].append(round(trained.best.val_nll, 6))
+            with tempfile.TemporaryDirectory() as folder:
+                classifier, size = exported(trained.network, test, Path(folder, "model"))
+            found = evaluation.evaluate(classifier, test, compute.workers())
+            figures = evaluation.summary(found)
+            run = {
+                "seeds": seed,
+                "accuracy": figures["accuracy"],
+                "robustness": figures["robustness"]["mean"],
+                "val_nll": round(trained.best.val_nll, 6),
+                "wrong": found.wrong.tolist(),
+            }
+            runs.append(run)
             if not args.untimed:
-                timed.append(round(seconds, 1))
-            print(f"{name}, seed {seed}: {entry['accuracy'][-1]:.4f} in {seconds:.1f} s")
-            _, recipe = measure.configuration(RECIPES[name])
-            parameters = sum(p.numel() for p in trained.network.parameters())
-            about = {"precision": recipe.precision, "parameters": parameters, "train_s": timed}
-            results[name] = entry | about | {"machine": measure.machine()}
+                times["train_s"].append(round(seconds, 1))
+                times["us_per_image"].append(round(microseconds(classifier, test), 1))
+            print(f"{name}, seed {seed}: {run['accuracy']:.2%} in {seconds:.1f} s")
+            results[name] = {key: [run[key] for run in runs] for key in run} | {
+                "precision": measure.configuration(RECIPES[name])[1].precision,
+                "parameters": classifier.parameters,
+                "model_bytes": size,
+                **times,
+            }
             measure.save("accuracy", results)  # each time: it is hours until the last
-    for name, entry in results.items():
-        accuracy, times = measure.spread(entry["accuracy"]), measure.spread(entry["train_s"])
-        print(f"{name:<12} accuracy {accuracy}, {times} s")
+
+
+def exported(network: Network, test: Labelled, folder: Path) -> tuple[Classifier, int]:
+    """The network as it is served, and the bytes of its ONNX file."""
+    form = export.preprocessing(network, data.load_source(measure.PREPARED).method)
+    content = export.to_onnx(network)
+    logits = export.compare(network, content, test.images, compute.workers())
+    folder.mkdir()
+    export.write_folder(folder, network, content, form, test, logits)
+    return Classifier.load(folder), len(content)
+
+
+def microseconds(classifier: Classifier, test: Labelled) -> float:
+    """To classify an image, of many, on one core."""
+    some = test.images[:IMAGES]
+    times = [measure.seconds(lambda: classifier.logits(some)) for _ in range(5)]
+    return 1e6 * statistics.median(times) / len(some)
 
 
 def parse_args() -> argparse.Namespace:
