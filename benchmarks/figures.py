@@ -27,21 +27,32 @@ def main() -> None:
 def accuracy() -> str:
     results = measure.load("accuracy")
     results.pop("machine")  # of the last run; each recipe has its own
-    lines = ["| recipe | test accuracy | training | on | weights |"]
-    lines.append("|---|---|---|---|---|")
+    lines = [
+        "| recipe | test accuracy | corrupted | weights | ONNX file | training | an image | on |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name, entry in results.items():
-        percent = [100 * value for value in entry["accuracy"]]
-        accuracy = f"{mean(percent):.2f} % ± {stdev(percent):.2f}"
-        times = entry["train_s"]
-        seconds = f"{median(times):.0f} s ({min(times):.0f} to {max(times):.0f}, n={len(times)})"
+        accuracy, corrupted = (_percent(entry[key]) for key in ("accuracy", "robustness"))
+        training, single = (entry.get(key, []) for key in ("train_s", "us_per_image"))
         lines.append(
-            f"| {name}, {entry['precision']} | {accuracy}, n={len(percent)} | {seconds} "
-            f"| {_on(entry)} | {entry['parameters']:,} |"
+            f"| {name} | {accuracy}, n={len(entry['seeds'])} | {corrupted} "
+            f"| {entry['parameters']:,} | {entry['model_bytes'] / 1000:,.0f} kB "
+            f"| {_times(training, 's')} | {_times(single, 'µs')} | {_on(entry)} |"
         )
     lines.append(
-        "\nAccuracy: mean ± standard deviation over n seeds. Training: median (least to most)."
+        "\nMean ± standard deviation over n seeds. Times: median (least to most); that of an image "
+        "on one core, of many at once. Corrupted: the mean over the ten corruptions."
     )
     return "\n".join(lines)
+
+
+def _percent(shares: list[float]) -> str:
+    percent = [100 * share for share in shares]
+    return f"{mean(percent):.2f} % ± {stdev(percent):.2f}"
+
+
+def _times(values: list[float], unit: str) -> str:
+    return f"{_range(values, '.0f')} {unit}, n={len(values)}" if values else ""
 
 
 def engine() -> str:
@@ -170,6 +181,9 @@ def _machine(results: Mapping[str, Any]) -> str:
 
 
 def _on(results: Mapping[str, Any]) -> str:
+    """The machine that times are of; nothing where there are none."""
+    if "machine" not in results:
+        return ""
     return f"{results['machine']['cores']} cores of {results['machine']['cpu']}"
 
 

@@ -21,6 +21,7 @@ from digits import compute, errors
 from digits.errors import InputError
 from digits.params import Params, read_yaml
 
+MEETING_S = 300  # for all hosts to be there; PET_RDZV_CONF says otherwise
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 
 
@@ -77,16 +78,24 @@ def run_here(module: str, arguments: list[str]) -> None:
 
 
 def run_under_torchrun(processes: int, module: str, arguments: list[str]) -> None:
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # 3 s
+    from torch.distributed import DistError  # 3 s
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.run import main as torchrun
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the engine does; unset, torchrun warns
-
+    os.environ.setdefault("PET_RDZV_CONF", f"timeout={MEETING_S},join_timeout={MEETING_S}")
     where = [] if "PET_NNODES" in os.environ else ["--standalone"]
     try:
         torchrun([*where, f"--nproc-per-node={processes}", "-m", "ops.launch", module, *arguments])
     except ChildFailedError:
         sys.exit(1)  # the process that failed has said why
+    except (DistError, RendezvousError) as error:
+        raise InputError(
+            f"the hosts did not meet: {error}. PET_NNODES, PET_MASTER_ADDR and PET_MASTER_PORT "
+            f"must be the same on all, PET_NODE_RANK another on each; start all within "
+            f"{MEETING_S} s (PET_RDZV_CONF=timeout=... for another limit)"
+        ) from None
 
 
 def run_on_sagemaker(params: ComputeParams, module: str, arguments: list[str]) -> None:

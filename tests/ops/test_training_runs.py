@@ -59,6 +59,14 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     return output
 
 
+def meeting_point() -> dict[str, str]:
+    """What torchrun's launchers on two hosts are told of where they meet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    return {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": port}
+
+
 def outputs(folder: Path) -> dict[str, bytes]:
     assert not (folder / ".resume").exists()
     return {name: (folder / name).read_bytes() for name in OUTPUTS}
@@ -94,14 +102,21 @@ def test_same_bytes_on_two_hosts_that_meet_through_torchrun(
     prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     """Two launchers that know nothing of each other but an address, as on two hosts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    meeting = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": port}
-    second = start(tmp_path / "second", prepared, meeting | {"PET_NODE_RANK": "1"}, workers=1)
-    finish(start(tmp_path / "first", prepared, meeting | {"PET_NODE_RANK": "0"}, workers=1))
+    address = meeting_point()
+    second = start(tmp_path / "second", prepared, address | {"PET_NODE_RANK": "1"}, workers=1)
+    finish(start(tmp_path / "first", prepared, address | {"PET_NODE_RANK": "0"}, workers=1))
     finish(second)
     assert outputs(tmp_path / "first") == undisturbed
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_host_that_waits_alone_gives_up_and_says_so(
+    rank: str, prepared: Path, tmp_path: Path
+) -> None:
+    torchrun = meeting_point() | {"PET_NODE_RANK": rank, "PET_RDZV_CONF": "timeout=2"}
+    output = finish(start(tmp_path, prepared, torchrun, workers=1), code=1)
+    assert "the hosts did not meet" in output
+    assert "Traceback" not in output
 
 
 def test_processes_that_cannot_share_the_shards_evenly_are_refused(
