@@ -71,10 +71,12 @@ def things(clients: Clients, name: str) -> Iterator[Thing]:
         stop = partial(sagemaker.stop_training_job, TrainingJobName=job)
         yield Thing("training job", job, "running", True, stop)
     endpoints = listed(clients, "Endpoint")
-    configurations, models, archives = set(), set(), set()
+    configurations: set[str | None] = set()
+    models, archives = set(), set()
     for endpoint in endpoints:
         described = sagemaker.describe_endpoint(EndpointName=endpoint)
-        configurations.add(described["EndpointConfigName"])
+        proven = aws.tags_of(clients, described["EndpointArn"]).get(aws.PROVEN)  # the way back
+        configurations |= {described["EndpointConfigName"], proven}
         remove = partial(sagemaker.delete_endpoint, EndpointName=endpoint)
         yield Thing("endpoint", endpoint, described["EndpointStatus"], True, remove)
     for configuration in listed(clients, "EndpointConfig"):
@@ -105,12 +107,9 @@ def listed(clients: Clients, kind: str, **filters: str) -> list[str]:
     )
     key = "TrainingJobSummaries" if kind == "TrainingJob" else f"{kind}s"
     found = [item for page in pages for item in page[key]]
-    return [item[f"{kind}Name"] for item in found if is_ours(clients, item[f"{kind}Arn"])]
-
-
-def is_ours(clients: Clients, arn: str) -> bool:
-    pages = clients.sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
-    return any(tag["Key"] == aws.TAG for page in pages for tag in page["Tags"])
+    return [
+        item[f"{kind}Name"] for item in found if aws.TAG in aws.tags_of(clients, item[f"{kind}Arn"])
+    ]
 
 
 def stored(

@@ -31,6 +31,7 @@ from digits.places import Unreachable
 from ops.sagemaker.settings import Settings
 
 TAG = "digits"  # everything that is made bears it
+PROVEN = "digits-proven"  # of an endpoint: the configuration that last answered as it should
 PREFIX = "digits-"  # of every name
 
 ATTEMPTS = 8  # up to 1, 2, 4, ... 20 seconds lie between them
@@ -192,6 +193,11 @@ def with_way_out(text: str) -> str:
 def tags(settings: Settings, purpose: str) -> list[dict[str, str]]:
     """What is made bears these: the ones of the settings, and ours."""
     return [{"Key": key, "Value": value} for key, value in {**settings.tags, TAG: purpose}.items()]
+
+
+def tags_of(clients: Clients, arn: str) -> dict[str, str]:
+    pages = clients.sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
+    return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
 
 def say(what: str) -> None:

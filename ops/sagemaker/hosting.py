@@ -3,7 +3,8 @@
 Archive, model and endpoint configuration are named by the content of what was asked for: a second
 try finds what the first has made. Only the endpoint changes, from one configuration to another, and
 SageMaker keeps the former machines until the new ones answer /ping. Which release it is stands in
-the model's environment.
+the model's environment; which configuration last answered its golden images, in a tag of the
+endpoint. So what a deployment that was killed left untried is never gone back to.
 """
 
 import hashlib
@@ -51,7 +52,9 @@ class Endpoint:
 
     status: str
     reason: str  # why it failed; empty if it did not
+    arn: str
     configuration: str
+    proven: str | None  # the configuration that last answered as it should
     pointer: Pointer
     archive: str
 
@@ -78,28 +81,33 @@ def deploy(stage: str, pointer: Pointer, contents: Mapping[str, bytes]) -> tuple
     Raises
     ------
     InputError
-        If AWS refuses, the endpoint is not ours, does not start, or answers wrongly. Then the
-        former release is served, or, if there was none, nothing.
+        If AWS refuses, the endpoint is not ours, does not start, or answers wrongly. Then what last
+        answered as it should is served, or, if nothing did, nothing.
     """
     there = settings.load()
     name, image = name_of(stage), there.required("hosting_image")
     with aws.explained():
         clients = aws.connect(there.region)
         before = find(clients, name)
-        configuration = prepare(clients, there, image, pointer, contents)
-        changed = before is None or before.configuration != configuration
-        if changed:
-            switch(clients, there, name, before, configuration)
-        say("trying it on the golden images")
+        wanted = prepare(clients, there, image, pointer, contents)
+        former = before.proven if before else None
         try:
-            return changed, try_endpoint(clients, name, contents)
+            now = before
+            if now is None or (now.status, now.configuration) != ("InService", wanted):
+                now = switch(clients, there, name, before, wanted)
+            say("trying it on the golden images")
+            images = try_endpoint(clients, name, contents)
         except InputError as error:
-            if not changed:
-                raise InputError(
-                    f"{name}: {error}. Back: python -m ops.registry rollback"
-                ) from None
-            kept = go_back(clients, there, name, before)
-            raise InputError(f"{name}: {error}.\n  {kept}") from None
+            kept = (
+                "It did so before. Back: python -m ops.registry rollback"
+                if former == wanted
+                else go_back(clients, there, name, former)
+            )
+            raise InputError(f"{name}: {error}\n  {kept}") from None
+        if former != wanted:
+            proven = [{"Key": aws.PROVEN, "Value": wanted}]
+            clients.sagemaker.add_tags(ResourceArn=now.arn, Tags=proven)
+        return now is not before, images
 
 
 def check(stage: str) -> int:
@@ -172,7 +180,9 @@ def find(clients: Clients, name: str) -> Endpoint | None:
     return Endpoint(
         status,
         found.get("FailureReason", ""),
+        found["EndpointArn"],
         found["EndpointConfigName"],
+        aws.tags_of(clients, found["EndpointArn"]).get(aws.PROVEN),
         Pointer.parse(said, name),
         container["ModelDataUrl"],
     )
@@ -233,14 +243,8 @@ def make(create: Callable[..., Any], **asked: Any) -> None:
 
 def switch(
     clients: Clients, there: Settings, name: str, before: Endpoint | None, configuration: str
-) -> None:
-    """Have an endpoint take a configuration, and wait until it does.
-
-    Raises
-    ------
-    InputError
-        If it does not; then it serves what it did before, and a new one is removed.
-    """
+) -> Endpoint:
+    """Have an endpoint take a configuration, and wait until it does; raises `InputError` if not."""
     if before and before.status == "Failed":  # it never started, and can't be updated
         remove(clients, name)
         before = None
@@ -256,23 +260,24 @@ def switch(
         )
     now = find(clients, name)
     if now and now.status == "InService" and now.configuration == configuration:
-        return
+        return now
     reason = now.reason or now.status if now else "it is gone"
-    if before is None and now:
-        remove(clients, name)
-    raise InputError(aws.with_way_out(f"{name} does not serve the new model: {reason}"))
+    raise InputError(aws.with_way_out(f"it does not take {configuration}: {reason}"))
 
 
-def go_back(clients: Clients, there: Settings, name: str, before: Endpoint | None) -> str:
-    """Undo a switch; says what came of it."""
-    if before is None or before.status == "Failed":
-        remove(clients, name)
-        return "The endpoint is removed; there was no former one"
+def go_back(clients: Clients, there: Settings, name: str, former: str | None) -> str:
+    """Have an endpoint serve what last answered as it should, or nothing; says what came of it."""
     try:
-        switch(clients, there, name, before, before.configuration)
+        now = find(clients, name)
+        if former is None:
+            if now:
+                remove(clients, name)
+            return "The endpoint is removed; there was no former one"
+        if now is None or (now.status, now.configuration) != ("InService", former):
+            now = switch(clients, there, name, now, former)
     except (InputError, ClientError, BotoCoreError) as error:
         return f"THE WAY BACK FAILED TOO, look at it now: {error}"
-    return f"It serves {before.pointer.version} again, as before"
+    return f"It serves {now.pointer.version}, as before"
 
 
 def remove(clients: Clients, name: str) -> None:
@@ -329,7 +334,7 @@ def ask(
         document = json.loads(answer["Body"].read())
         said, rows = document["model"], document["predictions"]
         found = np.array([[row["probabilities"][c] for c in classes] for row in rows], float)
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
         raise InputError(aws.with_way_out(f"no answer: {error}")) from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"its answer has no probabilities: {error!r}") from None

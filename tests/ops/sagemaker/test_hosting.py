@@ -27,7 +27,7 @@ from ops import deploy, predict
 from ops.deploy import Release
 from ops.sagemaker import __main__ as account
 from ops.sagemaker import aws as clients_of
-from ops.sagemaker import hosting
+from ops.sagemaker import hosting, settings
 from tests.models import model
 from tests.ops.sagemaker import platform
 from tests.ops.sagemaker.platform import Answer, Platform, refusal
@@ -226,7 +226,7 @@ def test_what_answers_wrongly_is_taken_back(
     if first:
         assert "The endpoint is removed; there was no former one" in str(caught.value)
     else:
-        assert "It serves v1.1.0 again, as before" in str(caught.value)
+        assert "It serves v1.1.0, as before" in str(caught.value)
     assert serves(hosted) == (None if first else "v1.1.0")
 
 
@@ -250,6 +250,74 @@ def test_what_does_not_answer_is_taken_back(
     assert serves(hosted) == "v1.1.0"
 
 
+@pytest.fixture
+def killed(
+    hosted: Platform, release: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], None]:
+    """A deployment that ends after the endpoint's switch, before its golden images."""
+
+    def deploy_and_end(version: int) -> None:
+        def end(*words: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(hosting, "try_endpoint", end)
+            with pytest.raises(KeyboardInterrupt):
+                release(version)
+        assert serves(hosted) == f"v1.{version}.0"
+
+    return deploy_and_end
+
+
+def test_a_deployment_that_was_killed_is_completed_by_the_same_command(
+    hosted: Platform, release: Callable[..., dict[str, Any]], killed: Callable[[int], None]
+) -> None:
+    release(1)
+    killed(2)
+    hosted.calls.clear()
+    assert "30 golden images answered as expected" in release(2)["message"]
+    assert "sagemaker:UpdateEndpoint" not in hosted.names()
+    good, hosted.model = hosted.model, lambda container, body: (200, b"<html>")
+    with pytest.raises(InputError, match=r"It serves v1\.2\.0, as before"):
+        release(1, tag=3)
+    hosted.model = good
+    assert deploy.check("sagemaker", "production")["whole"]
+
+
+@pytest.mark.parametrize("tag", [2, 3])  # the same command again, and another release's
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_killed_deployment_left_untried_is_never_gone_back_to(
+    tag: int,
+    first: bool,
+    hosted: Platform,
+    release: Callable[..., dict[str, Any]],
+    killed: Callable[[int], None],
+) -> None:
+    if not first:
+        release(1)
+    killed(2)
+    account.clean([it for it in things() if not it.in_use])
+    hosted.model = lambda container, body: (200, b"<html>")
+    message = "The endpoint is removed" if first else r"It serves v1\.1\.0, as before"
+    with pytest.raises(InputError, match=message):
+        release(2, tag)
+    assert serves(hosted) == (None if first else "v1.1.0")
+
+
+def test_what_answered_once_and_no_longer_does_is_left_with_a_way_out(
+    hosted: Platform, release: Callable[..., dict[str, Any]]
+) -> None:
+    release(1)
+    hosted.model = lambda container, body: (200, b"<html>")
+    with pytest.raises(InputError, match=r"did so before. Back: python -m ops.registry rollback"):
+        release(1)
+    assert serves(hosted) == "v1.1.0"
+
+
+def things() -> list[account.Thing]:
+    return list(account.things(clients_of.connect("us-east-1"), platform.BUCKET))
+
+
 def test_an_endpoint_that_somebody_else_made_is_left_alone(
     hosted: Platform, release: Callable[..., dict[str, Any]]
 ) -> None:
@@ -267,8 +335,7 @@ def test_an_endpoint_that_somebody_else_made_is_left_alone(
         release(1)
     with pytest.raises(InputError, match=r"was not made by ops.deploy"):
         hosting.delete("production", lambda question: True)
-    things = account.things(clients_of.connect("us-east-1"), platform.BUCKET)
-    assert not [it for it in things if it.kind != "folder"]
+    assert not [it for it in things() if it.kind != "folder"]
 
 
 def command(module: str, *words: str, answer: str = "", code: int = 0) -> str:
@@ -365,6 +432,7 @@ def tell(stub: Stubber, *described: dict[str, Any]) -> None:
         if each["EndpointStatus"] not in hosting.CHANGING:
             stub.add_response("describe_endpoint_config", CONFIGURATION)
             stub.add_response("describe_model", MODEL)
+            stub.add_response("list_tags", {"Tags": []})
 
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"
@@ -387,12 +455,9 @@ MODEL = {
         },
     },
 }
-BEFORE = hosting.Endpoint("InService", "", "c1", None, "")  # type: ignore[arg-type]
 
 
 def switch(stub: Stubber, before: hosting.Endpoint | None) -> None:
-    from ops.sagemaker import settings
-
     clients = stub.clients  # type: ignore[attr-defined]
     with clients_of.explained():
         hosting.switch(clients, settings.load(), "digits-production", before, "c2")
@@ -419,7 +484,7 @@ def test_an_update_that_fails_leaves_the_former_and_says_why(stub: Stubber) -> N
     reason = "The primary container did not pass the ping health check"
     tell(stub, endpoint("Updating"), endpoint("RollingBack"))
     tell(stub, endpoint("InService", "c1", FailureReason=reason))
-    with pytest.raises(InputError, match=f"does not serve the new model: {reason}"):
+    with pytest.raises(InputError, match=f"it does not take c2: {reason}"):
         switch(stub, was)
     stub.assert_no_pending_responses()
 
@@ -429,11 +494,34 @@ def test_an_endpoint_that_never_starts_is_removed(stub: Stubber) -> None:
     stub.add_response("create_endpoint", {"EndpointArn": f"{ARN}:endpoint/digits-production"})
     reason = "Please check if your ECR image exists and has proper pull permissions"
     tell(stub, endpoint("Creating", "c2"), endpoint("Failed", "c2", FailureReason=reason))
-    stub.add_response("delete_endpoint", {})
-    stub.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
     with pytest.raises(InputError, match=r"the image must lie in ECR"):
         switch(stub, None)
+    tell(stub, endpoint("Failed", "c2", FailureReason=reason))
+    stub.add_response("delete_endpoint", {})
+    stub.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
+    assert "The endpoint is removed" in go_back(stub, None)
     stub.assert_no_pending_responses()
+
+
+def test_an_update_that_fails_over_what_was_never_proven_goes_further_back(stub: Stubber) -> None:
+    """SageMaker itself goes back no further than to what was served last."""
+    tell(stub, endpoint("InService", "c2", FailureReason="no ping"))
+    stub.add_response("update_endpoint", {"EndpointArn": f"{ARN}:endpoint/digits-production"})
+    tell(stub, endpoint("Updating", "c2"), endpoint("InService", "c1"))
+    assert go_back(stub, "c1") == "It serves v1.0.0, as before"
+    stub.assert_no_pending_responses()
+
+
+def test_a_way_back_that_fails_is_shouted(stub: Stubber) -> None:
+    tell(stub, endpoint("InService", "c2"))
+    stub.add_client_error("update_endpoint", "ValidationException", "Could not find configuration")
+    assert go_back(stub, "c1").startswith("THE WAY BACK FAILED TOO, look at it now: An error")
+    stub.assert_no_pending_responses()
+
+
+def go_back(stub: Stubber, former: str | None) -> str:
+    clients = stub.clients  # type: ignore[attr-defined]
+    return hosting.go_back(clients, settings.load(), "digits-production", former)
 
 
 def test_no_quota_is_told_with_the_way_out(stub: Stubber) -> None:
