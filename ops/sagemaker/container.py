@@ -51,6 +51,7 @@ GRACE_S = 100  # from SIGTERM on; the platform kills after 120
 RESOLVED_S = 300  # until the other hosts' names must be known
 REASON = 1024  # characters that the platform takes
 TAIL = 200  # lines of the log in which the reason is looked for
+ASKED = ("asked to end (SIGTERM); the last whole epoch is in the checkpoints", 143)
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,11 @@ class Child:
         signal.signal(signal.SIGALRM, self.kill)
 
     def pass_on(self, number: int, frame: FrameType | None) -> None:
+        if self.process is None:
+            raise Ended(*ASKED)
         self.asked_to_end = True
         signal.alarm(GRACE_S)
-        if self.process:
-            self.process.terminate()
+        self.process.terminate()
 
     def kill(self, number: int, frame: FrameType | None) -> None:
         if self.process and self.process.poll() is None:
@@ -106,8 +108,6 @@ class Child:
             start_new_session=True,
             **options,
         )
-        if self.asked_to_end:  # before there was a process to tell
-            self.process.terminate()
         assert self.process.stdout is not None
         for line in lines(self.process.stdout):
             print(line, flush=True)
@@ -115,7 +115,7 @@ class Child:
         code = self.process.wait()
         self.process = None
         if code and self.asked_to_end:
-            raise Ended("asked to end (SIGTERM); the last whole epoch is in the checkpoints", 143)
+            raise Ended(*ASKED)
         if code:
             raise Ended(reason(tail), code if code > 0 else 128 - code)
 
@@ -141,6 +141,8 @@ def main() -> None:
 
 
 def train(root: Path, child: Child) -> None:
+    if sys.version_info < (3, 11):  # noqa: UP036  # the image may have any; down to 3.10 this runs
+        raise InputError(f"the image has Python {sys.version.split()[0]}; expected 3.11 or later")
     job = read_job(root)
     code, data = (check_channel(root, name, job.digests[name]) for name in CHANNELS)
     with tempfile.TemporaryDirectory(prefix="training-") as temporary:
@@ -237,8 +239,6 @@ def tree_digest(digests: Mapping[str, str]) -> str:
 
 def install(requirements: Path, target: Path, child: Child) -> None:
     """Bring the pinned packages, unless this Python has them all in those versions."""
-    if sys.version_info < (3, 11):  # noqa: UP036  # the image may have any
-        raise InputError(f"the image has Python {sys.version.split()[0]}; expected 3.11 or later")
     lines = requirements.read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines)
     torch, wanted = version_of("torch"), pins.pop("torch")
@@ -267,6 +267,8 @@ def meeting(job: Job) -> dict[str, str]:
     """How torchrun brings the hosts together, once all their names are known."""
     deadline = time.monotonic() + RESOLVED_S
     for host in job.hosts:
+        if not is_known(host):
+            print(f"waiting for {host}", flush=True)
         while not is_known(host):
             if time.monotonic() > deadline:
                 raise InputError(f"the host {host} is unknown after {RESOLVED_S} s")

@@ -206,6 +206,18 @@ def test_what_ignores_sigterm_is_killed_before_the_platform_kills_all() -> None:
     assert "asked to end" in finish(process, code=143)
 
 
+def test_asked_to_end_while_it_waits_for_the_other_hosts_it_ends(
+    prepared: Path, tmp_path: Path
+) -> None:
+    job = make(tmp_path, prepared, hosts=("algo-1.invalid", "algo-2.invalid"))
+    process = job.start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting for algo-1.invalid\n"
+    process.send_signal(signal.SIGTERM)
+    finish(process, code=143)
+    assert "SIGTERM" in job.failure
+
+
 @pytest.mark.skipif(not may_unshare("--net", "--mount"), reason="no right to make namespaces")
 def test_two_hosts_meet_though_a_name_is_late(
     prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes]
@@ -321,6 +333,16 @@ def test_what_is_not_as_it_should_be_is_named(
     damage(job.root)
     finish(job.start(PYTHONPATH=str(ROOT)), code=1)
     assert message in job.failure
+
+
+def test_an_image_with_an_old_python_is_told(prepared: Path, tmp_path: Path) -> None:
+    job = make(tmp_path, prepared)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import hashlib, sys; del hashlib.file_digest; sys.version_info = (3, 10, 14, 'final', 0)"
+    )
+    code = job.root / "input" / "data" / "code"
+    finish(job.start(PYTHONPATH=f"{tmp_path}:{code}"), code=1)
+    assert "expected 3.11 or later" in job.failure
 
 
 def test_what_the_image_lacks_is_installed_beside_it(tmp_path: Path) -> None:
