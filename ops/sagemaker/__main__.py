@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from digits import errors
@@ -40,9 +41,10 @@ def main() -> None:
     there = settings.load()
     with aws.explained():
         clients = aws.connect(there.region)
-        found = list(things(clients, there.bucket))
-        for it in found:
+        found = []
+        for it in things(clients, there.bucket):  # what costs most is shown though S3 can't be read
             print(f"{it.kind:<13} {it.note:<22} {'in use' if it.in_use else '':<6} {it.name}")
+            found.append(it)
         if not found:
             print(f"nothing of ours in {there.region} and s3://{there.bucket}/{bucket.FOLDER}")
         if args.command == "clean":
@@ -75,8 +77,11 @@ def things(clients: Clients, name: str) -> Iterator[Thing]:
     models, archives = set(), set()
     for endpoint in endpoints:
         described = sagemaker.describe_endpoint(EndpointName=endpoint)
-        proven = aws.tags_of(clients, described["EndpointArn"]).get(aws.PROVEN)  # the way back
-        configurations |= {described["EndpointConfigName"], proven}
+        configurations |= {
+            described["EndpointConfigName"],
+            described.get("PendingDeploymentSummary", {}).get("EndpointConfigName"),
+            aws.tags_of(clients, described["EndpointArn"]).get(aws.PROVEN),  # the way back
+        }
         remove = partial(sagemaker.delete_endpoint, EndpointName=endpoint)
         yield Thing("endpoint", endpoint, described["EndpointStatus"], True, remove)
     for configuration in listed(clients, "EndpointConfig"):
@@ -98,11 +103,7 @@ def things(clients: Clients, name: str) -> Iterator[Thing]:
 
 def listed(clients: Clients, kind: str, **filters: str) -> list[str]:
     """Names of what bears our prefix and our tag."""
-    operation = {"TrainingJob": "list_training_jobs", "Endpoint": "list_endpoints"} | {
-        "EndpointConfig": "list_endpoint_configs",
-        "Model": "list_models",
-    }
-    pages = clients.sagemaker.get_paginator(operation[kind]).paginate(
+    pages = clients.sagemaker.get_paginator(xform_name(f"List{kind}s")).paginate(
         NameContains=aws.PREFIX, **filters
     )
     key = "TrainingJobSummaries" if kind == "TrainingJob" else f"{kind}s"

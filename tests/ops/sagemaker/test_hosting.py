@@ -314,6 +314,23 @@ def test_what_answered_once_and_no_longer_does_is_left_with_a_way_out(
     assert serves(hosted) == "v1.1.0"
 
 
+def test_what_an_update_under_way_brings_is_in_use(
+    hosted: Platform, release: Callable[..., dict[str, Any]]
+) -> None:
+    """DescribeEndpoint names the former configuration until the new machines serve."""
+    for version in (1, 2):
+        release(version)
+    coming, was = (
+        hosted.asked(f"sagemaker:{operation}Endpoint")[-1]["EndpointConfigName"]
+        for operation in ("Update", "Create")
+    )
+    under_way = endpoint("Updating", was, PendingDeploymentSummary={"EndpointConfigName": coming})
+    arn = under_way["EndpointArn"]
+    hosted.client("sagemaker").delete_tags(ResourceArn=arn, TagKeys=[clients_of.PROVEN])
+    hosted.refusals["sagemaker:DescribeEndpoint"] = [(200, json.dumps(under_way).encode())]
+    assert all(it.in_use for it in things())
+
+
 def things() -> list[account.Thing]:
     return list(account.things(clients_of.connect("us-east-1"), platform.BUCKET))
 
@@ -413,7 +430,7 @@ def stub(hosted: Platform, release: Callable[..., dict[str, Any]]) -> Iterator[S
         yield stubber
 
 
-def endpoint(status: str, configuration: str = "c1", **more: str) -> dict[str, Any]:
+def endpoint(status: str, configuration: str = "c1", **more: Any) -> dict[str, Any]:
     return {
         "EndpointName": "digits-production",
         "EndpointArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/digits-production",
