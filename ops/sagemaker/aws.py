@@ -78,7 +78,6 @@ WAYS_OUT = {
 class Clients:
     """A client a service, in one region."""
 
-    region: str
     sagemaker: Any
     runtime: Any
     s3: Any
@@ -99,7 +98,7 @@ def connect(region: str) -> Clients:
         return made
 
     with explained():
-        return Clients(region, *map(client, ("sagemaker", "sagemaker-runtime", "s3", "logs")))
+        return Clients(*map(client, ("sagemaker", "sagemaker-runtime", "s3", "logs")))
 
 
 def check(client: Any, operation: str, asked: Mapping[str, Any]) -> None:

@@ -67,10 +67,6 @@ class Job:
     host: str
     interface: str | None
 
-    @property
-    def is_first(self) -> bool:
-        return self.host == self.hosts[0]
-
 
 class Child:
     """The program that runs now; SIGTERM is passed on to it, and what ignores it is killed."""
@@ -166,7 +162,7 @@ def train(root: Path, child: Child) -> None:
         options = [word for name, path in words.items() for word in (f"--{name}", str(path))]
         launch = [sys.executable, "-m", "ops.launch", job.stage, *options]
         child.run(launch, cwd=folder, env=environment)
-    if job.is_first:
+    if job.host == job.hosts[0]:
         write_manifest(root / "model", job)
 
 

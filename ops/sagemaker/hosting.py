@@ -39,11 +39,7 @@ ROUNDED = 1e-7  # probabilities come with six digits
 WAIT_S = 2400  # for new machines and the end of the old; a failed update is undone within that
 CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 # The release, in the environment of its containers.
-VARIABLES = {
-    "model": "DIGITS_RELEASE_MODEL",
-    "version": "DIGITS_RELEASE_VERSION",
-    "tag": "DIGITS_RELEASE_TAG",
-}
+VARIABLES = {key: f"DIGITS_RELEASE_{key.upper()}" for key in Pointer.model_fields}
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def load(path: str = "params.yaml") -> Settings:
     InputError
         If a key is unknown, missing or of another type; names each of them.
     """
-    section = dict(read_yaml(path).get("compute", {}).get("sagemaker", {}))
+    section = dict(read_yaml(path).get("compute", {}).get("sagemaker") or {})
     for key in Settings.model_fields:
         name = ENVIRONMENT + key.upper()
         if name in os.environ:

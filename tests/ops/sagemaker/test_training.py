@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -347,12 +348,18 @@ def test_a_job_that_is_no_longer_followed_goes_on_and_that_is_said(
     assert "the same command finds it again" in capfd.readouterr().err
 
 
-def test_throttling_is_tried_again(aws: Platform, here: Path, prepared: Path) -> None:
+@pytest.mark.parametrize("refused", [2, 9])
+def test_throttling_is_tried_again_and_then_given_up(
+    refused: int, aws: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Over HTTP: the Stubber answers past botocore's own attempts."""
+    monkeypatch.setattr(clients_of, "ATTEMPTS", 3)
     slow = refusal("ThrottlingException", "Rate exceeded")
-    aws.refusals["sagemaker:DescribeTrainingJob"] = [slow, slow]
-    client = clients_of.connect("us-east-1")
-    assert training.describe(client, "digits-train-1") is None
+    aws.refusals["sagemaker:DescribeTrainingJob"] = [slow] * refused
+    clients = clients_of.connect("us-east-1")
+    given_up = pytest.raises(Unreachable, match=r"(?s)ThrottlingException.*growing waits")
+    with given_up if refused > 2 else nullcontext(), clients_of.explained():
+        assert training.describe(clients, "digits-train-1") is None
     assert len(aws.asked("sagemaker:DescribeTrainingJob")) == 3
 
 
