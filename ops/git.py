@@ -28,6 +28,12 @@ def find_commit(rev: str) -> str | None:
     return found.stdout.strip() or None
 
 
+def setting(key: str) -> str | None:
+    """A value of Git's own configuration, or None."""
+    found = subprocess.run(["git", "config", key], capture_output=True, text=True)
+    return found.stdout.strip() or None
+
+
 def clone(commit: str, folder: Path) -> None:
     """Check a commit of this repository out into a new folder."""
     run("clone", "--quiet", "--no-checkout", run("rev-parse", "--show-toplevel"), folder)
