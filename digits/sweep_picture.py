@@ -9,7 +9,8 @@ from digits.pictures import BAD, GOOD, INK, MUTED, grid, sheet
 from digits.sweeps import Outcome, told
 
 COLOURS = {"better": GOOD, "worse": BAD}
-ROW = 0.42  # inches
+ROW = 0.36  # inches
+COLUMNS = (1.12, 1.29, 1.31)  # of the text, in widths of the chart
 
 
 def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
@@ -20,9 +21,8 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
     name : of the sweep
     outcomes : the default first
     """
-    with sheet(9.5, 1.6 + ROW * len(outcomes)) as (figure, png):
+    with sheet(10, 1.5 + ROW * len(outcomes)) as (figure, png):
         axis = figure.subplots()
-        seeds = sorted({len(outcome.runs) for outcome in outcomes})
         figure.suptitle(
             f"{name}: test accuracy by setting", x=0.01, ha="left", fontsize=15, fontweight="bold"
         )
@@ -30,10 +30,12 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
         for row, outcome in enumerate(outcomes):
             _draw_row(axis, row, outcome)
         axis.set_yticks(range(len(outcomes)), [o.setting.label for o in outcomes], color=INK)
-        axis.set(
-            ylim=(len(outcomes) - 0.4, -0.6),
-            xlabel=f"small dots: a seed each ({' or '.join(map(str, seeds))}); line: 95 % interval "
-            "of the mean; grey: no more than luck makes of equal models",
+        axis.set(ylim=(len(outcomes) - 0.5, -0.5))
+        axis.set_xlabel(
+            "Small dots: a seed each. Line: 95 % interval of the mean. Grey: no more than chance "
+            "makes of equal models.",
+            fontsize=8,
+            labelpad=8,
         )
         axis.xaxis.set_major_formatter(PercentFormatter(1))
         axis.spines["left"].set_visible(False)
@@ -44,16 +46,16 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
 def _draw_row(axis: Axes, row: int, outcome: Outcome) -> None:
     colour = INK if row == 0 else COLOURS.get(outcome.mark, MUTED)
     if outcome.margin is not None:
-        ends = [outcome.mean - outcome.margin, outcome.mean + outcome.margin]
-        axis.plot(ends, [row, row], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
+        ends = [max(0, outcome.mean - outcome.margin), min(1, outcome.mean + outcome.margin)]
+        axis.plot(ends, [row, row], color=colour, linewidth=1.5, solid_capstyle="round", zorder=2)
     seeds = outcome.accuracies
-    axis.scatter(seeds, [row] * len(seeds), s=16, color=colour, alpha=0.35, linewidths=0, zorder=3)
-    axis.scatter(outcome.mean, row, s=64, color=colour, linewidths=0, zorder=4)
-    axis.text(
-        1.02,
-        row,
-        f"{outcome.mean:.2%}   {told(outcome)}",
-        transform=axis.get_yaxis_transform(),
-        va="center",
-        color=colour,
+    axis.scatter(seeds, [row] * len(seeds), s=18, color=colour, alpha=0.4, linewidths=0, zorder=3)
+    axis.scatter(
+        outcome.mean, row, s=70, color=colour, edgecolors="white", linewidths=1.2, zorder=4
     )
+    change, mark = told(outcome)
+    cells = (f"{100 * outcome.mean:.2f} %", change, mark)
+    for x, cell, side in zip(COLUMNS, cells, ("right", "right", "left"), strict=True):
+        axis.text(
+            x, row, cell, transform=axis.get_yaxis_transform(), va="center", ha=side, color=colour
+        )

@@ -169,7 +169,7 @@ def _shown(value: Any) -> str:
 
 def _name(label: str) -> str:
     """A label as a part of a Git reference."""
-    name = re.sub(r"[^\w.=+-]+", "_", label).replace("..", "_").strip("_")
+    name = re.sub(r"[^\w.=+-]+", "_", re.sub(r"[][{}\"]", "", label)).replace("..", "_")
     if len(name) > LONGEST:
         digest = hashlib.sha256(label.encode()).hexdigest()
         name = f"{name[: LONGEST - 9]}-{digest[:8]}"
@@ -206,9 +206,8 @@ def margin(values: Sequence[float]) -> float | None:
     return quantile * stdev(values) / math.sqrt(len(values))
 
 
-def told(outcome: Outcome) -> str:
-    """How a setting differs from the default, for a person."""
+def told(outcome: Outcome) -> tuple[str, str]:
+    """How a setting differs from the default, and whether that is noise, for a person."""
     if outcome.difference is None:
-        return "" if outcome.setting.name == DEFAULT else "other test images: untested"
-    figure = outcome.figures["accuracy"]
-    return f"{comparison.shown_change(figure)} {outcome.mark}".strip()
+        return "", "" if outcome.setting.name == DEFAULT else "other test images"
+    return comparison.shown_change(outcome.figures["accuracy"]), outcome.mark

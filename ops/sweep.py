@@ -41,9 +41,11 @@ def main() -> None:
     args = parse_args()
     sweep = sweeps.load(args.sweep, params.read_yaml(PARAMS))
     planned = plan(sweep)
-    check(args.sweep, sweep)
+    check_repository(args.sweep)
     with trials.alone():
         missing = find_missing(planned)
+        if missing:
+            check_values(args.sweep, sweep)
         total = sum(map(len, planned.values()))
         say(
             f"{sweep.name}: {len(sweep.settings)} settings with {len(sweep.seeds)} seeds: {total} "
@@ -76,15 +78,8 @@ def plan(sweep: Sweep) -> dict[Setting, list[Trial]]:
     return planned
 
 
-def check(file: Path, sweep: Sweep) -> None:
-    """Raises `InputError` unless all runs can be made of what is committed."""
-    from digits.model import Architecture  # imports torch
-    from digits.recipe import Recipe
-
-    for setting in sweep.settings:
-        where = f"{file}, {setting.label}"
-        Architecture.parse(setting.params["model"], f"{where}: model")
-        Recipe.parse(setting.params["train"], f"{where}: train")
+def check_repository(file: Path) -> None:
+    """Raises `InputError` unless what is here is what is committed, and Git knows by whom."""
     names = git.run("diff", "--name-only", "-z", "HEAD").split("\0")
     changed = [name for name in names if name and Path(name).resolve() != file.resolve()]
     if changed:
@@ -95,6 +90,17 @@ def check(file: Path, sweep: Sweep) -> None:
     for key in trials.IDENTITY:
         if git.setting(key) is None:
             raise InputError(f"DVC stores each run as a commit, so Git wants: git config {key} ...")
+
+
+def check_values(file: Path, sweep: Sweep) -> None:
+    """Raises `InputError` where a setting's model or recipe is not valid."""
+    from digits.model import Architecture  # imports torch
+    from digits.recipe import Recipe
+
+    for setting in sweep.settings:
+        where = f"{file}, {setting.label}"
+        Architecture.parse(setting.params["model"], f"{where}: model")
+        Recipe.parse(setting.params["train"], f"{where}: train")
 
 
 def find_missing(planned: Mapping[Setting, Sequence[Trial]]) -> list[Trial]:
