@@ -52,17 +52,9 @@ def set_params(changes: Mapping[str, Any]) -> list[str]:
 
 
 def free_name(name: str) -> str:
-    taken = experiments()
+    taken = git.experiments()
     numbered = (f"{name}-{i}" for i in itertools.count(2))
     return next(n for n in itertools.chain([name], numbered) if n not in taken)
-
-
-def experiments() -> dict[str, str]:
-    """The commit of each experiment of HEAD, by name."""
-    head = git.commit("HEAD")
-    refs = f"refs/exps/{head[:2]}/{head[2:]}"
-    listing = git.run("for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", refs)
-    return {name: commit for commit, name in map(str.split, listing.splitlines())}
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ Exit code 0: all runs are there. 1: one failed. 2: nothing can be run; the messa
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -31,7 +32,6 @@ from digits.runs import Run
 from digits.sweeps import Outcome, Setting, Sweep
 from ops import evidence, git, trials
 from ops.evidence import PARAMS
-from ops.experiment import experiments
 from ops.trials import Trial, say
 
 PICTURES = Path("sweeps")
@@ -43,6 +43,7 @@ def main() -> None:
     planned = plan(sweep)
     check_repository(args.sweep)
     with trials.alone():
+        trials.recover(itertools.chain(*planned.values()))
         missing = find_missing(planned)
         if missing:
             check_values(args.sweep, sweep)
@@ -111,7 +112,7 @@ def find_missing(planned: Mapping[Setting, Sequence[Trial]]) -> list[Trial]:
     InputError
         If an experiment of that name has other parameters.
     """
-    there = experiments()
+    there = git.experiments()
     missing = []
     for same_seed in zip(*planned.values(), strict=True):
         for setting, trial in zip(planned, same_seed, strict=True):
@@ -130,7 +131,7 @@ def find_missing(planned: Mapping[Setting, Sequence[Trial]]) -> list[Trial]:
 
 def read(planned: Mapping[Setting, Sequence[Trial]]) -> list[tuple[Setting, list[Run]]]:
     """Each setting's runs, as their experiments tell them."""
-    there = experiments()
+    there = git.experiments()
     return [
         (
             setting,

@@ -59,6 +59,14 @@ def alone() -> Iterator[None]:
         yield
 
 
+def recover(trials: Iterable[Trial]) -> None:
+    """Bring here what was finished, but not brought before a kill."""
+    commit = git.commit("HEAD")
+    for trial in trials:
+        if trial.folder.is_dir():
+            collect(trial, commit)
+
+
 def run_all(trials: Sequence[Trial], at_once: int) -> list[Trial]:
     """Make each an experiment of HEAD; tells its progress. Returns those that failed."""
     environment = os.environ | launch.elsewhere()

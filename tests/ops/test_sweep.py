@@ -134,12 +134,12 @@ def test_the_results_are_experiments_as_users_of_dvc_know_them(project: Project)
     project.run("git", "branch", "--quiet", "-D", "chosen")
 
 
-def test_what_the_run_cache_has_is_not_trained_again(project: Project) -> None:
+def test_what_was_removed_is_made_again_and_shares_the_cache(project: Project) -> None:
     name = "small-default-seed1"
     before = lock_of(project, name)
     project.run("dvc", "exp", "remove", name)
     assert "run 1 of 1" in project.run(*COMMAND, "small.yaml")
-    assert "Stage 'train' is cached" in (project.folder / ".sweep" / f"{name}.log").read_text()
+    assert "Stage 'fetch' is cached" in (project.folder / ".sweep" / f"{name}.log").read_text()
     assert lock_of(project, name) == before
 
 
