@@ -10,7 +10,7 @@ from digits.sweeps import Outcome, told
 
 COLOURS = {"better": GOOD, "worse": BAD}
 ROW = 0.36  # inches
-COLUMNS = (1.12, 1.29, 1.31)  # of the text, in widths of the chart
+COLUMNS = (58, 130, 138)  # of the text: points to the right of the chart
 
 
 def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
@@ -55,7 +55,15 @@ def _draw_row(axis: Axes, row: int, outcome: Outcome) -> None:
     )
     change, mark = told(outcome)
     cells = (f"{100 * outcome.mean:.2f} %", change, mark)
-    for x, cell, side in zip(COLUMNS, cells, ("right", "right", "left"), strict=True):
-        axis.text(
-            x, row, cell, transform=axis.get_yaxis_transform(), va="center", ha=side, color=colour
+    for offset, cell, side in zip(COLUMNS, cells, ("right", "right", "left"), strict=True):
+        axis.annotate(
+            cell,
+            (1, row),
+            xycoords=axis.get_yaxis_transform(),
+            xytext=(offset, 0),
+            textcoords="offset points",
+            va="center",
+            ha=side,
+            color=colour,
+            annotation_clip=False,
         )
