@@ -31,8 +31,10 @@ serve: .venv/serve  ## the page to draw on, and the API, on localhost: make serv
 BASE ?= $(firstword $(foreach rev,main origin/main HEAD,$(shell \
   git cat-file -e $(rev):metrics/evaluation.json 2>/dev/null && echo $(rev))))
 
-report: .venv/run  ## these results beside main's (BASE=...), as one HTML page: report.html
-	@$(BIN)/python -m ops.report $(if $(BASE),--base $(BASE),--first) --html report.html
+report: .venv/run  ## these results, or OF=..., against main's (BASE=...), as one HTML page: report.html
+	@$(BIN)/python -m ops.report $(if $(BASE),--base '$(BASE)',--first) --html report.html \
+	  $(if $(OF),--of '$(firstword $(OF))') \
+	  $(foreach rev,$(wordlist 2,$(words $(OF)),$(OF)),--beside '$(rev)')
 	@echo "report.html: $(if $(BASE),against $(BASE),there is no base)"
 # On a machine without a screen, a text browser would take over the terminal.
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \

@@ -113,6 +113,23 @@ def dumbbells(title: str, rows: Sequence[tuple[str, float | None, float]]) -> Ma
     return _svg(title, height, parts)
 
 
+def bars(title: str, rows: Sequence[tuple[str, str, float, str]]) -> Markup:
+    """Counts from zero, each bar below its name: (name, side, count, what stands after it)."""
+    row, bar, after = 42, 14, 120
+    most = max(1, *(count for _, _, count, _ in rows))
+    parts = []
+    for i, (name, side, count, note) in enumerate(rows):
+        y, width = row * i, count / most * (WIDTH - after)
+        parts.append(_text("label", 0, y + 14, name))
+        parts.append(
+            Markup('<rect class="bar {}" x="0" y="{}" width="{:.1f}" height="{}" rx="2"/>').format(
+                side, y + 20, max(width, 1), bar
+            )
+        )
+        parts.append(_text("label", max(width, 1) + 8, y + 31, note))
+    return _svg(title, row * len(rows), parts)
+
+
 def graph(title: str, nodes: Sequence[Node], edges: Iterable[tuple[int, int, str]]) -> Markup:
     """Boxes from top to bottom, and edges (from, to, label); those that skip a box go round it."""
     left, width, box = 2, 250, 44

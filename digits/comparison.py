@@ -1,5 +1,6 @@
 """What changed between two models, as a report shows it; digits/gate.py says whether it may."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -103,6 +104,14 @@ def changed_images(
     broken = {index for index, n in counts.items() if n > 0}
     fixed = {index for index, n in counts.items() if n < 0}
     return _answers(candidate, broken), _answers(base, fixed)
+
+
+def contested(runs: Sequence[Run]) -> list[int]:
+    """Images that some of the runs get wrong and some do not, those that most get wrong first."""
+    counts = Counter(index for run in runs for index in run.errors)
+    return sorted(
+        (index for index, n in counts.items() if n < len(runs)), key=lambda i: (-counts[i], i)
+    )
 
 
 def worst(candidate: Sequence[Run]) -> list[Answer]:

@@ -22,6 +22,7 @@ from pydantic import Field
 from digits.errors import InputError
 from digits.paired import loss_bound, sign_flip_p
 from digits.params import Params
+from digits.presets import flat
 from digits.runs import Run
 
 LUCK = 0.05  # largest two-sided p-value that counts as more than luck
@@ -337,14 +338,3 @@ def changes(
         for name in sorted(one.keys() | two.keys())
         if one.get(name) != two.get(name)
     }
-
-
-def flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """A nested mapping's values by their dotted names."""
-    found: dict[str, object] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

@@ -39,7 +39,7 @@ WORST = 32
 def overview(evaluation: Evaluation) -> bytes:
     """Confusion matrix, recall by class, calibration and robustness on one sheet; PNG."""
     e = evaluation
-    with _figure(11, 8.2) as (figure, png):
+    with sheet(11, 8.2) as (figure, png):
         axes = figure.subplots(2, 2)
         accuracy = metrics.accuracy(e.predicted, e.labels)
         figure.suptitle(
@@ -68,7 +68,7 @@ def worst_errors(evaluation: Evaluation, images: npt.NDArray[np.uint8]) -> bytes
     order = e.wrong[np.argsort(-e.confidence[e.wrong], kind="stable")][:WORST]
     columns = 8
     rows = max(1, math.ceil(len(order) / columns))
-    with _figure(1.25 * columns, 0.5 + 1.6 * rows) as (figure, png):
+    with sheet(1.25 * columns, 0.5 + 1.6 * rows) as (figure, png):
         axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
         figure.suptitle(
             f"The {len(order)} most confident of {len(e.wrong)} errors",
@@ -91,7 +91,7 @@ def worst_errors(evaluation: Evaluation, images: npt.NDArray[np.uint8]) -> bytes
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
+def sheet(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
     """A figure in the house's style, and where its PNG is when the block has ended."""
     png = io.BytesIO()
     with rc_context(STYLE):
@@ -120,7 +120,7 @@ def _draw_recall(axis: Axes, e: Evaluation) -> None:
     axis.bar_label(bars, [f"{100 * r:.1f}" for r in recall], padding=2, fontsize=8, color=MUTED)
     axis.set(title="Recall by class", ylim=(floor, 1 + 0.1 * (1 - floor)))
     axis.yaxis.set_major_formatter(PercentFormatter(1))
-    _grid(axis, "y")
+    grid(axis, "y")
 
 
 def _draw_reliability(axis: Axes, e: Evaluation) -> None:
@@ -136,7 +136,7 @@ def _draw_reliability(axis: Axes, e: Evaluation) -> None:
         xlim=(0, 1.04),
         ylim=(0, 1.06),
     )
-    _grid(axis, "both")
+    grid(axis, "both")
 
 
 def _draw_robustness(axis: Axes, e: Evaluation) -> None:
@@ -149,10 +149,10 @@ def _draw_robustness(axis: Axes, e: Evaluation) -> None:
     axis.set(title=f"Accuracy under corruptions: {mean:.1%} on average", xlim=(0, 1.15))
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axis.xaxis.set_major_formatter(PercentFormatter(1))
-    _grid(axis, "x")
+    grid(axis, "x")
 
 
-def _grid(axis: Axes, which: Literal["x", "y", "both"]) -> None:
+def grid(axis: Axes, which: Literal["x", "y", "both"]) -> None:
     axis.grid(axis=which, color=GRID, linewidth=0.8)
     axis.set_axisbelow(True)
     axis.tick_params(length=0)

@@ -24,7 +24,7 @@ def load(name: str, folder: Path = PRESETS) -> dict[str, Any]:
         raise InputError(
             f"there is no preset {name!r}; expected one of: {', '.join(names(folder))}"
         )
-    return dict(_flat(params.read_yaml(path)))
+    return flat(params.read_yaml(path))
 
 
 def override(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,9 +48,12 @@ def override(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     return changed
 
 
-def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in document.items():
-        inner = isinstance(value, dict)
-        found += _flat(value, f"{prefix}{key}.") if inner else [(f"{prefix}{key}", value)]
+def flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """A nested mapping's values by their dotted names."""
+    found: dict[str, object] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
     return found

@@ -12,7 +12,8 @@ from dvc.api import DVCFileSystem
 
 from digits import errors, files
 from digits.errors import InputError
-from ops.experiment import DVC, experiments, settings
+from ops import git
+from ops.experiment import DVC, settings
 
 OUT = Path("demo")
 EXPERIMENT = "make-demo"
@@ -26,12 +27,12 @@ def main() -> None:
 
 def run_experiment(name: str) -> str:
     """Reproduce the pipeline with the demo's parameters; the experiment's commit."""
-    if name in experiments():
+    if name in git.experiments():
         subprocess.run([*DVC, "exp", "remove", "--quiet", name], check=True)
     words = [*DVC, "exp", "run", "--temp", "--name", name, *settings("demo")]
     if subprocess.run(words).returncode:
         raise InputError("the pipeline failed; its own message stands above")
-    commit = experiments().get(name)
+    commit = git.experiments().get(name)
     if commit is None:
         raise InputError(f"dvc made no experiment {name}; its own message stands above")
     return commit

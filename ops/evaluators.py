@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from digits.errors import InputError
 from digits.params import parse_yaml
 from digits.runs import Run
 from ops import git
-from ops.evidence import METRICS, Base, find_bases, read_here, runs_in_folder
+from ops.evidence import METRICS, Base, Reader, find_bases, read_here, runs_in_folder
 
 MODEL = "models/digit-classifier"
 DATA = "data/prepared"
@@ -30,7 +30,7 @@ def main() -> None:
     args = parse_args()
     candidate = runs_in_folder(Path(METRICS))
     for base in find_bases(args.base):
-        differing = differences(base, candidate, here=True)
+        differing = differences(base, candidate, read_here)
         what = f"other in {', '.join(differing)}" if differing else "the same"
         print(f"how {base.name} was evaluated: {what}", flush=True)
         if base.commit and differing:
@@ -38,20 +38,20 @@ def main() -> None:
 
 
 def comparable(
-    base: Base, candidate: list[Run], *, here: bool, cross: bool
+    base: Base, candidate: list[Run], *, code: Reader | None, cross: bool
 ) -> Iterator[tuple[str, list[Run], list[Run]]]:
     """Pairs of runs that one evaluator made: (name, base's, candidate's).
 
     Parameters
     ----------
     base, candidate : each side's runs
-    here : whether the candidate is this working tree, so that its evaluator is at hand
+    code : reads the files that made the candidate; None where they are not known
     cross : where the evaluators differ, have each score both models; otherwise an `InputError`
     """
-    differing = differences(base, candidate, here=here)
+    differing = differences(base, candidate, code)
     if not differing:
         yield base.name, base.runs, candidate
-    elif base.commit is None or not here:
+    elif base.commit is None or code is None:
         raise InputError(
             f"{base.name} was evaluated otherwise (other: {', '.join(differing)}), and a folder of "
             f"metrics has no model to score anew. Compare revisions: --base REV, and no --metrics"
@@ -60,6 +60,11 @@ def comparable(
         raise InputError(
             f"{base.name} was evaluated otherwise (other: {', '.join(differing)}), so its figures "
             f"say nothing beside these. Score both models with both evaluators: --base-model"
+        )
+    elif code is not read_here:
+        raise InputError(
+            f"{base.name} was evaluated otherwise (other: {', '.join(differing)}), and only what "
+            f"is checked out can be scored anew: git checkout, or dvc exp apply; then --base-model"
         )
     else:
         with tempfile.TemporaryDirectory(prefix="gate-") as folder:
@@ -78,19 +83,16 @@ def comparable(
         )
 
 
-def differences(base: Base, candidate: list[Run], *, here: bool) -> list[str]:
+def differences(base: Base, candidate: list[Run], code: Reader | None) -> list[str]:
     """Why the figures of the two say nothing beside each other: other code, another test set."""
-    found = evaluator_changes(base.commit) if base.commit and here else []
+    found = evaluator_changes(base.commit, code) if base.commit and code else []
     if base.runs[0].scores.test_set != candidate[0].scores.test_set:
         found.append("the test set")
     return found
 
 
-def evaluator_changes(commit: str, read: Callable[[str], bytes | None] = read_here) -> list[str]:
-    """Files that decide what the evaluator says and are other ones than in the commit.
-
-    `read` gives a file's content on the other side: by default, this working tree.
-    """
+def evaluator_changes(commit: str, read: Reader) -> list[str]:
+    """Files that decide what the evaluator says and are other ones than `read` gives."""
     then = evaluator_files(git.read(commit, "dvc.yaml"))
     now = evaluator_files(read("dvc.yaml"))
     return sorted(path for path in then | now if git.read(commit, path) != read(path))

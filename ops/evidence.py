@@ -20,6 +20,9 @@ PARAMS = "params.yaml"
 LOCK = "dvc.lock"
 
 
+Reader = Callable[[str], bytes | None]  # a file's content by its path, or None
+
+
 class GateParams(Params):
     gate: Rules
 
@@ -115,8 +118,8 @@ def rules_in_commit(commit: str, name: str) -> tuple[Rules, str]:
     return GateParams.parse({"gate": document["gate"]}, origin).gate, origin
 
 
-def check_lock(read: Callable[[str], bytes | None]) -> None:
-    """Raises `InputError` unless metrics/ is what dvc.lock names; `read` gives a file's content."""
+def check_lock(read: Reader) -> None:
+    """Raises `InputError` unless metrics/ is what dvc.lock names."""
     lock = read(LOCK)
     if lock is None:
         raise InputError(f"{LOCK} does not exist, so nobody knows what {METRICS}/ is. dvc repro")
@@ -133,6 +136,11 @@ def check_lock(read: Callable[[str], bytes | None]) -> None:
             raise InputError(f"{file} is not the one that {LOCK} names. Run: dvc repro")
 
 
+def reader(commit: str, name: str) -> Reader:
+    """Reads a commit's files, and those of its runs, whose paths begin with the commit's name."""
+    return lambda path: git.read(commit, path.removeprefix(f"{name}:"))
+
+
 def read_here(path: str) -> bytes | None:
     """A file's content in the working tree, or None."""
     return Path(path).read_bytes() if Path(path).is_file() else None
@@ -145,7 +153,10 @@ def count_looks(test_set: str, rev: str = "HEAD") -> int:
     return max(1, sum(test_set.encode() in (git.read(c, path) or b"") for c in commits))
 
 
-def changed_rules(rules: Rules) -> Mapping[str, tuple[object, object]]:
-    """What this working tree's rules say otherwise: they hold from the next change on."""
-    here = GateParams.load(PARAMS).gate if Path(PARAMS).exists() else rules
-    return gate.changed_rules(rules, here)
+def changed_rules(rules: Rules, read: Reader) -> Mapping[str, tuple[object, object]]:
+    """What the candidate's rules say otherwise: they hold from the next change on."""
+    content = read(PARAMS)
+    if content is None:
+        return {}
+    document = parse_yaml(content, PARAMS)
+    return gate.changed_rules(rules, GateParams.parse({"gate": document.get("gate")}, PARAMS).gate)

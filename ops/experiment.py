@@ -12,6 +12,7 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from digits import errors, params, presets
@@ -39,26 +40,21 @@ def settings(name: str) -> list[str]:
         presets.override(params.read_yaml("params.yaml"), changes)
     except InputError as error:
         raise InputError(f"{presets.PRESETS / name}.yaml: {error}") from None
-    return [f"--set-param={key}={_setting(value)}" for key, value in changes.items()]
+    return set_params(changes)
+
+
+def set_params(changes: Mapping[str, Any]) -> list[str]:
+    """Overrides by dotted key as options of `dvc exp run`."""
+    return [
+        f"--set-param={key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in changes.items()
+    ]
 
 
 def free_name(name: str) -> str:
-    taken = experiments()
+    taken = git.experiments()
     numbered = (f"{name}-{i}" for i in itertools.count(2))
     return next(n for n in itertools.chain([name], numbered) if n not in taken)
-
-
-def experiments() -> dict[str, str]:
-    """The commit of each experiment of HEAD, by name."""
-    head = git.commit("HEAD")
-    refs = f"refs/exps/{head[:2]}/{head[2:]}"
-    listing = git.run("for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", refs)
-    return {name: commit for commit, name in map(str.split, listing.splitlines())}
-
-
-def _setting(value: Any) -> str:
-    """As `--set-param` reads it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 if __name__ == "__main__":

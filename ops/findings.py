@@ -4,7 +4,7 @@ import argparse
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +19,25 @@ from digits.errors import InputError
 from digits.params import parse_yaml
 from digits.runs import Run
 from ops import evaluators, evidence, git, pipeline
-from ops.evidence import read_here
+from ops.evidence import Reader, read_here
 from ops.gate import Decision, decide
 from ops.pipeline import Stage
 
-Reader = Callable[[str], bytes | None]
 Image = npt.NDArray[np.uint8]
 Rows = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of several, side by side: its figures against the base's, and the parameters it changes.
+
+    `params` is None for the base, and where the base has none.
+    """
+
+    name: str
+    run: Run
+    figures: dict[str, Figure]
+    params: Mapping[str, tuple[object, object]] | None
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ class Findings:
     tables: dict[str, tuple[Rows, Rows]]  # of plots/, by name: the base's, the candidate's
     images: dict[int, Image]  # misclassified on a side, by position among the test images
     no_images: str | None  # why there are none
+    models: list[Model]  # the base, the candidate, and those that are to stand beside it
 
     @cached_property
     def figures(self) -> list[Figure]:
@@ -56,17 +69,18 @@ class Findings:
 def find(args: argparse.Namespace) -> Findings:
     """Judge, and gather; `args` are the gate's. Raises `InputError` where the gate does."""
     decision = decide(args)
-    here, there = read_here, reader(decision)
+    here, there = decision.code or read_here, reader(decision)
     against = next(iter(decision.pairs), None)
     base, candidate = decision.pairs[against] if against else ([], decision.candidate)
-    images, why = find_images(base + candidate)
+    models = find_models(args.beside, base, candidate, here, there)
+    images, why = find_images(base + candidate + [model.run for model in models])
     before, params = document(there, evidence.PARAMS), document(here, evidence.PARAMS)
     return Findings(
         decision,
         against,
         base,
         candidate,
-        params=gate.changes(_others(before), _others(params)) if before else None,
+        params=_changes(before, params),
         stages=pipeline.stages(
             document(here, "dvc.yaml") or {"stages": {}},
             document(here, "dvc.lock"),
@@ -83,12 +97,46 @@ def find(args: argparse.Namespace) -> Findings:
         },
         images=images,
         no_images=why,
+        models=models,
     )
 
 
-def _others(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """All but the rules, which the decision compares."""
-    return {section: values for section, values in params.items() if section != "gate"}
+def find_models(
+    revs: Sequence[str], base: list[Run], candidate: list[Run], here: Reader, there: Reader
+) -> list[Model]:
+    """The base, the candidate and others, each by its first run; none where no other is named."""
+    if not revs:
+        return []
+    before = document(there, evidence.PARAMS)
+    sides = [(_name(candidate[0]), candidate[0], here)]
+    for rev in revs:
+        read = evidence.reader(git.commit(rev), rev)
+        sides.append((rev, evidence.runs_in_commit(git.commit(rev), rev)[0], read))
+    gate.check_comparable([run for _, run, _ in sides])
+    found = [Model(_name(run), run, _by_name([], run), None) for run in base[:1]]
+    for name, run, read in sides:
+        params = _changes(before, document(read, evidence.PARAMS))
+        found.append(Model(name, run, _by_name(base[:1], run), params))
+    return found
+
+
+def _name(run: Run) -> str:
+    return run.name.removesuffix(f":{evidence.METRICS}")
+
+
+def _by_name(base: list[Run], run: Run) -> dict[str, Figure]:
+    overall = gate.difference(base, [run]) if base else None
+    return {figure.name: figure for figure in comparison.figures(base, [run], overall)}
+
+
+def _changes(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Mapping[str, tuple[object, object]] | None:
+    """Parameters that differ, but for the rules, which the decision compares."""
+    if not before:
+        return None
+    one, two = ({k: v for k, v in side.items() if k != "gate"} for side in (before, after))
+    return gate.changes(one, two)
 
 
 def reader(decision: Decision) -> Reader:
@@ -98,8 +146,7 @@ def reader(decision: Decision) -> Reader:
     base = decision.bases[0]
     if base.commit is None:
         return lambda path: read_here(path) if Path(path).is_relative_to(base.name) else None
-    commit = base.commit
-    return lambda path: git.read(commit, path.removeprefix(f"{base.name}:"))
+    return evidence.reader(base.commit, base.name)
 
 
 def document(read: Reader, path: str) -> dict[str, Any]:

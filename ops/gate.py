@@ -2,7 +2,8 @@
 
 Compares the metrics in metrics/ with those of a base, image by image, under the base's own rules
 (params.yaml: gate), and prints why it passes or not. Where a model is in production (a tag
-`digit-classifier#production#N`), it is a second base.
+`digit-classifier#production#N`), it is a second base. A revision is a branch, a tag, a commit or
+the name of a DVC experiment.
 
 Exit code 0: pass. 1: blocked. 2: something is missing or broken, so that nothing can be said.
 """
@@ -18,9 +19,9 @@ from digits import errors, files, gate
 from digits.errors import InputError
 from digits.gate import Difference, Judgement, Limit, Rules
 from digits.runs import Run
-from ops import evidence
+from ops import evidence, git
 from ops.evaluators import comparable
-from ops.evidence import Base
+from ops.evidence import Base, Reader, read_here
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Decision:
     limits: list[Limit]
     pairs: dict[str, tuple[list[Run], list[Run]]]  # by the base's name: its runs, the candidate's
     judgements: dict[str, Judgement]  # by the base's name
+    code: Reader | None  # of the candidate: this working tree's, a commit's, or not known
 
     @property
     def reasons(self) -> list[str]:
@@ -84,10 +86,7 @@ def decide(args: argparse.Namespace) -> Decision:
     """Read both sides and the rules, and judge."""
     if args.override is not None and not args.override.strip():
         raise InputError("--override wants a reason")
-    if not args.metrics:
-        evidence.check_lock(evidence.read_here)
-    folders = args.metrics or [Path(evidence.METRICS)]
-    candidate = [run for folder in folders for run in evidence.runs_in_folder(folder)]
+    candidate, code = find_candidate(args)
     bases = [] if args.first else evidence.find_bases(args.base)
     rules, rules_from = evidence.find_rules(args.rules, bases)
     return judge(
@@ -95,14 +94,33 @@ def decide(args: argparse.Namespace) -> Decision:
         bases,
         rules,
         rules_from,
-        here=not args.metrics,
+        code=code,
         cross=args.base_model,
-        changed_rules=evidence.changed_rules(rules) if bases and not args.rules else {},
-        looks=evidence.count_looks(candidate[0].scores.test_set)
+        changed_rules=evidence.changed_rules(rules, code or read_here)
+        if bases and not args.rules
+        else {},
+        looks=evidence.count_looks(
+            candidate[0].scores.test_set, git.commit(args.of[0] if args.of else "HEAD")
+        )
         if bases and bases[0].commit
         else 1,
         override=args.override,
     )
+
+
+def find_candidate(args: argparse.Namespace) -> tuple[list[Run], Reader | None]:
+    """The runs to judge, and what reads the code that made them, where it is known."""
+    if args.metrics:
+        return [run for folder in args.metrics for run in evidence.runs_in_folder(folder)], None
+    if not args.of:
+        evidence.check_lock(read_here)
+        return evidence.runs_in_folder(Path(evidence.METRICS)), read_here
+    runs = []
+    for rev in args.of:
+        commit = git.commit(rev)
+        evidence.check_lock(evidence.reader(commit, rev))
+        runs += evidence.runs_in_commit(commit, rev)
+    return runs, evidence.reader(git.commit(args.of[0]), args.of[0])
 
 
 def judge(
@@ -111,18 +129,18 @@ def judge(
     rules: Rules,
     rules_from: str,
     *,
-    here: bool,
+    code: Reader | None,
     cross: bool = False,
     changed_rules: Mapping[str, tuple[object, object]] | None = None,
     looks: int = 1,
     override: str | None = None,
 ) -> Decision:
-    """Hold a candidate against the limits and its bases; `here` and `cross` as in `comparable`."""
+    """Hold a candidate against the limits and its bases; `code` and `cross` as in `comparable`."""
     gate.check_seeds(candidate, rules)
     pairs = {
         name: (theirs, ours)
         for base in bases
-        for name, theirs, ours in comparable(base, candidate, here=here, cross=cross)
+        for name, theirs, ours in comparable(base, candidate, code=code, cross=cross)
     }
     return Decision(
         candidate,
@@ -137,6 +155,7 @@ def judge(
         judgements={
             name: gate.judge(theirs, ours, rules, looks) for name, (theirs, ours) in pairs.items()
         },
+        code=code,
     )
 
 
@@ -210,12 +229,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     against = parser.add_mutually_exclusive_group(required=True)
     against.add_argument("--base", metavar="REV|DIR", help="what to compare with")
     against.add_argument("--first", action="store_true", help="there is no base yet: limits only")
-    parser.add_argument(
+    candidate = parser.add_mutually_exclusive_group()
+    candidate.add_argument(
+        "--of",
+        metavar="REV",
+        action="append",
+        help="judge a revision or an experiment, in place of metrics/; once for each seed",
+    )
+    candidate.add_argument(
         "--metrics",
         metavar="DIR",
         type=Path,
         action="append",
-        help="the candidate's, in place of metrics/; once for each seed",
+        help="a folder of metrics, in place of metrics/; once for each seed",
     )
     parser.add_argument("--rules", metavar="FILE", type=Path, help="in place of the base's rules")
     parser.add_argument(

@@ -23,8 +23,27 @@ def commit(rev: str) -> str:
 
 
 def find_commit(rev: str) -> str | None:
+    """The commit that a revision names, or else a DVC experiment: HEAD's, or the newest."""
     words = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"]
-    found = subprocess.run(words, capture_output=True, text=True)
+    found = subprocess.run(words, capture_output=True, text=True).stdout.strip()
+    return found or experiments().get(rev) or experiments(of_all=True).get(rev)
+
+
+def experiments(*, of_all: bool = False) -> dict[str, str]:
+    """The commit of each DVC experiment of HEAD, by name; of all commits, the newest so called."""
+    words = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
+    head = subprocess.run(words, capture_output=True, text=True).stdout.strip()
+    if not head:
+        return {}
+    refs = f"refs/exps/{'*/*' if of_all else f'{head[:2]}/{head[2:]}'}/*"
+    form = "--format=%(objectname) %(refname:lstrip=4)"
+    listing = run("for-each-ref", "--sort=committerdate", form, refs)
+    return {name: commit for commit, name in map(str.split, listing.splitlines())}
+
+
+def setting(key: str) -> str | None:
+    """A value of Git's own configuration, or None."""
+    found = subprocess.run(["git", "config", key], capture_output=True, text=True)
     return found.stdout.strip() or None
 
 

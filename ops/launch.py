@@ -12,6 +12,7 @@ import runpy
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Annotated, Literal
 
 import psutil
@@ -70,6 +71,14 @@ def load_params(path: str) -> ComputeParams:
             section[key] = int(stated) if stated.isdecimal() else stated
     origin = f"{path}, or DIGITS_COMPUTE_<KEY> in the environment"
     return LaunchParams.parse({"compute": section}, origin).compute
+
+
+def elsewhere() -> dict[str, str]:
+    """The environment of a pipeline in another folder: MNIST as it is found from there."""
+    mirror = os.environ.get("MNIST_MIRROR")
+    if mirror and Path(mirror).is_dir():
+        mirror = str(Path(mirror).resolve())
+    return {"MNIST_MIRROR": mirror} if mirror else {}
 
 
 def run_here(module: str, arguments: list[str]) -> None:

@@ -33,8 +33,8 @@ from digits.errors import InputError
 from digits.params import parse_yaml
 from digits.runs import Run
 from ops import evidence, gate, git, pipeline, publishing, storage, tags
-from ops.evaluators import MODEL, evaluator_changes
-from ops.evidence import Base
+from ops.evaluators import MODEL
+from ops.evidence import Base, read_here
 from ops.gate import Decision
 from ops.tags import ARTIFACT, Tag
 
@@ -268,7 +268,7 @@ def judge(
     override = args.reason if args.force else None
     if now is None:
         rules, origin = evidence.rules_in_commit(commit, commit[:9])
-        return gate.judge(runs, [], rules, origin, here=False, override=override), None
+        return gate.judge(runs, [], rules, origin, code=None, override=override), None
     name = f"{args.stage} ({name_of(known, now.commit)})"
     here = commit == git.commit("HEAD") and not git.run("status", "--porcelain", "-uno")
     rules, origin = evidence.rules_in_commit(now.commit, name)
@@ -282,16 +282,12 @@ def judge(
     )
     try:
         base = Base(name, now.commit, evidence.runs_in_commit(now.commit, name))
-        if not here and (other := evaluator_changes(now.commit, partial(git.read, commit))):
-            raise InputError(
-                f"{name} was evaluated otherwise (other: {', '.join(other)}). Check the candidate "
-                f"out, and promote it with --base-model"
-            )
-        return judged([base], here=here, cross=args.base_model), None
+        code = read_here if here else partial(git.read, commit)
+        return judged([base], code=code, cross=args.base_model), None
     except InputError as error:
         if not args.force:
             raise InputError(f"{error}\n  {ALL_THE_SAME}") from None
-        return judged([], here=False), str(error).partition("\n")[0]
+        return judged([], code=None), str(error).partition("\n")[0]
 
 
 def figures(run: Run) -> Mapping[str, str]:

@@ -5,6 +5,8 @@ pipeline, and the digits that were fixed and broken, as pictures. Markdown fits 
 request's comment; the HTML page opens anywhere, offline. With neither file named, it prints
 Markdown.
 
+    python -m ops.report --base main --of lr-default-seed0 --beside lr-lr=0.2-seed0
+
 Exit code 0: a report was written, whatever the verdict. 2: nothing can be said.
 """
 
@@ -31,6 +33,13 @@ def parse_args() -> argparse.Namespace:
         "ops.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     gate.add_arguments(parser)
+    parser.add_argument(
+        "--beside",
+        metavar="REV",
+        action="append",
+        default=[],
+        help="another revision or experiment, shown beside the one that is judged",
+    )
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="for a pull request")
     parser.add_argument("--html", metavar="FILE", type=Path, help="a page that needs no network")
     return parser.parse_args()

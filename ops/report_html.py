@@ -19,6 +19,7 @@ from ops.findings import Findings, Image
 
 MOST_DIGITS = 60  # broken, and fixed
 MOST_WORST = 32
+MOST_CONTESTED = 24
 SIDES = ("before", "here")
 CURVES = {
     "train_loss": "Training loss",
@@ -54,6 +55,7 @@ def render(findings: Findings) -> str:
         confusion=confusion(findings),
         calibration=calibration(findings),
         robustness=robustness(findings),
+        contest=contest(findings),
     )
 
 
@@ -131,6 +133,26 @@ def confusion(findings: Findings) -> dict[str, Any]:
     }
     errors = [n for label, row in here.items() for name, n in row.items() if name != label]
     return {"here": here, "change": change, "most": max(1, *errors)}
+
+
+def contest(findings: Findings) -> dict[str, Any]:
+    """Errors of the models that stand side by side, and the images that they do not agree on."""
+    models = findings.models
+    rows = []
+    for model in models:
+        figure = model.figures["errors"]
+        side = "before" if findings.against and model is models[0] else "here"
+        count, change = comparison.shown(figure, figure.after), comparison.shown_change(figure)
+        told = ", ".join(filter(None, [change, figure.mark]))
+        rows.append((model.name, side, figure.after, f"{count} ({told})" if told else count))
+    images = comparison.contested([model.run for model in models])
+    labels = {i: error.label for model in models for i, error in model.run.errors.items()}
+    title = "Errors of each model; the table has more"
+    return {
+        "chart": charts.bars(title, rows) if rows else None,
+        "images": [(i, labels[i]) for i in images[:MOST_CONTESTED]],
+        "total": len(images),
+    }
 
 
 def value(found: object) -> str:

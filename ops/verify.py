@@ -30,9 +30,9 @@ import yaml
 
 from digits import compute, errors
 from digits.errors import InputError
-from digits.gate import flat
 from digits.params import parse_yaml, read_yaml
-from ops import git
+from digits.presets import flat
+from ops import git, launch
 from ops.evidence import METRICS
 
 # How far a metric may be off before it is a difference. Seeds alone move accuracy by 0.0005.
@@ -97,11 +97,8 @@ def shorten(path: Path) -> None:
 def reproduce(clone: Path, workers: int) -> Outcome:
     """Run every stage, whatever a cache may hold."""
     words = ["dvc", "repro", "--force", "--no-run-cache"]
-    mirror = os.environ.get("MNIST_MIRROR")
-    if mirror and Path(mirror).is_dir():
-        mirror = str(Path(mirror).resolve())
-    environment = {compute.WORKERS: str(workers), **({"MNIST_MIRROR": mirror} if mirror else {})}
-    if subprocess.run(words, cwd=clone, env=os.environ | environment).returncode:
+    environment = os.environ | launch.elsewhere() | {compute.WORKERS: str(workers)}
+    if subprocess.run(words, cwd=clone, env=environment).returncode:
         raise InputError("the pipeline failed; its own message stands above")
     return outcome(clone)
 

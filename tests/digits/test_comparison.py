@@ -61,6 +61,16 @@ def test_changed_images_come_with_the_erring_models_answer_the_surest_first() ->
     assert [(a.index, a.label, a.confidence) for a in fixed] == [(1, "a", 0.6)]
 
 
+def test_contested_are_the_images_that_some_get_wrong_and_some_do_not() -> None:
+    error = ("3", "5", 0.9)
+    models = [
+        run({1: error, 2: error}),
+        run({2: error, 3: error, 4: error}),
+        run({2: error, 4: error}),
+    ]
+    assert comparison.contested(models) == [4, 1, 3]
+
+
 def test_confusion_adds_up_to_the_images_of_each_class() -> None:
     found = comparison.confusion(run({1: ("a", "b", 0.6), 2: ("a", "b", 0.7)}))
     assert found == {"a": {"a": 498, "b": 2}, "b": {"a": 0, "b": 500}}

@@ -160,6 +160,54 @@ def test_an_override_stands_in_the_first_line(repository: Path, report: Report) 
     assert first.startswith("### OVERRIDDEN by a reviewer (known @\u200boctocat)")
 
 
+def experiment(repository: Path, name: str, wrong: Wrong, params: Mapping[str, Any]) -> None:
+    """A commit where DVC keeps those of experiments; the working tree stays as it is."""
+    head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
+    change(repository, wrong, params)
+    git(repository, "commit", "--quiet", "--all", "-m", name)
+    git(repository, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/{name}", "HEAD")
+    git(repository, "reset", "--quiet", "--hard", head)
+
+
+def test_an_experiment_is_judged_by_its_name_and_not_what_is_checked_out(
+    repository: Path, report: Report
+) -> None:
+    experiment(repository, "fast", {0: (1, 0.7), 3: (0, 0.92)}, {"train": {"lr": 0.2}})
+    change(repository, {i: (1 - i % 2, 0.9) for i in range(2, 60)})
+    found = report("--base", "main", "--of", "fast")
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("### PASS: no worse than main\n")
+    assert "| `train.lr` | `0.1` | `0.2` |" in found.stdout
+    assert report("--base", "fast", "--of", "main").stdout.startswith("### PASS")
+    assert "'slow' is no revision" in report("--base", "main", "--of", "slow").stderr
+
+
+def test_several_stand_side_by_side_with_what_each_read(
+    repository: Path, report: Report, browser: Browser
+) -> None:
+    experiment(repository, "fast", {0: (1, 0.7), 3: (0, 0.92)}, {"train": {"lr": 0.2}})
+    many = {i: (1 - i % 2, 0.9) for i in range(0, 60)}
+    experiment(repository, "wide", many, {"train": {"note": EVIL}})
+    words = ["--base", "main", "--of", "fast", "--beside", "wide"]
+    found = report(*words, "--html", "page.html")
+    assert found.returncode == 0, found.stderr
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page.goto((repository / "page.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    section = page.get_by_role("region", name="Side by side")
+    assert section.locator("svg text").all_text_contents() == [
+        *("main", "2"),
+        *("fast", "2 (same)"),
+        *("wide", "60 (+58, worse)"),
+    ]
+    rows = section.locator(".contest tbody tr")
+    assert [row.locator(".bad").count() for row in rows.all()] == [1, 1, 24]
+    assert section.locator(".contest img").count() == 24
+    assert page.locator("img[src=x]").count() == 0
+    assert least_contrast(page) >= 4.5
+    page.close()
+
+
 def test_changed_rules_are_shown_as_not_applied(repository: Path, report: Report) -> None:
     change(repository, {0: (1, 0.7)}, {"gate": {"max_loss": 9000}})
     found = report("--base", "main").stdout
