@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 
 from benchmarks import measure
-from digits import compute, data, model
+from digits import commands, compute, data, model
 
 MODEL = measure.ROOT / "models" / "digit-classifier"
 WEIGHTS = measure.ROOT / "models" / "weights.safetensors"
@@ -244,7 +244,7 @@ def rounded(values: list[float]) -> list[float]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("benchmarks.inference", description=__doc__)
+    parser = commands.parser("benchmarks.inference", __doc__)
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
     return parser.parse_args()
 

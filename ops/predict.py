@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 from pyarrow.csv import CSVWriter
 from tqdm import tqdm
 
-from digits import batch, errors, files, golden, inputs, places, store
+from digits import batch, commands, errors, files, golden, inputs, places, store
 from digits.classifier import Classifier
 from digits.errors import InputError
 from digits.inputs import Source
@@ -193,9 +193,7 @@ def summary(output: str, manifest: Manifest) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.predict", __doc__)
     parser.add_argument("input", metavar="INPUT", help="a file, a folder, a glob, or s3://...")
     parser.add_argument("output", metavar="OUTPUT", help=".parquet or .csv; also s3://...")
     parser.add_argument(
