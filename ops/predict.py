@@ -38,7 +38,7 @@ from digits.classifier import Classifier
 from digits.errors import InputError
 from digits.inputs import Source
 from digits.params import Params
-from ops import deploy, engines, parts
+from ops import engines, parts
 from ops.engines import Engine, Work
 from ops.parts import Parts, Plan, Run
 
@@ -90,6 +90,8 @@ def bring_model(named: str | None, folder: Path) -> tuple[Path, str | None]:
         served = hosting.bring(named.removeprefix(ENDPOINT), folder / "model")
         return folder / "model", served.version
     if named in store.STAGES and not Path(named).exists():
+        from ops import deploy  # the gate, and with it scipy.optimize
+
         release = deploy.find_release(named)
         deploy.say(f"bringing {release.model}")
         contents = deploy.bring(release)
