@@ -22,7 +22,6 @@ from digits.model import Network
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
-    "12 epochs": {"train.epochs": 12},
     "bfloat16": {"train.precision": "bfloat16"},
     **{name: presets.load(name) for name in presets.names() if name != "demo"},
 }
