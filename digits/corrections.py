@@ -117,7 +117,10 @@ def load(path: Path, size: tuple[int, int]) -> dict[Correction, Bytes]:
         file = _picture(path, each.sha256)
         if not file.is_file():
             raise InputError(f"{file} is not here. DVC has it: dvc checkout, or dvc pull")
-        pixels = images.decode(file.read_bytes())
+        try:
+            pixels = images.decode(file.read_bytes())
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
         if _digest(pixels) != each.sha256:
             raise InputError(f"{file} is not the image that was labelled. Bring it: dvc checkout")
         if pixels.shape != size:

@@ -85,7 +85,7 @@ def worst_errors(evaluation: Evaluation, images: npt.NDArray[np.uint8]) -> bytes
             axis.imshow(images[i], cmap="gray_r", vmin=0, vmax=255)
             title, size = f"{label} read as {said}", 10
             if len(title) > LONGEST:
-                title, size = f"{label}\nread as {said}", 7
+                title, size = f"{label}\nas {said}", 6
             axis.set_title(title, fontsize=size, pad=13, loc="center", color=INK)
             note = f"{e.confidence[i]:.0%} sure, #{i}"
             axis.text(

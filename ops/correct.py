@@ -1,11 +1,8 @@
 """What a person says that images show becomes training data: python -m ops.correct LABELS.csv
 
 LABELS.csv has columns path and label; others are not looked at, and a row without a label is passed
-over. A path is one that ops.predict wrote: a CSV of its own with a column more will do.
-
-    python -m ops.predict scans/ out.csv
-    python -m ops.label out.csv               a page that asks for each image that is for review
-    python -m ops.correct out.labels.csv
+over. A path is one that ops.predict wrote: its CSV with a column more will do, filled in where
+`review` is true.
 
 The images go to data/corrections/, under DVC, in the form that the model takes; their labels to
 data/corrections.csv, for Git. To add one twice adds it once; with another label, it is refused, and
