@@ -72,7 +72,7 @@ def _what(subject: Subject, evaluation: Evaluation) -> str:
     rows = {
         "Model": f"`{figures['model']}` (the sha256 of its `model.json`)",
         "Answers": f"which of {len(evaluation.classes)} classes an image shows, and how surely: "
-        f"{', '.join(evaluation.classes)}",
+        f"{_list(evaluation.classes)}",
         "Takes": f"grey images of {height} x {width} pixels, bright ink on a dark ground",
         "Network": f"convolutional, {channels} channels; {members}{figures['parameters']:,} "
         f"weights, {figures['model_bytes']:,} bytes as ONNX",
@@ -124,13 +124,19 @@ def _corruptions(e: Evaluation) -> str:
 def _use(subject: Subject, e: Evaluation) -> str:
     fragile = sorted(name.replace("_", " ") for name, a in e.robustness.items() if a < FRAGILE)
     known = f"images like those of {subject.source.name}"
+    if subject.source.method == "ink-box":
+        use, wrong = "reading single, separate characters, a class each, in", "character"
+        others = "writers, pens, scanners or alphabets"
+    else:
+        use, wrong = "telling one of its classes from the others, one in an image, in", "answer"
+        others = "sources of images, cameras or lighting"
     lines = [
-        f"- *Meant for* reading single, separate characters, a class each, in {known}.",
-        "- *Not for* decisions about people, sums of money or anything else that a wrong character "
+        f"- *Meant for* {use} {known}.",
+        f"- *Not for* decisions about people, sums of money or anything else that a wrong {wrong} "
         "would spoil unnoticed: have a person look at what it is unsure of, and at a sample of the "
         "rest.",
         f"- *Limits*: whatever an image shows, it answers one of its {len(e.classes)} classes. How "
-        f"it does on other writers, pens, scanners or alphabets was not measured.",
+        f"it does on other {others} was not measured.",
     ]
     if fragile:
         lines.append(
@@ -138,6 +144,12 @@ def _use(subject: Subject, e: Evaluation) -> str:
         )
     lines.append(f"- *Licence*: MIT. {LICENCES.get(subject.source.name, '')}".rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _list(names: Iterable[str]) -> str:
+    """Names with commas between them, unless some have commas themselves."""
+    found = list(names)
+    return ("; " if any("," in name for name in found) else ", ").join(found)
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:

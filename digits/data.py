@@ -2,7 +2,7 @@
 
 A data folder holds `<split>-images.npy` (uint8, n x height x width), `<split>-labels.npy` (uint8,
 positions in `classes`) and `source.json`; a prepared one also `<split>-indices.npy`, the positions
-in the raw file that the images came from.
+in the raw file that the images came from (corrections, which follow those, came from elsewhere).
 """
 
 import hashlib

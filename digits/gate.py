@@ -3,8 +3,8 @@
 Five sentences hold it all. Only images that exactly one of two models gets wrong count. Where the
 broken outnumber the fixed by more than luck (exact McNemar, two-sided p <= 0.05), it blocks. Where
 the loss may be as large as `max_loss` (one-sided 95 % bound, Tango), it blocks. A class that loses
-by more than luck (p <= 0.005), or a figure beyond its limit, blocks too. Where the sample is too
-small for the bound to say anything, `small_sample` decides.
+by more than luck (p <= 0.05 / classes), or a figure beyond its limit, blocks too. Where the sample
+is too small for the bound to say anything, `small_sample` decides.
 
 With several runs a side (seeds), the differences are summed image by image: see digits/paired.py.
 """
@@ -26,7 +26,6 @@ from digits.presets import flat
 from digits.runs import Run
 
 LUCK = 0.05  # largest two-sided p-value that counts as more than luck
-LUCK_IN_A_CLASS = 0.005  # ten classes are ten chances to be unlucky
 SEEDS_APART = 1.96  # standard errors
 OVERDISPERSED = 1.3  # times the variance that images alone would make
 PER = 10_000  # images: what the rules count in
@@ -161,7 +160,7 @@ def judge(base: Sequence[Run], candidate: Sequence[Run], rules: Rules, looks: in
     too_few = small_sample(overall.images, rules)
     reasons = worse_than_luck("test images", overall, LUCK)
     for name, found in classes.items():
-        reasons += worse_than_luck(f"class {name}", found, LUCK_IN_A_CLASS)
+        reasons += worse_than_luck(f"class {name}", found, LUCK / len(classes))
     reasons += too_few if rules.small_sample == "block" else []
     reasons += [] if too_few else too_large_a_loss(overall, rules)
     reasons += leaks(base, candidate)

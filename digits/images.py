@@ -6,7 +6,8 @@ frame. `convert` takes an array. What they make of it, the model's `Preprocessin
 
 ink-box is the convention of MNIST (LeCun et al. 1998, Gradient-Based Learning Applied to Document
 Recognition, section III): what is written is scaled to 20 x 20, its proportions kept, and its
-centre of mass is put into the centre of 28 x 28. resize fits the whole image into the frame.
+centre of mass is put into the centre of 28 x 28. resize fits the whole image into the frame, and
+turns it into its negative if its edge is light: the ground is dark.
 
 An image that is in the model's form already stays as it is, byte for byte.
 """
@@ -83,7 +84,7 @@ def read(content: bytes, preprocessing: Preprocessing) -> Bytes:
         If it is no image, or damaged, or larger than `MAX_BYTES` or `MAX_PIXELS`; if nothing is
         written on it, or more than one digit.
     """
-    return _into_form(_decode(content), preprocessing)
+    return _into_form(decode(content), preprocessing)
 
 
 def convert(image: npt.NDArray[Any], preprocessing: Preprocessing) -> Bytes:
@@ -121,7 +122,7 @@ def in_form(images: Bytes, preprocessing: Preprocessing) -> npt.NDArray[np.bool_
     """Which images are in the model's form already, so that they need no preparation.
 
     For ink-box: on a background of 0, ink of exactly the box's size. All of MNIST's are 19 or 20
-    pixels high or wide.
+    pixels high or wide. For resize: of its size, and with a dark edge.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ def in_form(images: Bytes, preprocessing: Preprocessing) -> npt.NDArray[np.bool_
     if images.shape[1:] != preprocessing.size:
         return np.zeros(len(images), bool)
     if preprocessing.method == "resize":
-        return np.ones(len(images), bool)
+        return ~_is_light(images)
     written = images > 0
     longest = np.maximum(_extent(written.max(axis=2)), _extent(written.max(axis=1)))
     box = _box(preprocessing.size)
@@ -157,8 +158,18 @@ def _box(size: tuple[int, int]) -> int:
 # From a file to grey
 
 
-def _decode(content: bytes) -> Bytes:
-    """An image file as grey levels, the right way up, reduced if it is large."""
+def decode(content: bytes) -> Bytes:
+    """An image file as grey levels, the right way up, reduced if it is large.
+
+    Returns
+    -------
+    uint8 (height, width)
+
+    Raises
+    ------
+    InputError
+        If it is no image, or damaged, or larger than `MAX_BYTES` or `MAX_PIXELS`.
+    """
     if not content:
         raise InputError("the image is empty: 0 bytes")
     if len(content) > MAX_BYTES:
@@ -258,20 +269,34 @@ def _into_form(grey: Bytes, preprocessing: Preprocessing) -> Bytes:
     if in_form(grey[None], preprocessing)[0]:
         return grey
     if preprocessing.method == "resize":
-        return _fit(grey, preprocessing.size)
+        return fit(grey, preprocessing.size)
     return _place(_find_ink(grey), preprocessing.size)
 
 
-def _fit(grey: Bytes, size: tuple[int, int]) -> Bytes:
-    """The whole image, its proportions kept, in the middle of a dark frame."""
-    if np.median(grey[_border(grey.shape)]) > 127:
+def fit(grey: Bytes, size: tuple[int, int]) -> Bytes:
+    """The whole image, its proportions kept, in the middle of a dark frame: the form of resize.
+
+    Parameters
+    ----------
+    grey : uint8 (height, width)
+    size : height and width of the frame, pixels
+    """
+    if _is_light(grey[None])[0]:
         grey = 255 - grey
+    if grey.shape == size:
+        return grey
     scale = min(size[0] / grey.shape[0], size[1] / grey.shape[1])
     height, width = (max(1, round(scale * side)) for side in grey.shape)
     small = Image.fromarray(grey).resize((width, height), Resampling.BICUBIC)
     found = np.zeros(size, np.uint8)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     found[top : top + height, left : left + width] = np.asarray(small)
+    return found
+
+
+def _is_light(images: Bytes) -> npt.NDArray[np.bool_]:
+    """Whether the edge is rather white than black; uint8 (n, height, width) -> (n,)."""
+    found: npt.NDArray[np.bool_] = np.median(images[:, _border(images.shape[1:])], axis=1) > 127.5
     return found
 
 

@@ -180,6 +180,34 @@ def load(source: Source, chunk: Chunk, form: Preprocessing) -> Loaded:
     return _loaded(paths, found, form)
 
 
+def image(path: str, form: Preprocessing) -> Bytes:
+    """The image of one row, by the path that stands in it: a file, or a file of many and `#number`.
+
+    Returns
+    -------
+    uint8 (height, width), in the model's form
+
+    Raises
+    ------
+    InputError
+        If there is no such image, or something is wrong with it.
+    """
+    file, _, number = path.rpartition("#")
+    if _kind(file) and number.isdecimal():
+        source = find(file)
+        chunk = Chunk((str(source.file),), int(number), 1)
+    else:
+        source = find(path)
+        chunk = Chunk((str(source.file),))
+    if source.file is None:
+        raise InputError(f"{path} is no image file; expected a path as ops.predict writes it")
+    loaded = load(source, chunk, form)
+    if loaded.errors[0]:
+        raise InputError(f"{path}: {loaded.errors[0]}")
+    found: Bytes = loaded.images[0]
+    return found
+
+
 def _names(place: Place, source: Source, day: date | None) -> Iterator[str]:
     if source.file is not None:
         yield source.file

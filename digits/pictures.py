@@ -34,6 +34,7 @@ STYLE: dict[Any, Any] = {
     "figure.dpi": 120,
 }
 WORST = 32
+LONGEST = 18  # characters of a class's name
 
 
 def overview(evaluation: Evaluation) -> bytes:
@@ -80,14 +81,28 @@ def worst_errors(evaluation: Evaluation, images: npt.NDArray[np.uint8]) -> bytes
         for axis in axes:
             axis.set_axis_off()
         for axis, i in zip(axes, order.tolist(), strict=False):
-            label, said = e.classes[e.labels[i]], e.classes[e.predicted[i]]
+            label, said = (_short(e.classes[k]) for k in (e.labels[i], e.predicted[i]))
             axis.imshow(images[i], cmap="gray_r", vmin=0, vmax=255)
-            axis.set_title(f"{label} read as {said}", fontsize=10, pad=13, loc="center", color=INK)
+            title, size = f"{label} read as {said}", 10
+            if len(title) > LONGEST:
+                title, size = f"{label}\nas {said}", 6
+            axis.set_title(title, fontsize=size, pad=13, loc="center", color=INK)
             note = f"{e.confidence[i]:.0%} sure, #{i}"
             axis.text(
                 0.5, 1.02, note, transform=axis.transAxes, ha="center", fontsize=7, color=MUTED
             )
     return png.getvalue()
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def _name_classes(axis: Axes, e: Evaluation) -> None:
+    """Below the axis; names that would run into each other stand upright."""
+    upright = len(e.classes) * max(map(len, e.classes)) > 40
+    names = [_short(name) for name in e.classes]
+    axis.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
 
 
 @contextmanager
@@ -106,18 +121,21 @@ def _draw_confusion(axis: Axes, e: Evaluation) -> None:
     axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(1, 1.4 * errors.max()))
     for (i, j), n in np.ndenumerate(counts):
         if n:
-            axis.text(j, i, str(n), ha="center", va="center", color=MUTED if i == j else INK)
+            colour, size = MUTED if i == j else INK, min(9, 130 / len(counts))
+            axis.text(j, i, str(n), ha="center", va="center", color=colour, fontsize=size)
     axis.set(title="Which class was taken for which", xlabel="predicted", ylabel="actual")
-    axis.set_xticks(range(len(e.classes)), e.classes)
-    axis.set_yticks(range(len(e.classes)), e.classes)
+    _name_classes(axis, e)
+    axis.set_yticks(range(len(e.classes)), [_short(name) for name in e.classes])
     axis.tick_params(length=0)
 
 
 def _draw_recall(axis: Axes, e: Evaluation) -> None:
     recall = np.diag(e.confusion) / e.confusion.sum(axis=1)
     floor = max(0.0, math.floor(20 * (recall.min() - 0.002)) / 20)
-    bars = axis.bar(e.classes, recall, color=GOOD, width=0.7)
-    axis.bar_label(bars, [f"{100 * r:.1f}" for r in recall], padding=2, fontsize=8, color=MUTED)
+    bars = axis.bar(range(len(recall)), recall, color=GOOD, width=0.7)
+    size = min(8, 100 / len(recall))
+    axis.bar_label(bars, [f"{100 * r:.1f}" for r in recall], padding=2, fontsize=size, color=MUTED)
+    _name_classes(axis, e)
     axis.set(title="Recall by class", ylim=(floor, 1 + 0.1 * (1 - floor)))
     axis.yaxis.set_major_formatter(PercentFormatter(1))
     grid(axis, "y")

@@ -23,7 +23,7 @@ class Preprocessing(Params):
     size : (height, width)
     method : how a free image becomes one like those that the model learned from. ink-box: what is
         written is cut out, scaled, and centred by its mass, as in MNIST. resize: the whole image is
-        fitted into the frame.
+        fitted into the frame, as its negative if its edge is light.
     background : the value of what is behind
     """
 

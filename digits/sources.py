@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from digits import idx
+from digits import data, idx, images
 from digits.data import Bytes, Labelled, Raw, Source
 from digits.errors import InputError
 
@@ -25,6 +25,9 @@ MNIST_FILES = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+
+SIDES = (8, 256)  # pixels of an image's sides, from and to
+MOST_CLASSES = 256  # a label is a byte
 
 WAYS_OUT = """
   Have the files? MNIST_MIRROR=/path/to/folder dvc repro
@@ -85,6 +88,96 @@ def uci() -> Raw:
         Labelled(images[:1200], labels[:1200]),
         Labelled(images[1200:], labels[1200:]),
     )
+
+
+def folder(path: Path, size: tuple[int, int] | None) -> Raw:
+    """Labelled image files: `train/<class>/*` and `test/<class>/*`.
+
+    The classes are the folders' names, sorted. What begins with a dot is not looked at. Images
+    become grey, and light ones their negative: see `resize` in digits/images.py.
+
+    Parameters
+    ----------
+    path : the folder that has train/ and test/
+    size : height and width that images are fitted into; None for their own, which must be one
+
+    Raises
+    ------
+    InputError
+        If a folder or a class is absent or empty, a file is no image, or of another size. Names it.
+    """
+    classes = tuple(sorted(_entries(path / "train", "a folder for each class")))
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        raise InputError(
+            f"{path / 'train'} has {len(classes)} class{'es' * (len(classes) != 1)} "
+            f"({', '.join(classes[:9])}); expected 2 to {MOST_CLASSES}, a folder each"
+        )
+    tested = _entries(path / "test", "a folder for each class, of images that are not trained on")
+    unknown = sorted(tested.keys() - set(classes))
+    if unknown:
+        raise InputError(
+            f"{path / 'test' / unknown[0]} has no counterpart in {path / 'train'}; expected the "
+            f"same classes: {', '.join(classes)}"
+        )
+    files = {
+        part: [
+            (file, label)
+            for label, name in enumerate(classes)
+            for file in _files(path / part / name)
+        ]
+        for part in ("train", "test")
+    }
+    parts = {part: _read(found, size, files["train"][0][0]) for part, found in files.items()}
+    digests = {part: data.digest(found) for part, found in parts.items()}
+    return Raw(Source("folder", classes, digests, "resize"), parts["train"], parts["test"])
+
+
+def _entries(folder: Path, expected: str) -> dict[str, Path]:
+    """What a folder holds, by name."""
+    try:
+        found = {each.name: each for each in folder.iterdir() if not each.name.startswith(".")}
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder} does not exist; expected {expected}. If DVC has it: dvc checkout, dvc pull"
+        ) from None
+    except NotADirectoryError:
+        raise InputError(f"{folder} is a file; expected {expected}") from None
+    if not found:
+        raise InputError(f"{folder} is empty; expected {expected}")
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for _, file in sorted(_entries(folder, "the images of a class").items())]
+
+
+def _read(files: list[tuple[Path, int]], size: tuple[int, int] | None, first: Path) -> Labelled:
+    """Images fitted into a size; without one, they must have that of the first, a usual one."""
+    form = size or _grey(first).shape
+    if not SIDES[0] <= min(form) <= max(form) <= SIDES[1]:
+        raise InputError(
+            f"{first} has sides of {form[0]} and {form[1]} pixels; expected {SIDES[0]} to "
+            f"{SIDES[1]}. Have all images fitted into one size: data.size=[height,width]"
+        )
+    found = np.empty((len(files), *form), np.uint8)
+    for i, (file, _) in enumerate(files):
+        grey = _grey(file)
+        if size is None and grey.shape != form:
+            raise InputError(
+                f"{file} is {grey.shape[0]} pixels high and {grey.shape[1]} wide; {first} is "
+                f"{form[0]} and {form[1]}. Have all fitted into one size: data.size=[height,width]"
+            )
+        found[i] = images.fit(grey, form)
+    return Labelled(found, np.array([label for _, label in files], np.uint8))
+
+
+def _grey(file: Path) -> Bytes:
+    if file.is_dir():
+        raise InputError(f"{file} is a folder; expected the images of a class, and nothing else")
+    try:
+        return images.decode(file.read_bytes())
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
 
 
 def _paired(images: str, labels: str, arrays: dict[str, Bytes]) -> Labelled:

@@ -121,7 +121,7 @@ def evaluate_candidate_there(commit: str, folder: Path) -> Run:
 
 def make_ready(commit: str) -> None:
     """Bring a commit's model and data to .bases/, or run its pipeline there."""
-    from ops.verify import reproduce  # imports torch
+    from ops.verify import checkout, reproduce  # imports torch
 
     with files.new_directory(BASES / commit) as folder:
         try:
@@ -130,7 +130,7 @@ def make_ready(commit: str) -> None:
         except InputError as error:
             print(f"{error}\nRunning the pipeline of {commit[:9]}", flush=True)
             with tempfile.TemporaryDirectory(prefix="base-") as clone:
-                git.clone(commit, Path(clone))
+                checkout(commit, Path(clone))
                 reproduce(Path(clone), compute.workers())
                 for path in (MODEL, DATA):
                     shutil.copytree(Path(clone, path), folder / path, dirs_exist_ok=True)

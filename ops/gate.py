@@ -163,6 +163,7 @@ def text(decision: Decision) -> str:
     """The decision for a terminal, headline first."""
     d = decision
     lines = [d.headline, *(f"  and {reason}" for reason in d.reasons[1:])]
+    longest = max(6, *(len(label) for label in d.candidate[0].scores.support))
     for name, judgement in d.judgements.items():
         counts = judgement.errors
         lines += [
@@ -172,7 +173,7 @@ def text(decision: Decision) -> str:
             f"of {judgement.overall.images} images a run",
             f"  all          {describe(judgement.overall)}",
             *(
-                f"  class {label:<6} {describe(found)}"
+                f"  class {label:<{longest}} {describe(found)}"
                 for label, found in judgement.by_class.items()
                 if found.broken or found.fixed
             ),

@@ -1,6 +1,7 @@
 """The state of each stage, from dvc.yaml and dvc.lock alone: no data is needed, no lock taken."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -41,7 +42,8 @@ def stages(
 ) -> list[Stage]:
     """The stages of dvc.yaml, each after those that it takes from.
 
-    A folder counts as what the stage that makes it last made: its files are not read.
+    A folder counts as what the stage that makes it last made: its files are not read. So nothing is
+    known of one that no stage makes.
 
     Parameters
     ----------
@@ -68,9 +70,9 @@ def stages(
         if _words(stage["cmd"]) != _words(entry["cmd"]):
             yield "its command"
         then = {dep["path"]: dep.get("md5") for dep in entry.get("deps", [])}
-        for path in _paths(stage, "deps"):
-            found = digest(path)
-            if path not in then or found not in (None, then[path]):
+        for path in _deps(stage, params):
+            foreign = path not in made and str(then.get(path)).endswith(".dir")
+            if path not in then or not (foreign or digest(path) in (None, then[path])):
                 yield path
         values = entry.get("params", {}).get("params.yaml", {})
         for name in stage.get("params", []):
@@ -80,7 +82,7 @@ def stages(
     found = {}
     for name, stage in pipeline["stages"].items():
         takes: dict[str, list[str]] = {}
-        for path in _paths(stage, "deps"):
+        for path in _deps(stage, params):
             if maker := _maker(path, makers):
                 takes.setdefault(maker, []).append(path)
         entry = ran.get(name)
@@ -102,6 +104,14 @@ def _words(command: str | list[str]) -> list[str]:
 
 def _paths(stage: Document, key: str) -> list[str]:
     return [next(iter(item)) if isinstance(item, dict) else item for item in stage.get(key, [])]
+
+
+def _deps(stage: Document, params: Document) -> list[str]:
+    """A stage's dependencies, of which DVC takes some from the parameters: ${data.folder}."""
+    return [
+        re.sub(r"\$\{([\w.]+)\}", lambda found: str(_dotted(params, found[1])), path)
+        for path in _paths(stage, "deps")
+    ]
 
 
 def _maker(path: str, makers: Mapping[str, str]) -> str | None:

@@ -33,6 +33,7 @@ from digits.errors import InputError
 from digits.params import parse_yaml, read_yaml
 from digits.presets import flat
 from ops import git, launch
+from ops.evaluators import fetch_committed
 from ops.evidence import METRICS
 
 # How far a metric may be off before it is a difference. Seeds alone move accuracy by 0.0005.
@@ -73,7 +74,7 @@ def main() -> None:
 def verify(rev: str, source: str, folder: Path) -> str:
     """Run the revision anew and compare; prints the findings and returns the verdict."""
     clone = folder / "clone"
-    git.clone(git.commit(rev), clone)
+    checkout(git.commit(rev), clone)
     if source == "uci":
         cores = max(2, compute.workers())
         shorten(clone / "params.yaml")
@@ -84,6 +85,15 @@ def verify(rev: str, source: str, folder: Path) -> str:
         found = reproduce(clone, compute.workers())
         print(f"{rev} against its dvc.lock")
     return report(expected, found)
+
+
+def checkout(commit: str, clone: Path) -> None:
+    """A commit in a new folder, and what it has under DVC that no stage makes."""
+    git.clone(commit, clone)
+    for path in git.paths(commit, "data"):
+        if path.endswith(".dvc"):
+            data = path.removesuffix(".dvc")
+            fetch_committed(commit, data, clone / data)
 
 
 def shorten(path: Path) -> None:

@@ -88,7 +88,7 @@ DESCRIPTION = f"""
 
 @router.post(
     "/predict",
-    summary="What digit is it?",
+    summary="Which class is it?",
     description=DESCRIPTION,
     openapi_extra={"requestBody": BODY, "parameters": [INPUT]},
     responses={

@@ -1,20 +1,26 @@
 """Bring the raw images: the source that `data.source` names -> data/raw.
 
 MNIST comes from the folder or URL in MNIST_MIRROR, else from torchvision's mirrors; `uci` comes
-with scikit-learn. The content is checked either way.
+with scikit-learn. The content is checked either way. `folder` reads your own labelled images.
 """
 
 import argparse
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from digits import data, errors, files, sources
 from digits.params import Params
 
+Side = Annotated[int, Field(ge=sources.SIDES[0], le=sources.SIDES[1])]
+
 
 class DataParams(Params):
-    source: Literal["mnist", "uci"]
+    source: Literal["mnist", "uci", "folder"]
+    folder: str
+    size: tuple[Side, Side] | None
 
 
 class FetchParams(Params):
@@ -30,9 +36,15 @@ def main(argv: list[str] | None = None) -> None:
             raw = sources.mnist(os.environ.get("MNIST_MIRROR"))
         case "uci":
             raw = sources.uci()
+        case "folder":
+            raw = sources.folder(Path(params.data.folder), params.data.size)
     with files.new_directory(args.out) as folder:
         data.save(folder, raw.source, {"train": raw.train, "test": raw.test})
-    print(f"{raw.source.name}: {len(raw.train)} training and {len(raw.test)} test images")
+    height, width = raw.train.images.shape[1:]
+    print(
+        f"{raw.source.name}: {len(raw.train)} training and {len(raw.test)} test images of "
+        f"{height} x {width} pixels, {len(raw.source.classes)} classes"
+    )
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -1,17 +1,21 @@
 """Check the raw images and set some of them apart for validation: data/raw -> data/prepared.
 
 Stratified by class, so that each part keeps the classes' shares. Test images stay as they are;
-those that also occur among the training images are counted.
+those that also occur among the training images are counted. What people have labelled since is
+trained on as well, and neither validates nor tests.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from digits import data, errors, files
+from digits import corrections, data, errors, files
+from digits.corrections import Added
+from digits.data import Source
 from digits.params import Params
 
 
@@ -34,16 +38,24 @@ def main(argv: list[str] | None = None) -> None:
     train, val = data.split_indices(raw.train.labels, params.val_fraction, params.seed)
     data.check_partition([train, val], len(raw.train))
     test = np.arange(len(raw.test))
-    splits = {"train": raw.train.take(train), "val": raw.train.take(val), "test": raw.test}
+    given = corrections.load(args.corrections, raw.train.images.shape[1:])
+    added = corrections.add(raw.train.take(train), given, raw)
+    splits = {"train": added.train, "val": raw.train.take(val), "test": raw.test}
 
     with files.new_directory(args.out) as folder:
-        data.save(folder, raw.source, splits)
+        data.save(folder, with_corrections(raw.source, args.corrections, added), splits)
         data.save_indices(folder, {"train": train, "val": val, "test": test})
     report = {
         "source": raw.source.name,
         "images": {name: len(split) for name, split in splits.items()},
         "duplicates": data.count_duplicates(raw.test, raw.train),
     }
+    if given:
+        report["corrections"] = added.used
+        print(
+            f"corrections: {added.used} more to learn from; {added.known} are training images "
+            f"already, {added.test} test images, which are left out"
+        )
     files.write(args.metrics, files.canonical_json(report))
     print(
         "{source}: {images}, {duplicates} test images also among the training images".format(
@@ -52,10 +64,19 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
+def with_corrections(source: Source, path: Path, added: Added) -> Source:
+    if not added.used:
+        return source
+    return replace(source, digests={**source.digests, "corrections": files.sha256(path)})
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("stages.prepare", description=__doc__)
     parser.add_argument("--params", type=Path, default="params.yaml")
     parser.add_argument("--raw", type=Path, required=True, help="folder that `fetch` wrote")
+    parser.add_argument(
+        "--corrections", type=Path, required=True, help="CSV: labelled since, beside its images"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the splits")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON: counts, duplicates")
     return parser.parse_args(argv)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from digits import sources
+from digits import images, sources
 from digits.errors import InputError
+from tests import shapes
 
 from .test_idx import encode
 
@@ -147,3 +148,109 @@ def test_the_bundled_digits_have_mnist_form() -> None:
     assert raw.train.images.dtype == raw.train.labels.dtype == np.uint8
     assert raw.train.images[:, :4].max() == 0
     assert raw.train.images.max() == 255
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder of twelve classes, three and two images each."""
+    shapes.write(tmp_path / "own", train=3, test=2)
+    return tmp_path / "own"
+
+
+def test_a_folder_is_read_by_class_in_grey(own: Path) -> None:
+    (own / "train" / "box" / ".DS_Store").touch()
+    raw = sources.folder(own, None)
+    assert raw.source.name == "folder"
+    assert raw.source.classes == tuple(sorted(shapes.SHAPES))
+    assert raw.source.method == "resize"
+    assert raw.train.images.shape == (36, shapes.HEIGHT, shapes.WIDTH)
+    assert raw.train.labels.tolist() == [k for k in range(12) for _ in range(3)]
+    assert raw.test.labels.tolist() == [k for k in range(12) for _ in range(2)]
+    box = raw.source.classes.index("box")
+    grey = np.asarray(shapes.draw("box", 0).convert("L"))
+    np.testing.assert_array_equal(raw.train.images[3 * box], grey)
+
+
+def test_a_folders_digest_is_of_what_is_in_it(own: Path) -> None:
+    before = sources.folder(own, None)
+    assert sources.folder(own, None).source.digests == before.source.digests
+    shapes.draw("box", 99).save(own / "train" / "box" / "one-more.png")
+    after = sources.folder(own, None)
+    assert after.source.digests["train"] != before.source.digests["train"]
+    assert after.source.digests["test"] == before.source.digests["test"]
+
+
+def test_images_of_any_size_are_fitted_where_one_is_named(own: Path) -> None:
+    shapes.draw("box", 3, scale=5, paper="white").save(own / "train" / "box" / "light.png")
+    with pytest.raises(
+        InputError, match=r"light\.png is 160 pixels high and 120 wide; .*data\.size"
+    ):
+        sources.folder(own, None)
+    raw = sources.folder(own, (16, 16))
+    assert raw.train.images.shape == (37, 16, 16)
+    light = raw.train.images[3 * raw.source.classes.index("box") + 3]
+    assert light[0].max() < 60 < 150 < light[6:10, 6:10].mean()  # a negative, in the middle
+
+
+@pytest.mark.parametrize("paper", ["black", "white"])
+@pytest.mark.parametrize("size", [None, (20, 30)])
+def test_a_folders_images_are_in_the_form_that_is_served(
+    paper: str, size: tuple[int, int] | None, own: Path
+) -> None:
+    """Whatever is learnt from an image's file, the server makes the same of it."""
+    for part in ("train", "test"):
+        for i, file in enumerate(sorted((own / part).rglob("*.*"))):
+            shapes.draw(file.parent.name, i, paper=paper).save(file.with_suffix(".png"))
+    raw = sources.folder(own, size)
+    form = images.Preprocessing.parse(
+        {
+            "size": raw.test.images.shape[1:],
+            "method": raw.source.method,
+            "background": 0,
+            "normalisation": {"mean": 0.0, "std": 1.0, "where": "in the graph"},
+        }
+    )
+    served = [images.read(f.read_bytes(), form) for f in sorted((own / "test").glob("*/*"))]
+    np.testing.assert_array_equal(raw.test.images, np.stack(served))
+    assert images.in_form(raw.test.images, form).all()
+
+
+def test_a_folder_that_is_no_data_set_is_refused_by_name(own: Path) -> None:
+    def refused(message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            sources.folder(own, None)
+
+    ring = own / "test" / "ring"
+    broken = own / "train" / "box" / "broken.png"
+    broken.write_bytes(b"hello")
+    refused(r"train/box/broken\.png: this is no image, but 5 bytes of something else")
+    broken.unlink()
+    (own / "train" / "box" / "deeper").mkdir()
+    refused("train/box/deeper is a folder; expected the images of a class")
+    (own / "train" / "box" / "deeper").rmdir()
+    (own / "train" / "labels.csv").touch()
+    refused(r"train/labels\.csv is a file; expected the images of a class")
+    (own / "train" / "labels.csv").unlink()
+    (own / "train" / "a void").mkdir()
+    refused("train/a void is empty; expected the images of a class")
+    (own / "train" / "a void").rmdir()
+    ring.rename(own / "test" / "rung")
+    refused("test/rung has no counterpart in .*train; expected the same classes: bar, box, cross")
+    (own / "test" / "rung").rename(own / "ring")
+    refused("test/ring does not exist; expected the images of a class")
+    (own / "test").rename(own / "elsewhere")
+    refused("test does not exist; expected a folder for each class, of images that are not trained")
+    (own / "train").rename(own / "nothing")
+    refused("train does not exist; expected a folder for each class. If DVC has it: dvc checkout")
+
+
+def test_one_class_is_none(tmp_path: Path) -> None:
+    (tmp_path / "train" / "box").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"train has 1 class \(box\); expected 2 to 256"):
+        sources.folder(tmp_path, None)
+
+
+def test_images_too_large_for_a_network_want_a_size(own: Path) -> None:
+    shapes.draw("bar", 0, scale=9).save(own / "train" / "bar" / "00000.png")
+    with pytest.raises(InputError, match=r"00000\.png has sides of 288 and 216 .* data\.size"):
+        sources.folder(own, None)

@@ -81,3 +81,20 @@ def test_outputs_are_compared_with_the_bases() -> None:
     assert stages(base=OTHER)["train"].standing == "other outputs"
     assert stages(base=OTHER)["train"].other == ["weights"]
     assert stages(base={})["train"].standing == "up to date"
+
+
+def test_a_dependency_may_come_from_the_parameters() -> None:
+    stage = {"cmd": "f", "deps": ["${data.folder}", "p.py"], "params": ["data"]}
+    entry = {
+        "cmd": "f",
+        "deps": [{"path": "own", "md5": "4.dir"}, LOCK["stages"]["prepare"]["deps"][0]],
+        "params": {"params.yaml": {"data": {"folder": "own"}}},
+    }
+    pipe, lock = {"stages": {"fetch": stage}}, {"stages": {"fetch": entry}}
+
+    def since(folder: str) -> list[str]:
+        params = {"data": {"folder": folder}}
+        return pipeline.stages(pipe, lock, params, {}, FILES.get)[0].since
+
+    assert since("own") == []
+    assert since("other") == ["other", "params.yaml: data"]

@@ -11,7 +11,11 @@ def run_fetch(params: Path, folder: Path) -> None:
 
 def run_prepare(params: Path, folder: Path) -> None:
     paths = {"params": params, "raw": folder / "raw", "out": folder / "prepared"}
-    prepare.main(_words(paths | {"metrics": folder / "metrics" / "data.json"}))
+    corrections = folder / "corrections.csv"
+    if not corrections.exists():
+        corrections.write_text("sha256,label,origin\n")
+    more = {"corrections": corrections, "metrics": folder / "metrics" / "data.json"}
+    prepare.main(_words(paths | more))
 
 
 def run_train(params: Path, prepared: Path, folder: Path) -> None:

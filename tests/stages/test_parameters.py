@@ -77,6 +77,8 @@ TRAINING: dict[str, tuple[Any, Mapping[str, Any]]] = {
 ELSEWHERE = {
     "train.device",  # few machines have two: tests/digits/test_engine.py
     "data.source",
+    "data.folder",  # tests/digits/test_sources.py
+    "data.size",
     "prepare.val_fraction",
     "prepare.seed",
     "prepare.max_class_ratio",

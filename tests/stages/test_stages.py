@@ -52,7 +52,7 @@ def test_fetch_and_prepare_divide_the_bundled_digits(tmp_path: Path) -> None:
 
 def test_an_unknown_source_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     params = small_params(tmp_path, {"data.source": "minst"})
-    with pytest.raises(InputError, match=r"data\.source is 'minst'; expected 'mnist' or 'uci'"):
+    with pytest.raises(InputError, match=r"data\.source is 'minst'; expected 'mnist', 'uci' or"):
         commands.run_fetch(params, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["params.yaml"]
 

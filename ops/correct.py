@@ -1,0 +1,72 @@
+"""What a person says that images show becomes training data: python -m ops.correct LABELS.csv
+
+LABELS.csv has columns path and label; others are not looked at, and a row without a label is passed
+over. A path is one that ops.predict wrote: its CSV with a column more will do, filled in where
+`review` is true.
+
+The images go to data/corrections/, under DVC, in the form that the model takes; their labels to
+data/corrections.csv, for Git. To add one twice adds it once; with another label, it is refused, and
+so is the whole file. `dvc repro` then trains on them, too: see stages/prepare.py.
+
+Exit code 0: they are there. 2: something is wrong, and nothing has changed.
+"""
+
+import argparse
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from digits import corrections, errors, inputs
+from digits.classifier import Classifier
+from digits.data import Bytes
+from digits.errors import InputError
+from ops.experiment import DVC
+from ops.predict import bring_model
+
+CORRECTIONS = Path("data/corrections.csv")
+
+
+def main() -> None:
+    args = parse_args()
+    corrections.require_pictures(CORRECTIONS)
+    with tempfile.TemporaryDirectory(prefix="correct-") as folder:
+        model = Classifier.load(bring_model(args.model, Path(folder))[0])
+        labelled = list(read(args.labels, model))
+    new, total = corrections.write(CORRECTIONS, labelled)
+    images = CORRECTIONS.with_suffix("")
+    if total and subprocess.run([*DVC, "add", "--quiet", images]).returncode:
+        raise InputError(f"dvc add {images} failed; its own message stands above")
+    print(f"{CORRECTIONS}: {new} new, {len(labelled) - new} there already; {total} in all")
+    if new:
+        print(f"Next: git add {CORRECTIONS} {images}.dvc, then dvc repro")
+
+
+def read(path: Path, model: Classifier) -> Iterator[tuple[Bytes, str, str]]:
+    """Each labelled image in the model's form, its label and its path."""
+    for number, row in enumerate(corrections.rows(path, ("path", "label")), start=2):
+        if not row["label"]:
+            continue
+        if row["label"] not in model.classes:
+            raise InputError(
+                f"{path}, line {number}: {row['path']} is labelled {row['label']!r}; expected one "
+                f"of: {', '.join(model.classes)}"
+            )
+        yield inputs.image(row["path"], model.preprocessing), row["label"], row["path"]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "ops.correct", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("labels", metavar="LABELS.csv", type=Path, help="columns path and label")
+    parser.add_argument(
+        "--model",
+        metavar="URL",
+        help="whose form the images get, as for ops.predict; by default models/digit-classifier",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    errors.run(main, failure=2)

@@ -1,0 +1,146 @@
+"""The loop that keeps a model alive, whole and real: predict, label, train anew, judge, promote."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from digits import data
+from digits.data import Raw
+from tests import shapes
+from tests.conftest import SMALL
+from tests.project import Project
+
+pytestmark = pytest.mark.slow
+
+PYTHON = (sys.executable, "-m")
+CORRECTIONS = "data/corrections.csv"
+DVC = "data/corrections.dvc"
+
+
+def settings(**changes: object) -> list[str]:
+    return [f"--set-param={key}={json.dumps(value)}" for key, value in {**SMALL, **changes}.items()]
+
+
+def label(predictions: Path, labels: dict[str, str]) -> list[str]:
+    """Fill a column `label` in, where the model was unsure; the paths that it was filled in for."""
+    with open(predictions, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["review"] == "true"]
+    with open(predictions.with_name("labels.csv"), "w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], "label"])
+        writer.writeheader()
+        writer.writerows({**row, "label": labels[row["path"]]} for row in rows)
+    return [row["path"] for row in rows]
+
+
+def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, uci: Raw) -> None:
+    project = Project.scratch(tmp_path / "project")
+    project.run("dvc", "exp", "run", *settings(**{"train.epochs": 4}))
+    project.commit("the first model")
+    promote = (*PYTHON, "ops.registry", "promote")
+    project.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    project.commit("a remote")
+    project.run("dvc", "push", "--quiet")
+    project.run(*promote, "--force", "--reason", "the first")
+
+    # Scans that arrive: the bundled digits' test images, moved a little, and one as it is.
+    (tmp_path / "scans").mkdir()
+    labels = {}
+    for i in range(24):
+        image = uci.test.images[i] if i == 0 else np.roll(uci.test.images[i], 2, axis=1)
+        path = tmp_path / "scans" / f"{i:02}.png"
+        Image.fromarray(image).save(path)
+        labels[str(path)] = str(uci.test.labels[i])
+    out = tmp_path / "out.csv"
+    project.run(*PYTHON, "ops.predict", str(tmp_path / "scans"), str(out), "--threshold", "1")
+    marked = label(out, labels)
+    assert len(marked) == 24
+
+    correct = (*PYTHON, "ops.correct", str(out.with_name("labels.csv")))
+    assert "24 new, 0 there already; 24 in all" in project.run(*correct)
+    assert "0 new, 24 there already; 24 in all" in project.run(*correct)
+    changed = project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
+    assert changed == [f" M {CORRECTIONS}", f"?? {DVC}"]
+    project.run("git", "add", CORRECTIONS, DVC)
+
+    said = project.run("dvc", "repro")
+    assert (
+        "corrections: 23 more to learn from; 0 are training images already, 1 test images" in said
+    )
+    before = data.load(project.folder / "data" / "raw", "test")
+    prepared = {name: data.load(project.folder / "data/prepared", name) for name in ("test", "val")}
+    assert data.digest(prepared["test"]) == data.digest(before)
+    assert len(prepared["val"]) == 120
+    assert len(data.load(project.folder / "data/prepared", "train")) == 1080 + 23
+    report = json.loads((project.folder / "metrics/data.json").read_text())
+    assert report["corrections"] == 23
+    project.commit("23 corrections")
+    project.run("dvc", "push", "--quiet")
+    assert "against HEAD" in project.run(
+        *PYTHON, "ops.gate", "--base", "HEAD", "--rules", "params.yaml"
+    )
+    project.run(*promote, "--force", "--reason", "corrected")
+    assert "v0.2.0" in project.run(*PYTHON, "ops.registry", "history")
+
+    # Elsewhere: what prepare read is brought along, by --temp, by verify, and by pull.
+    project.run("dvc", "exp", "run", "--temp", "--force", "-S", "train.seed=1")
+    assert "identical: all 16 outputs" in project.run(*PYTHON, "ops.verify")
+    clone = Project(tmp_path / "clone")
+    project.run("git", "clone", "--quiet", str(project.folder), str(clone.folder))
+    assert "is not here. Bring it first: dvc pull" in clone.run(*correct, code=2)
+    clone.run("dvc", "pull", "--quiet")
+    assert "Data and pipelines are up to date" in clone.run("dvc", "repro")
+
+    # A label that goes against the one that stands there.
+    out.with_name("labels.csv").write_text(
+        f"path,label\n{marked[3]},{9 - int(labels[marked[3]])}\n"
+    )
+    assert f"{marked[3]}: labelled" in project.run(*correct, code=2)
+    out.with_name("labels.csv").write_text(f"path,label\n{marked[3]},ten\n")
+    assert "line 2" in project.run(*correct, code=2)
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_a_folder_of_twelve_classes_goes_all_the_way(tmp_path: Path) -> None:
+    """dvc repro, gate, promotion, deployment, batch and verify on images of 32 x 24."""
+    project = Project.scratch(tmp_path / "project")
+    shapes.write(project.folder / "data" / "own")
+    project.run("dvc", "add", "--quiet", "data/own/train", "data/own/test")
+    project.commit("images")
+    more = {"data.source": "folder", "train.epochs": 12, "train.batch_size": 32, "train.ema": 0.9}
+    project.run("dvc", "exp", "run", *settings(**more, **{"model.channels": [8, 16, 16]}))
+    project.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    project.commit("a model of shapes")
+    found = json.loads((project.folder / "metrics/evaluation.json").read_text())
+    assert list(found["recall"]) == sorted(shapes.SHAPES)
+    assert found["accuracy"] > 0.9
+    card = (project.folder / "metrics/model-card.md").read_text()
+    assert "grey images of 32 x 24 pixels" in card
+    assert "telling one of its classes from the others" in card
+
+    project.run("dvc", "push", "--quiet")
+    assert "PASS" in project.run(*PYTHON, "ops.gate", "--first")
+    project.run(*PYTHON, "ops.registry", "promote")
+    project.run(*PYTHON, "ops.deploy", "--to", str(tmp_path / "served"))
+    (tmp_path / "scans").mkdir()
+    for name in shapes.SHAPES:
+        shapes.draw(name, 77, scale=3, paper="white").save(tmp_path / "scans" / f"{name}.png")
+    words = (
+        str(tmp_path / "scans"),
+        str(tmp_path / "out.csv"),
+        "--model",
+        str(tmp_path / "served"),
+    )
+    project.run(*PYTHON, "ops.predict", *words)
+    with open(tmp_path / "out.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(Path(row["path"]).stem == row["predicted"] for row in rows) >= 10
+    assert "p11" in rows[0]
+    assert "identical: all 16 outputs" in project.run(*PYTHON, "ops.verify")
+
+    shapes.draw("box", 99).save(project.folder / "data/own/train/box/more.png")
+    assert "Running stage 'fetch'" in project.run("dvc", "repro", "fetch")
