@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
-from digits import compute, data, evaluation, export, presets
+from digits import commands, compute, data, evaluation, export, presets
 from digits.classifier import Classifier
 from digits.data import Labelled
 from digits.model import Network
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
-    "12 epochs": {"train.epochs": 12},
     "bfloat16": {"train.precision": "bfloat16"},
     **{name: presets.load(name) for name in presets.names() if name != "demo"},
 }
@@ -86,7 +85,7 @@ def microseconds(classifier: Classifier, test: Labelled) -> float:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("benchmarks.accuracy", description=__doc__)
+    parser = commands.parser("benchmarks.accuracy", __doc__)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--untimed", action="store_true", help="keep the times of an earlier run")

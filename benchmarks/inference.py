@@ -4,9 +4,10 @@ python -m benchmarks.inference [--only npy png memory ray]
 
 npy: `ops.predict` from one .npy file to Parquet, start-up and all, against ONNX Runtime alone on
 arrays in memory, and against eager torch; both with all cores and at their best batch size, and
-torch also image by image. png: from a folder of PNG files, with one worker and with all. memory: of
-its largest process, with ten thousand and with a million images. ray: with two workers and with
-one, without start-up. What is compared runs in turn, so that a machine that slows down slows all.
+torch also image by image.png: from a folder of PNG files, with one worker and with all,
+also without start-up. memory: of its largest process, with ten thousand and with a million images.
+ray: with two workers and with one, without start-up. What is compared runs in turn, so that a
+machine that slows down slows all.
 """
 
 import argparse
@@ -29,7 +30,7 @@ import torch
 from PIL import Image
 
 from benchmarks import measure
-from digits import compute, data, model
+from digits import commands, compute, data, model
 
 MODEL = measure.ROOT / "models" / "digit-classifier"
 WEIGHTS = measure.ROOT / "models" / "weights.safetensors"
@@ -37,6 +38,9 @@ RUNS = 5
 IMAGES = 500_000  # of a run from .npy: start-up is then a small part
 SAMPLE = 20_000  # of a run of a library alone
 FILES = 10_000
+FEW_FILES = (
+    1_000  # a run of these is start-up, for the most part; two chunks, so both workers start
+)
 BATCHES = (1, 16, 64, 128, 256, 500, 1000, 2000)
 
 Bytes = npt.NDArray[np.uint8]
@@ -90,23 +94,25 @@ def measure_npy(folder: Path) -> dict[str, Any]:
 
 
 def measure_png(folder: Path) -> dict[str, Any]:
-    scans = folder / "scans"
-    scans.mkdir()
-    for i, image in enumerate(some_images(FILES)):
-        Image.fromarray(image).save(scans / f"{i:05}.png")
+    scans, few = (save_png(folder, files) for files in (FILES, FEW_FILES))
     workers = compute.workers()
-    one, every = [], []
+    one, every, beyond = [], [], []
     for _ in range(RUNS):
-        one.append(FILES / predict_seconds(folder, scans, workers=1))
-        every.append(FILES / predict_seconds(folder, scans))
+        alone, together = (predict_seconds(folder, scans, workers=n) for n in (1, workers))
+        starts = [predict_seconds(folder, few, workers=n) for n in (1, workers)]
+        one.append(FILES / alone)
+        every.append(FILES / together)
+        beyond.append((alone - starts[0]) / (together - starts[1]))
     print(f"from PNG files       {measure.spread(every)} images/s with {workers} workers")
     print(f"                     {measure.spread(one)} images/s with one")
+    print(f"                     {measure.spread(beyond)} times as many beyond start-up")
     return {
         "files": FILES,
         "workers": workers,
         "images_per_s": rounded(every),
         "one_worker_images_per_s": rounded(one),
         "ratio": ratios(every, one),
+        "ratio_beyond_start": [round(value, 3) for value in beyond],
     }
 
 
@@ -156,6 +162,14 @@ def save_npy(folder: Path, n: int) -> Path:
     path = folder / f"{n}.npy"
     if not path.exists():
         np.save(path, some_images(n))
+    return path
+
+
+def save_png(folder: Path, n: int) -> Path:
+    path = folder / f"{n}-png"
+    path.mkdir()
+    for i, image in enumerate(some_images(n)):
+        Image.fromarray(image).save(path / f"{i:05}.png")
     return path
 
 
@@ -244,7 +258,7 @@ def rounded(values: list[float]) -> list[float]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("benchmarks.inference", description=__doc__)
+    parser = commands.parser("benchmarks.inference", __doc__)
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
     return parser.parse_args()
 

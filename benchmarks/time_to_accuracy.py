@@ -30,8 +30,8 @@ RAW = measure.ROOT / "data" / "raw"
 BASELINE_EPOCHS = 14
 FAST = presets.load("fast")
 RECIPES: dict[str, dict[str, Any]] = {
-    "0.990": {**FAST, "model.channels": [16, 32, 32]},
-    "0.992": {**FAST, "model.channels": [8, 32, 64]},
+    "0.990": {**FAST, "model.channels": [16, 16, 64]},
+    "0.992": FAST,
     "0.995": presets.load("short"),
 }
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def sha256(path: str | Path) -> str:
@@ -22,13 +22,23 @@ def canonical_json(value: Any) -> str:
 
 
 def write(path: str | Path, content: str | bytes) -> None:
-    """Write a file at once: whoever reads it sees the old content or the new, never a part."""
+    """Write a file at once: see `replacing`."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to fill, which takes the place of `path` when the block ends without an error.
+
+    Whoever reads `path` sees the old content or the new, never a part.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
         with open(partial, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -155,11 +155,8 @@ def put(place: Place, name: str, file: Path) -> None:
         if place.is_bucket:
             place.filesystem.put_file(str(file), place.path(name))
             return
-        target = Path(place.path(name))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.partial")
-        shutil.copyfile(file, partial)
-        os.replace(partial, target)
+        with open(file, "rb") as source, files.replacing(place.path(name)) as target:
+            shutil.copyfileobj(source, target)
 
 
 def replace(

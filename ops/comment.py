@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from digits import errors
+from digits import commands, errors
 from ops.github import call, find_own, listed
 
 MARKER = "<!-- compare -->"
@@ -85,9 +85,7 @@ def post(number: int, body: str) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.comment", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.comment", __doc__)
     parser.add_argument("file", metavar="FILE", type=Path, help="Markdown; it may be missing")
     return parser.parse_args()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dvc.api import DVCFileSystem
 
-from digits import errors, files
+from digits import commands, errors, files
 from digits.errors import InputError
 from ops import git
 from ops.experiment import DVC, settings
@@ -20,6 +20,7 @@ EXPERIMENT = "make-demo"
 
 
 def main() -> None:
+    commands.parser("ops.demo", __doc__).parse_args()
     commit = run_experiment(EXPERIMENT)
     copy_outputs(commit, OUT)
     print_table(OUT)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from digits import errors, golden, store
+from digits import commands, errors, golden, store
 from digits.errors import InputError
 from digits.places import Unreachable
 from digits.store import Pointer
@@ -232,9 +232,7 @@ def say(what: str) -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.deploy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.deploy", __doc__)
     parser.add_argument(
         "--to", metavar="URL", required=True, help="a folder, s3://bucket/prefix or sagemaker"
     )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from digits import errors
+from digits import commands, errors
 from ops import git, storage
 from ops.evidence import read_here
 from ops.storage import Output, Store
@@ -171,9 +171,7 @@ def way_to_make(stage: str) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.doctor", __doc__)
     parser.add_argument(
         "revs", nargs="*", metavar="REV", help="whose dvc.lock; none: the working tree's"
     )

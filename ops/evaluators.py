@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from digits import compute, errors, files
+from digits import commands, compute, errors, files
 from digits.errors import InputError
 from digits.params import parse_yaml
 from digits.runs import Run
@@ -178,9 +178,7 @@ def run_evaluator(code: Path, model: Path, data: Path, out: Path) -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.evaluators", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.evaluators", __doc__)
     parser.add_argument("--base", metavar="REV", required=True, help="what to compare with")
     return parser.parse_args()
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from digits import errors, files, gate
+from digits import commands, errors, files, gate
 from digits.errors import InputError
 from digits.gate import Difference, Judgement, Limit, Rules
 from digits.runs import Run
@@ -254,9 +254,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.gate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.gate", __doc__)
     add_arguments(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, help="write the verdict as JSON")
     return parser.parse_args()

@@ -55,6 +55,9 @@ def main() -> None:
 
 def stage_and_arguments() -> tuple[str, list[str]]:
     match sys.argv[1:]:
+        case ["-h" | "--help"]:
+            print(__doc__)
+            sys.exit()
         case [str(module), *arguments] if module.startswith("stages."):
             return module, arguments
         case found:

@@ -33,12 +33,12 @@ import pyarrow.parquet as pq
 from pyarrow.csv import CSVWriter
 from tqdm import tqdm
 
-from digits import batch, errors, files, golden, inputs, places, store
+from digits import batch, commands, errors, files, golden, inputs, places, store
 from digits.classifier import Classifier
 from digits.errors import InputError
 from digits.inputs import Source
 from digits.params import Params
-from ops import deploy, engines, parts
+from ops import engines, parts
 from ops.engines import Engine, Work
 from ops.parts import Parts, Plan, Run
 
@@ -90,6 +90,8 @@ def bring_model(named: str | None, folder: Path) -> tuple[Path, str | None]:
         served = hosting.bring(named.removeprefix(ENDPOINT), folder / "model")
         return folder / "model", served.version
     if named in store.STAGES and not Path(named).exists():
+        from ops import deploy  # the gate, and with it scipy.optimize
+
         release = deploy.find_release(named)
         deploy.say(f"bringing {release.model}")
         contents = deploy.bring(release)
@@ -193,9 +195,7 @@ def summary(output: str, manifest: Manifest) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.predict", __doc__)
     parser.add_argument("input", metavar="INPUT", help="a file, a folder, a glob, or s3://...")
     parser.add_argument("output", metavar="OUTPUT", help=".parquet or .csv; also s3://...")
     parser.add_argument(

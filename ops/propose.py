@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from digits import errors
+from digits import commands, errors
 from ops.github import call, listed
 
 BASE = "main"
@@ -29,9 +29,7 @@ def main() -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.propose", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.propose", __doc__)
     parser.add_argument("branch", metavar="BRANCH", help="which the server has already")
     parser.add_argument("title", metavar="TITLE", help="where none is open yet")
     parser.add_argument("file", metavar="FILE", type=Path, help="Markdown")

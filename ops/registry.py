@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from digits import errors
+from digits import commands, errors
 from digits.errors import InputError
 from digits.params import parse_yaml
 from digits.runs import Run
@@ -356,12 +356,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.registry", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = commands.parser("ops.registry", __doc__)
+    subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    forward = commands.add_parser("promote", help="judge a model, and let it take a stage")
+    forward = subcommands.add_parser("promote", help="judge a model, and let it take a stage")
     forward.set_defaults(command=promote)
     forward.add_argument("--version", metavar="X.Y.Z", help="one that exists, or a name for HEAD")
     forward.add_argument("--stage", choices=STAGES, default=STAGES[0])
@@ -373,14 +371,14 @@ def parse_args() -> argparse.Namespace:
         help="if the evaluator or the test set has changed, score both models with both",
     )
 
-    back = commands.add_parser("rollback", help="go back to what held a stage before")
+    back = subcommands.add_parser("rollback", help="go back to what held a stage before")
     back.set_defaults(command=rollback)
     back.add_argument("--to", metavar="X.Y.Z", help="a version that held it once")
     back.add_argument("--stage", choices=STAGES, default=STAGES[0])
     back.add_argument("--force", action="store_true", help="even if the model can't be checked")
     back.add_argument("--reason", metavar="TEXT", type=reason, required=True, help="why")
 
-    past = commands.add_parser("history", help="what held a stage, and why; of the tags fetched")
+    past = subcommands.add_parser("history", help="what held a stage, and why; of the tags fetched")
     past.set_defaults(command=history)
     past.add_argument("--stage", choices=STAGES)
     past.add_argument("--json", action="store_true", help="with model, test set, commit and tag")

@@ -13,7 +13,7 @@ Exit code 0: a report was written, whatever the verdict. 2: nothing can be said.
 import argparse
 from pathlib import Path
 
-from digits import errors, files
+from digits import commands, errors, files
 from ops import findings, gate, report_html, report_markdown
 
 
@@ -29,9 +29,7 @@ def main() -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.report", __doc__)
     gate.add_arguments(parser)
     parser.add_argument(
         "--beside",

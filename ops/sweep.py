@@ -25,7 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from digits import comparison, errors, files, params, presets, sweeps
+from digits import commands, comparison, errors, files, params, presets, sweeps
 from digits.errors import InputError
 from digits.gate import LUCK
 from digits.runs import Run
@@ -225,9 +225,7 @@ def as_json(
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.sweep", __doc__)
     parser.add_argument("sweep", metavar="SWEEP.yaml", type=Path, help="what to run")
     parser.add_argument(
         "--jobs", metavar="N", type=positive, default=1, help="runs at a time; they share the cores"

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 import yaml
 
-from digits import compute, errors
+from digits import commands, compute, errors
 from digits.errors import InputError
 from digits.params import parse_yaml, read_yaml
 from digits.presets import flat
@@ -248,9 +248,7 @@ def compare_environment(expected: Outcome) -> list[str]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.verify", __doc__)
     parser.add_argument("rev", nargs="?", default="HEAD", help="a Git revision (HEAD)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(

@@ -13,7 +13,7 @@ from types import FrameType
 
 import uvicorn
 
-from digits import compute, errors, store
+from digits import commands, compute, errors, store
 from serving import app, edge
 from serving.current import Current, log
 from serving.protocol import Protocol
@@ -69,9 +69,7 @@ def main() -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("serving", __doc__)
     parser.add_argument("--model", metavar="URL", help="default: models/digit-classifier, or demo/")
     parser.add_argument("--stage", choices=store.STAGES, default="production")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 to let others in")

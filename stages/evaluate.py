@@ -2,13 +2,16 @@
 
 Runs the very file that is served, on ONNX Runtime: accuracy, calibration, recall by class, accuracy
 under ten corruptions, every error, pictures, and the model card.
+
+    python -m stages.evaluate --model models/digit-classifier --data data/prepared \\
+        --metrics metrics/evaluation.json --errors metrics/errors.csv --plots metrics/plots
 """
 
 import argparse
 import os
 from pathlib import Path
 
-from digits import card, compute, data, errors, evaluation, files, pictures, tables
+from digits import card, commands, compute, data, errors, evaluation, files, pictures, tables
 from digits.card import Subject
 from digits.classifier import Classifier
 
@@ -44,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("stages.evaluate", description=__doc__)
+    parser = commands.parser("stages.evaluate", __doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder that `export` wrote")
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the figures")

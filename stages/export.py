@@ -2,12 +2,15 @@
 
 One ONNX file, a few golden images with the logits expected, and a description with their digests.
 Fails when ONNX Runtime and torch disagree on any test image.
+
+    python -m stages.export --weights models/weights.safetensors --data data/prepared \\
+        --out models/digit-classifier
 """
 
 import argparse
 from pathlib import Path
 
-from digits import compute, data, errors, export, files, model
+from digits import commands, compute, data, errors, export, files, model
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("stages.export", description=__doc__)
+    parser = commands.parser("stages.export", __doc__)
     parser.add_argument("--weights", type=Path, required=True, help="file that `train` wrote")
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")

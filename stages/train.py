@@ -2,6 +2,9 @@
 
 The weights are those of the best epoch on the validation images. The number of workers and of
 processes changes nothing in them, nor does it that a run was killed and started again.
+
+    python -m stages.train --data data/prepared --weights models/weights.safetensors \\
+        --metrics metrics/train.json --curve metrics/plots/training.csv --resume .resume
 """
 
 import argparse
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from digits import checkpoint, compute, data, engine, errors, files, model, tables
+from digits import checkpoint, commands, compute, data, engine, errors, files, model, tables
 from digits.model import Architecture
 from digits.params import Params
 from digits.recipe import Recipe
@@ -67,7 +70,7 @@ def summary(trained: engine.Trained, recipe: Recipe) -> dict[str, int | float | 
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("stages.train", description=__doc__)
+    parser = commands.parser("stages.train", __doc__)
     parser.add_argument("--params", type=Path, default="params.yaml")
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors file to write")

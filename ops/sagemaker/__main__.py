@@ -18,7 +18,7 @@ from typing import Any
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-from digits import errors
+from digits import commands, errors
 from ops.sagemaker import aws, bucket, settings, training
 from ops.sagemaker.aws import Clients, say
 
@@ -153,9 +153,7 @@ def logs(clients: Clients, running: Sequence[str], endpoints: Sequence[str]) -> 
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.sagemaker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.sagemaker", __doc__)
     parser.add_argument("command", choices=("list", "clean"))
     parser.add_argument("--all", action="store_true", help="clean: endpoints and running jobs too")
     return parser.parse_args()

@@ -1,0 +1,18 @@
+"""What the command lines of stages and operations have in common."""
+
+import argparse
+
+
+def parser(name: str, text: str | None) -> argparse.ArgumentParser:
+    """What reads a command's arguments.
+
+    Parameters
+    ----------
+    name : what follows `python -m`
+    text : the module's own; --help shows it as it stands, so it has an example
+    """
+    return argparse.ArgumentParser(
+        f"python -m {name}",
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
