@@ -69,7 +69,7 @@ format: .venv/dev  ## put the code into the house's style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-figures: .venv/run  ## write the benchmarks' results into the README
+figures: .venv/run  ## write the benchmarks' results into the README and docs/
 	$(BIN)/python -m benchmarks.figures
 
 constraints:  ## pin anew what the direct dependencies pull in (needs uv)

@@ -3,9 +3,9 @@
 python -m benchmarks.accuracy [--recipes NAME ...] [--seeds N ...] [--untimed]
 
 The file that is served is what is measured: each network is exported. The test set is only looked
-at when a training has ended; the README says how the recipe was chosen. Recipes that are not named
-keep their former results; with `--untimed`, for when other work goes on beside it, times are kept
-from before, or left out.
+at when a training has ended; docs/explanation.md says how the recipe was chosen. Recipes that are
+not named keep their former results; with `--untimed`, for when other work goes on beside it, times
+are kept from before, or left out.
 """
 
 import argparse

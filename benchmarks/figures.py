@@ -1,4 +1,4 @@
-"""Write the measured figures into README.md, between its marks: python -m benchmarks.figures
+"""Write the measured figures into README.md and docs/, between marks: python -m benchmarks.figures
 
 A mark is `<!-- figures: NAME -->`; up to `<!-- end -->` stands what `NAME` makes of the results.
 """
@@ -10,18 +10,21 @@ from typing import Any
 from benchmarks import measure
 from digits import files
 
-README = measure.ROOT / "README.md"
+PAGES = (measure.ROOT / "README.md", *sorted((measure.ROOT / "docs").rglob("*.md")))
 
 
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
     for name, write in FIGURES.items():
-        begin, end = f"<!-- figures: {name} -->", "<!-- end -->"
-        before, found, rest = text.partition(begin)
-        if not found or end not in rest:
-            raise SystemExit(f"README.md has no {begin} ... {end}")
-        text = f"{before}{begin}\n{write()}\n{end}{rest.partition(end)[2]}"
-    files.write(README, text)
+        mark = f"<!-- figures: {name} -->"
+        pages = [page for page in PAGES if mark in page.read_text(encoding="utf-8")]
+        if not pages:
+            raise SystemExit(f"no page has {mark}: neither README.md nor one in docs/")
+        for page in pages:
+            before, _, rest = page.read_text(encoding="utf-8").partition(mark)
+            _, end, after = rest.partition("<!-- end -->")
+            if not end:
+                raise SystemExit(f"{page}: after {mark} there is no <!-- end -->")
+            files.write(page, f"{before}{mark}\n{write()}\n{end}{after}")
 
 
 def accuracy() -> str:

@@ -3,7 +3,7 @@
 import ast
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES: dict[str, Any] = DVC["stages"]
-HOUSE = ("digits", "stages", "ops", "serving")
+HOUSE = ("digits", "stages", "ops", "serving", "benchmarks", "tests")
 
 
 def module_file(name: str) -> Path | None:
@@ -21,8 +21,8 @@ def module_file(name: str) -> Path | None:
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 
 
-def direct_imports(file: Path) -> set[Path]:
-    """The files of this repository that a file imports, wherever in it the import stands."""
+def imported_names(file: Path) -> set[str]:
+    """What a file imports, wherever in it the import stands."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -31,7 +31,12 @@ def direct_imports(file: Path) -> set[Path]:
             assert node.level == 0, f"{file}: a relative import"
             assert node.module is not None
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    found = {module_file(name) for name in names if name.split(".")[0] in HOUSE}
+    return names
+
+
+def direct_imports(file: Path) -> set[Path]:
+    """The files of this repository that a file imports."""
+    found = {module_file(name) for name in imported_names(file) if name.split(".")[0] in HOUSE}
     return {path for path in found if path is not None and path.name != "__init__.py"}
 
 
@@ -108,3 +113,15 @@ def test_imports_point_one_way() -> None:
         for file in (ROOT / room).rglob("*.py"):
             rooms = {path.relative_to(ROOT).parts[0] for path in direct_imports(file)}
             assert rooms <= targets, file
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "digits").rglob("*.py")), ids=lambda p: p.stem)
+def test_the_library_runs_neither_dvc_nor_git_and_is_told_its_parameters(file: Path) -> None:
+    packages = {name.split(".")[0] for name in imported_names(file)}
+    assert not packages & {"dvc", "gto", "scmrepo", "subprocess"}
+    texts = {node.value for node in ast.walk(ast.parse(file.read_text())) if is_text(node)}
+    assert not texts & {"params.yaml", "dvc.yaml", "dvc.lock"}
+
+
+def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
