@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from digits import corrections, errors, inputs
+from digits import commands, corrections, errors, inputs
 from digits.classifier import Classifier
 from digits.data import Bytes
 from digits.errors import InputError
@@ -56,9 +56,7 @@ def read(path: Path, model: Classifier) -> Iterator[tuple[Bytes, str, str]]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "ops.correct", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("ops.correct", __doc__)
     parser.add_argument("labels", metavar="LABELS.csv", type=Path, help="columns path and label")
     parser.add_argument(
         "--model",

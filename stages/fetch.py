@@ -2,6 +2,8 @@
 
 MNIST comes from the folder or URL in MNIST_MIRROR, else from torchvision's mirrors; `uci` comes
 with scikit-learn. The content is checked either way. `folder` reads your own labelled images.
+
+    python -m stages.fetch --out data/raw
 """
 
 import argparse
@@ -11,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from digits import data, errors, files, sources
+from digits import commands, data, errors, files, sources
 from digits.params import Params
 
 Side = Annotated[int, Field(ge=sources.SIDES[0], le=sources.SIDES[1])]
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("stages.fetch", description=__doc__)
+    parser = commands.parser("stages.fetch", __doc__)
     parser.add_argument("--params", type=Path, default="params.yaml")
     parser.add_argument("--out", type=Path, required=True, help="folder for the arrays")
     return parser.parse_args(argv)

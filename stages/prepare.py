@@ -3,6 +3,9 @@
 Stratified by class, so that each part keeps the classes' shares. Test images stay as they are;
 those that also occur among the training images are counted. What people have labelled since is
 trained on as well, and neither validates nor tests.
+
+    python -m stages.prepare --raw data/raw --corrections data/corrections.csv \\
+        --out data/prepared --metrics metrics/data.json
 """
 
 import argparse
@@ -13,7 +16,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from digits import corrections, data, errors, files
+from digits import commands, corrections, data, errors, files
 from digits.corrections import Added
 from digits.data import Source
 from digits.params import Params
@@ -71,7 +74,7 @@ def with_corrections(source: Source, path: Path, added: Added) -> Source:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("stages.prepare", description=__doc__)
+    parser = commands.parser("stages.prepare", __doc__)
     parser.add_argument("--params", type=Path, default="params.yaml")
     parser.add_argument("--raw", type=Path, required=True, help="folder that `fetch` wrote")
     parser.add_argument(
