@@ -1,1 +1,1 @@
-"""Measurements that the README quotes: each writes benchmarks/results/<name>.json."""
+"""Measurements that README.md and docs/ quote: each writes benchmarks/results/<name>.json."""
