@@ -35,11 +35,12 @@ def accuracy() -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, entry in results.items():
-        accuracy, corrupted = (_percent(entry[key]) for key in ("accuracy", "robustness"))
+        corrupted = _percent(entry["robustness"]) if "robustness" in entry else ""
+        size = f"{entry['model_bytes'] / 1000:,.0f} kB" if "model_bytes" in entry else ""
         training, single = (entry.get(key, []) for key in ("train_s", "us_per_image"))
         lines.append(
-            f"| {name} | {accuracy}, n={len(entry['seeds'])} | {corrupted} "
-            f"| {entry['parameters']:,} | {entry['model_bytes'] / 1000:,.0f} kB "
+            f"| {name} | {_percent(entry['accuracy'])}, n={len(entry['seeds'])} | {corrupted} "
+            f"| {entry['parameters']:,} | {size} "
             f"| {_times(training, 's')} | {_times(single, 'µs')} | {_on(entry)} |"
         )
     lines.append(
