@@ -24,6 +24,7 @@ from tests.project import Project
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 REFERENCE = ROOT / "docs" / "reference"
+PARAMS = read_yaml(ROOT / "params.yaml")
 
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"^<!-- run -->\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -121,12 +122,26 @@ def first_cells(page: Path) -> list[str]:
 
 
 def test_every_parameter_is_described_and_no_other() -> None:
-    keys = {
-        re.sub(r"^(gate\.limits)\.\w+", r"\1.SOURCE", key)
-        for key in flat(read_yaml(ROOT / "params.yaml"))
-    }
+    keys = {re.sub(r"^(gate\.limits)\.\w+", r"\1.SOURCE", key) for key in flat(PARAMS)}
     described = first_cells(REFERENCE / "params.md")
     assert sorted(described) == sorted(keys)
+
+
+def parameters(text: str) -> Iterator[str]:
+    """The keys of params.yaml that a page names, in the text or for `dvc exp run`."""
+    for line in code(text):
+        yield from re.findall(r"(?:-S|--set-param)[ =]'?([\w.]+)=", line)
+    for span in SPAN.findall(BLOCK.sub("", text)):
+        if named := re.match(rf"(?:params.yaml: )?((?:{'|'.join(PARAMS)})(?:\.[a-z_]+)+)", span):
+            yield named[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_exist(name: str) -> None:
+    known = [*flat(PARAMS), "compute.sagemaker"]  # which is optional
+    for key in parameters((ROOT / name).read_text()):
+        if not key.endswith((".json", ".onnx", ".yaml", ".csv")):
+            assert any(f"{each}.".startswith(f"{key}.") for each in known), key
 
 
 @pytest.mark.parametrize("name", ["data.json", "train.json", "evaluation.json", "errors.csv"])
@@ -150,6 +165,10 @@ def test_what_is_to_be_typed_runs(name: str, tmp_path: Path) -> None:
 
 def test_a_page_that_is_wrong_is_found_out() -> None:
     text = "```\npython -m ops.gate --bas main  # --base\n```\nand `make nothing` or `dvc repro`"
+    assert list(parameters("`train.lr: 1`, `dvc exp run -S model.depth=2`")) == [
+        "model.depth",
+        "train.lr",
+    ]
     assert next(code(text)) == "python -m ops.gate --bas main"
     assert commands(text) == [["ops.gate", "--bas", "main"]]
     assert "nothing" not in TARGETS
