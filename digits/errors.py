@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 FULL_DISK = """{error}
   Nothing that was whole is lost. Make room, then: dvc repro
-  Back to the last results: git checkout metrics && dvc checkout"""
+  Back to the last results: git checkout dvc.lock metrics && dvc checkout"""
 
 
 class InputError(ValueError):

@@ -27,7 +27,7 @@ def test_a_full_disk_says_how_to_get_back(capsys: pytest.CaptureFixture[str]) ->
     assert stop.value.code == 1
     message = capsys.readouterr().err
     assert "No space left" in message
-    assert "git checkout metrics && dvc checkout" in message
+    assert "git checkout dvc.lock metrics && dvc checkout" in message
 
 
 def test_ctrl_c_has_its_usual_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
