@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
-from digits import commands, compute, data, evaluation, export, presets
+from digits import commands, compute, data, evaluation, model, presets
 from digits.classifier import Classifier
 from digits.data import Labelled
 from digits.model import Network
+from stages import export
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -43,7 +44,8 @@ def main() -> None:
             changes = {**RECIPES[name], "train.seed": seed}
             trained, seconds = measure.train(changes, train, val, compute.workers())
             with tempfile.TemporaryDirectory() as folder:
-                classifier, size = exported(trained.network, test, Path(folder, "model"))
+                classifier = exported(trained.network, Path(folder))
+                size = Path(folder, "model", "model.onnx").stat().st_size
             found = evaluation.evaluate(classifier, test, compute.workers())
             figures = evaluation.summary(found)
             run = {
@@ -67,14 +69,12 @@ def main() -> None:
             measure.save("accuracy", results)  # each time: it is hours until the last
 
 
-def exported(network: Network, test: Labelled, folder: Path) -> tuple[Classifier, int]:
-    """The network as it is served, and the bytes of its ONNX file."""
-    form = export.preprocessing(network, data.load_source(measure.PREPARED).method)
-    content = export.to_onnx(network)
-    logits = export.compare(network, content, test.images, compute.workers())
-    folder.mkdir()
-    export.write_folder(folder, network, content, form, test, logits)
-    return Classifier.load(folder), len(content)
+def exported(network: Network, folder: Path) -> Classifier:
+    """The network as the stage `export` writes it, into folder/model."""
+    weights, out = folder / "weights.safetensors", folder / "model"
+    model.save(network, weights)
+    export.main(["--weights", f"{weights}", "--data", f"{measure.PREPARED}", "--out", f"{out}"])
+    return Classifier.load(out)
 
 
 def microseconds(classifier: Classifier, test: Labelled) -> float:

@@ -4,8 +4,8 @@ python -m benchmarks.inference [--only npy png memory ray]
 
 npy: `ops.predict` from one .npy file to Parquet, start-up and all, against ONNX Runtime alone on
 arrays in memory, and against eager torch; both with all cores and at their best batch size, and
-torch also image by image.png: from a folder of PNG files, with one worker and with all,
-also without start-up. memory: of its largest process, with ten thousand and with a million images.
+torch also image by image. png: from a folder of PNG files, with one worker and with all, also
+without start-up. memory: of its largest process, with ten thousand and with a million images.
 ray: with two workers and with one, without start-up. What is compared runs in turn, so that a
 machine that slows down slows all.
 """
@@ -38,9 +38,7 @@ RUNS = 5
 IMAGES = 500_000  # of a run from .npy: start-up is then a small part
 SAMPLE = 20_000  # of a run of a library alone
 FILES = 10_000
-FEW_FILES = (
-    1_000  # a run of these is start-up, for the most part; two chunks, so both workers start
-)
+FEW_FILES = 1_000  # a run is mostly start-up; two chunks, so that both workers start
 BATCHES = (1, 16, 64, 128, 256, 500, 1000, 2000)
 
 Bytes = npt.NDArray[np.uint8]

@@ -19,16 +19,16 @@ from benchmarks import measure
 from digits.checkpoint import Checkpoint, State
 from digits.errors import InputError
 from digits.model import Network
+from ops import launch
 
 RUNS = 3
 
 
 def main() -> None:
-    mirror = os.environ.get("MNIST_MIRROR")
+    mirror = launch.elsewhere()
     if not mirror:
         raise InputError("MNIST_MIRROR is not set: the download would be measured too")
-    if Path(mirror).is_dir():
-        os.environ["MNIST_MIRROR"] = str(Path(mirror).resolve())
+    os.environ |= mirror
     overheads, epochs = [], []
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder, "clone")

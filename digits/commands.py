@@ -1,6 +1,7 @@
 """What the command lines of stages and operations have in common."""
 
 import argparse
+import sys
 
 
 def parser(name: str, text: str | None) -> argparse.ArgumentParser:
@@ -16,3 +17,8 @@ def parser(name: str, text: str | None) -> argparse.ArgumentParser:
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def say(what: str) -> None:
+    """Tell of progress, on standard error: results alone go to standard output."""
+    print(what, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """Overrides of parameters by dotted keys, and presets: files of them, each for one purpose."""
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,8 @@ def flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def shown(value: Any) -> str:
+    """A parameter's value as it is written after `--set-param KEY=`."""
+    return value if isinstance(value, str) else json.dumps(value)

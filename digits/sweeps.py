@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -147,7 +146,7 @@ def _overrides(asked: Mapping[str, Any]) -> Overrides:
 
 def _label(asked: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     words = [
-        str(value) if key == "preset" else f"{_short(key, document)}={_shown(value)}"
+        str(value) if key == "preset" else f"{_short(key, document)}={presets.shown(value)}"
         for key, value in presets.flat(asked).items()
     ]
     return ", ".join(words) or DEFAULT
@@ -161,10 +160,6 @@ def _short(key: str, document: Mapping[str, Any]) -> str:
         if sum(f".{other}".endswith(f".{short}") for other in presets.flat(document)) == 1:
             return short
     return key
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _name(label: str) -> str:

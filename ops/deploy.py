@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from digits import commands, errors, golden, store
+from digits.commands import say
 from digits.errors import InputError
 from digits.places import Unreachable
 from digits.store import Pointer
@@ -225,10 +226,6 @@ def prune(url: str, keep: int) -> dict[str, Any]:
 
 def describe(pointer: Pointer) -> str:
     return f"{pointer.version} ({pointer.tag}), model {pointer.model[:12]}"
-
-
-def say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 def parse_args() -> argparse.Namespace:

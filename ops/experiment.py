@@ -9,7 +9,6 @@ checkout` goes back. Where the name is taken on this commit, a number is added t
 """
 
 import itertools
-import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -45,10 +44,7 @@ def settings(name: str) -> list[str]:
 
 def set_params(changes: Mapping[str, Any]) -> list[str]:
     """Overrides by dotted key as options of `dvc exp run`."""
-    return [
-        f"--set-param={key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in changes.items()
-    ]
+    return [f"--set-param={key}={presets.shown(value)}" for key, value in changes.items()]
 
 
 def free_name(name: str) -> str:

@@ -110,8 +110,9 @@ def find_models(
     before = document(there, evidence.PARAMS)
     sides = [(_name(candidate[0]), candidate[0], here)]
     for rev in revs:
-        read = evidence.reader(git.commit(rev), rev)
-        sides.append((rev, evidence.runs_in_commit(git.commit(rev), rev)[0], read))
+        commit = git.commit(rev)
+        run = evidence.runs_in_commit(commit, rev)[0]
+        sides.append((rev, run, evidence.reader(commit, rev)))
     gate.check_comparable([run for _, run, _ in sides])
     found = [Model(_name(run), run, _by_name([], run), None) for run in base[:1]]
     for name, run, read in sides:

@@ -115,12 +115,13 @@ def find_candidate(args: argparse.Namespace) -> tuple[list[Run], Reader | None]:
     if not args.of:
         evidence.check_lock(read_here)
         return evidence.runs_in_folder(Path(evidence.METRICS)), read_here
-    runs = []
+    runs, readers = [], []
     for rev in args.of:
         commit = git.commit(rev)
-        evidence.check_lock(evidence.reader(commit, rev))
+        readers.append(evidence.reader(commit, rev))
+        evidence.check_lock(readers[-1])
         runs += evidence.runs_in_commit(commit, rev)
-    return runs, evidence.reader(git.commit(args.of[0]), args.of[0])
+    return runs, readers[0]
 
 
 def judge(

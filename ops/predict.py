@@ -93,7 +93,7 @@ def bring_model(named: str | None, folder: Path) -> tuple[Path, str | None]:
         from ops import deploy  # the gate, and with it scipy.optimize
 
         release = deploy.find_release(named)
-        deploy.say(f"bringing {release.model}")
+        commands.say(f"bringing {release.model}")
         contents = deploy.bring(release)
         for name in store.MODEL_FILES:
             files.write(folder / "model" / name, contents[name])

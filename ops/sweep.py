@@ -26,13 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from digits import commands, comparison, errors, files, params, presets, sweeps
+from digits.commands import say
 from digits.errors import InputError
 from digits.gate import LUCK
 from digits.runs import Run
 from digits.sweeps import Outcome, Setting, Sweep
 from ops import evidence, git, trials
 from ops.evidence import PARAMS
-from ops.trials import Trial, say
+from ops.trials import Trial
 
 PICTURES = Path("sweeps")
 

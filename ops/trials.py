@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from digits import compute, files
+from digits.commands import say
 from digits.errors import InputError
 from ops import git, launch
 from ops.experiment import set_params
@@ -173,7 +174,3 @@ def duration(seconds: float) -> str:
     if hours:
         return f"about {hours} h {minutes} min"
     return f"about {minutes} min" if minutes else f"about {round(seconds)} s"
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ processes changes nothing in them, nor does it that a run was killed and started
 
 import argparse
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,15 +34,8 @@ def main(argv: list[str] | None = None) -> None:
     classes = data.load_source(args.data).classes
     network = model.initial(params.model, classes, train.images, recipe.seed)
     with checkpoint.open_folder(args.resume) as state:
-        trained = engine.train(
-            network,
-            recipe,
-            train,
-            val,
-            compute.workers(),
-            state,
-            lambda c: save_curve(args.curve, c),
-        )
+        on_epoch = partial(save_curve, args.curve)
+        trained = engine.train(network, recipe, train, val, compute.workers(), state, on_epoch)
         model.save(trained.network, args.weights)
         save_curve(args.curve, trained.curve)
         files.write(args.metrics, files.canonical_json(summary(trained, recipe)))

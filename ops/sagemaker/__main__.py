@@ -19,8 +19,9 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from digits import commands, errors
+from digits.commands import say
 from ops.sagemaker import aws, bucket, settings, training
-from ops.sagemaker.aws import Clients, say
+from ops.sagemaker.aws import Clients
 
 ENDPOINT_LOGS = "/aws/sagemaker/Endpoints/"
 

@@ -8,7 +8,6 @@ are tried again, with growing waits, `ATTEMPTS` times.
 import difflib
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -197,10 +196,6 @@ def tags(settings: Settings, purpose: str) -> list[dict[str, str]]:
 def tags_of(clients: Clients, arn: str) -> dict[str, str]:
     pages = clients.sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
     return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
-
-
-def say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 def agreed(question: str) -> bool:

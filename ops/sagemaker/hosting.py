@@ -24,11 +24,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from digits import files
 from digits.classifier import TOLERANCE, Classifier, Floats
+from digits.commands import say
 from digits.errors import InputError
 from digits.metrics import softmax
 from digits.store import MODEL_FILES, Pointer
 from ops.sagemaker import aws, bucket, settings
-from ops.sagemaker.aws import Clients, say
+from ops.sagemaker.aws import Clients
 from ops.sagemaker.settings import Settings
 
 ARCHIVE = "model.tar.gz"

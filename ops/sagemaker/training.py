@@ -20,10 +20,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from digits import files
+from digits.commands import say
 from digits.errors import InputError
 from digits.params import read_yaml
 from ops.sagemaker import aws, bucket, container, settings
-from ops.sagemaker.aws import Clients, say
+from ops.sagemaker.aws import Clients
 from ops.sagemaker.bucket import Content
 from ops.sagemaker.settings import Settings
 
