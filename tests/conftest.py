@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,9 @@ from tests.github import GitHub, serve
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
+
+# Started in the background, a shell has the tests ignore Ctrl-C, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
