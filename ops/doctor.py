@@ -13,11 +13,12 @@ Exit code 0: whole, or made whole. 1: something is not. 2: nothing can be said.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from digits import commands, errors
 from ops import git, storage
@@ -41,28 +42,41 @@ class Object:
         return self.output.oid
 
 
+Fault = tuple[str, State, Object]  # on which side, what, of which object
+
+
 def main() -> None:
     args = parse_args()
+    tell = commands.say if args.json else print
     with storage.stores() as (cache, remote):
         sides = {"cache": cache} | ({"remote": remote} if remote else {})
         if not remote:
-            print("no DVC remote: the cache alone is looked at", file=sys.stderr)
+            commands.say("no DVC remote: the cache alone is looked at")
         objects, lost = find_objects(all_outputs(args.revs), sides)
         seen = {name: look(name, side, objects) for name, side in sides.items()}
         states = {name: examine(name, seen, objects) for name in sides}
         if set(states["cache"].values()) == {"missing"} and "remote" in states:
-            print("nothing was pulled here: the remote alone is looked at", file=sys.stderr)
+            commands.say("nothing was pulled here: the remote alone is looked at")
             del states["cache"], sides["cache"]
         wrong = list(faults(objects, states))
         for fault in wrong:
-            print(describe(*fault))
-        left = repair(wrong, sides, states) if args.repair else wrong
+            tell(describe(*fault))
+        left = repair(wrong, sides, states, tell) if args.repair else wrong
     for output in lost:
-        print(f"which files {output.path} has, no side can tell: {way_to_make(output.stage)}")
+        tell(f"which files {output.path} has, no side can tell: {way_to_make(output.stage)}")
     if not wrong and not lost:
-        print(f"whole: {len(objects)} objects in the {' and the '.join(sides)}")
+        tell(f"whole: {len(objects)} objects in the {' and the '.join(sides)}")
     elif left and not args.repair:
-        print("To mend it: python -m ops.doctor --repair", file=sys.stderr)
+        commands.say("To mend it: python -m ops.doctor --repair")
+    if args.json:
+        found = {
+            "whole": not (left or lost),
+            "objects": len(objects),
+            "sides": list(sides),
+            "faults": [as_json(fault, mended=fault not in left) for fault in wrong],
+            "lost": [output.path for output in lost],
+        }
+        print(json.dumps(found, indent=2))
     sys.exit(1 if left or lost else 0)
 
 
@@ -104,7 +118,7 @@ def find_objects(
 
 def look(name: str, side: Store, objects: Sequence[Object]) -> dict[str, Seen]:
     """Hash each object on one side, by oid."""
-    print(f"hashing {len(objects)} objects in the {name}: {side.path}", file=sys.stderr)
+    commands.say(f"hashing {len(objects)} objects in the {name}: {side.path}")
     return {it.oid: storage.digest(side, it.oid) for it in objects}
 
 
@@ -129,7 +143,7 @@ def examine(
 
 def faults(
     objects: Sequence[Object], states: Mapping[str, Mapping[str, State]]
-) -> Iterator[tuple[str, State, Object]]:
+) -> Iterator[Fault]:
     for name, found in states.items():
         for it in objects:
             if found[it.oid] != "whole":
@@ -141,11 +155,24 @@ def describe(side: str, state: State, it: Object) -> str:
     return f"{state:<9} in the {side:<6}  {what}  {it.oid}"
 
 
+def as_json(fault: Fault, mended: bool) -> dict[str, Any]:
+    side, state, it = fault
+    return {
+        "side": side,
+        "state": state,
+        "path": it.output.path,
+        "oid": it.oid,
+        "stage": it.output.stage,
+        "mended": mended,
+    }
+
+
 def repair(
-    wrong: Sequence[tuple[str, State, Object]],
+    wrong: Sequence[Fault],
     sides: Mapping[str, Store],
     states: Mapping[str, dict[str, State]],
-) -> list[tuple[str, State, Object]]:
+    tell: Callable[[str], None],
+) -> list[Fault]:
     """Mend what can be mended; what is left."""
     left = []
     for name, state, it in wrong:
@@ -154,15 +181,15 @@ def repair(
         complete = all(states[name][oid] == "whole" for oid in it.inside)
         if complete and storage.mend(sides[name], it.output, whole):
             states[name][it.oid] = "whole"
-            print(f"mended    in the {name:<6}  {it.output.path}")
+            tell(f"mended    in the {name:<6}  {it.output.path}")
             continue
         left.append((name, state, it))
         if not complete:
-            print(f"left      in the {name:<6}  {it.output.path}, whose files are not whole")
+            tell(f"left      in the {name:<6}  {it.output.path}, whose files are not whole")
             continue
         if name == "cache" and state != "missing" and not whole:
             storage.remove(sides[name], it.oid)
-        print(f"left      in the {name:<6}  {it.output.path}: {way_to_make(it.output.stage)}")
+        tell(f"left      in the {name:<6}  {it.output.path}: {way_to_make(it.output.stage)}")
     return left
 
 
@@ -176,6 +203,7 @@ def parse_args() -> argparse.Namespace:
         "revs", nargs="*", metavar="REV", help="whose dvc.lock; none: the working tree's"
     )
     parser.add_argument("--repair", action="store_true", help="mend from a side that is whole")
+    parser.add_argument("--json", action="store_true", help="what was found, for a machine")
     return parser.parse_args()
 
 

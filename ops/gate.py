@@ -76,9 +76,10 @@ class Decision:
 def main() -> None:
     args = parse_args()
     decision = decide(args)
-    print(text(decision))
+    document = files.canonical_json(as_json(decision))
+    print(document if args.json else f"{text(decision)}\n", end="")
     if args.out:
-        files.write(args.out, files.canonical_json(as_json(decision)))
+        files.write(args.out, document)
     sys.exit(0 if decision.passes else 1)
 
 
@@ -258,6 +259,7 @@ def parse_args() -> argparse.Namespace:
     parser = commands.parser("ops.gate", __doc__)
     add_arguments(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, help="write the verdict as JSON")
+    parser.add_argument("--json", action="store_true", help="the verdict for a machine")
     return parser.parse_args()
 
 

@@ -71,7 +71,7 @@ def main() -> None:
             engine = find_engine(args.engine, args.model)
             compute(found, Work(path, source, args.threshold), engine)
             found = finish(found, args.output, model, version, Path(temporary))
-    print(summary(args.output, found))
+    print(found.model_dump_json(indent=2) if args.json else summary(args.output, found))
 
 
 def refuse_within(source: Source, output: str) -> None:
@@ -219,6 +219,7 @@ def parse_args() -> argparse.Namespace:
         type=date.fromisoformat,
         help="only files that were written on that day, in UTC: 2026-11-25",
     )
+    parser.add_argument("--json", action="store_true", help="the summary for a machine")
     args = parser.parse_args()
     if Path(args.output).suffix not in WRITERS:
         parser.error(f"OUTPUT is {args.output}; expected a name that ends with .parquet or .csv")

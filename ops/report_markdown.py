@@ -27,6 +27,7 @@ def render(findings: Findings) -> str:
     blocks = {
         "the verdict": verdict(findings),
         "figures": figures(findings),
+        "side by side": side_by_side(findings),
         "parameters": parameters(findings),
         "rules": rules(findings),
         "classes": classes(findings),
@@ -74,6 +75,19 @@ def figures(findings: Findings) -> str:
         for f in findings.figures
     ]
     return table(["", code(findings.against), "here", "change", ""], rows, "lrrrl")
+
+
+def side_by_side(findings: Findings) -> str:
+    """The figures of several models, a column each."""
+    models = findings.models
+    if not models:
+        return ""
+    rows = []
+    for name in models[0].figures:
+        each = [model.figures[name] for model in models]
+        cells = (" ".join(filter(None, [shown(it, it.after), it.mark])) for it in each)
+        rows.append([name, *cells])
+    return table(["", *(code(model.name) for model in models)], rows, "l" + "r" * len(models))
 
 
 def parameters(findings: Findings) -> str:

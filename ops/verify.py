@@ -44,6 +44,7 @@ TOLERANCES = {
 SHORT = {"epochs": 2, "batch_size": 64, "ema": 0.9}
 
 Digests = dict[str, dict[str, str]]
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -63,28 +64,31 @@ class Outcome:
 
 def main() -> None:
     args = parse_args()
+    lines: list[str] = []
     if args.here:
-        verdict = report(committed(args.rev), outcome(Path.cwd()))
+        verdict = report(committed(args.rev), outcome(Path.cwd()), lines.append)
     else:
         with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-            verdict = verify(args.rev, args.data, Path(folder))
+            verdict = verify(args.rev, args.data, Path(folder), lines.append)
+    text = "\n".join(lines)
+    print(json.dumps({"verdict": verdict, "findings": lines}, indent=2) if args.json else text)
     sys.exit(0 if verdict in ("identical", "equivalent") else 1)
 
 
-def verify(rev: str, source: str, folder: Path) -> str:
-    """Run the revision anew and compare; prints the findings and returns the verdict."""
+def verify(rev: str, source: str, folder: Path, tell: Tell) -> str:
+    """Run the revision anew and compare: tells the findings and returns the verdict."""
     clone = folder / "clone"
     checkout(git.commit(rev), clone)
     if source == "uci":
         cores = max(2, compute.workers())
         shorten(clone / "params.yaml")
         expected, found = reproduce(clone, 1), reproduce(clone, cores)
-        print(f"one worker against {cores}, on scikit-learn's digits")
+        tell(f"one worker against {cores}, on scikit-learn's digits")
     else:
         expected = committed(rev)
         found = reproduce(clone, compute.workers())
-        print(f"{rev} against its dvc.lock")
-    return report(expected, found)
+        tell(f"{rev} against its dvc.lock")
+    return report(expected, found, tell)
 
 
 def checkout(commit: str, clone: Path) -> None:
@@ -108,7 +112,7 @@ def reproduce(clone: Path, workers: int) -> Outcome:
     """Run every stage, whatever a cache may hold."""
     words = ["dvc", "repro", "--force", "--no-run-cache"]
     environment = os.environ | launch.elsewhere() | {compute.WORKERS: str(workers)}
-    if subprocess.run(words, cwd=clone, env=environment).returncode:
+    if subprocess.run(words, cwd=clone, env=environment, stdout=sys.stderr).returncode:
         raise InputError("the pipeline failed; its own message stands above")
     return outcome(clone)
 
@@ -178,13 +182,13 @@ def inputs(stage: Mapping[str, Any], outs: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def report(expected: Outcome, found: Outcome) -> str:
-    """Print what is the same and what is not; the verdict."""
+def report(expected: Outcome, found: Outcome, tell: Tell = print) -> str:
+    """Tell what is the same and what is not; the verdict."""
     if outdated := [*stale(expected, found)]:
-        print("stale: the committed dvc.lock and metrics/ are not of this code")
+        tell("stale: the committed dvc.lock and metrics/ are not of this code")
         for line in outdated:
-            print(f"  {line}")
-        print("  The way out: dvc repro, and commit dvc.lock and metrics/")
+            tell(f"  {line}")
+        tell("  The way out: dvc repro, and commit dvc.lock and metrics/")
         return "stale"
     differing = [
         (stage, path)
@@ -194,17 +198,17 @@ def report(expected: Outcome, found: Outcome) -> str:
     ]
     total = sum(len(outs) for outs in expected.digests.values())
     if not differing:
-        print(f"identical: all {total} outputs have the same bytes")
+        tell(f"identical: all {total} outputs have the same bytes")
         return "identical"
     beyond = [line for line, within in compare_metrics(expected, found) if not within]
     data_differ = any(stage in ("fetch", "prepare") for stage, _ in differing)
     verdict = "different" if beyond or data_differ else "equivalent"
-    print(f"{verdict}: {len(differing)} of {total} outputs have other bytes")
-    print(f"  the first stage that diverges: {differing[0][0]} ({differing[0][1]})")
+    tell(f"{verdict}: {len(differing)} of {total} outputs have other bytes")
+    tell(f"  the first stage that diverges: {differing[0][0]} ({differing[0][1]})")
     for line, _ in compare_metrics(expected, found):
-        print(f"  {line}")
+        tell(f"  {line}")
     for line in compare_environment(expected):
-        print(f"  {line}")
+        tell(f"  {line}")
     return verdict
 
 
@@ -260,6 +264,7 @@ def parse_args() -> argparse.Namespace:
         default="mnist",
         help="uci: offline, two short runs compared with each other",
     )
+    parser.add_argument("--json", action="store_true", help="the verdict for a machine")
     return parser.parse_args()
 
 

@@ -9,6 +9,7 @@ What does not bear our tag is left alone.
 """
 
 import argparse
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -44,12 +45,19 @@ def main() -> None:
         clients = aws.connect(there.region)
         found = []
         for it in things(clients, there.bucket):  # what costs most is shown though S3 can't be read
-            print(f"{it.kind:<13} {it.note:<22} {'in use' if it.in_use else '':<6} {it.name}")
             found.append(it)
-        if not found:
+            if not args.json:
+                print(f"{it.kind:<13} {it.note:<22} {'in use' if it.in_use else '':<6} {it.name}")
+        if args.json:
+            print(json.dumps([as_json(it) for it in found], indent=2))
+        elif not found:
             print(f"nothing of ours in {there.region} and s3://{there.bucket}/{bucket.FOLDER}")
         if args.command == "clean":
             clean([it for it in found if args.all or not it.in_use])
+
+
+def as_json(thing: Thing) -> dict[str, Any]:
+    return {"kind": thing.kind, "name": thing.name, "note": thing.note, "in_use": thing.in_use}
 
 
 def clean(unwanted: Sequence[Thing]) -> None:
@@ -157,6 +165,7 @@ def parse_args() -> argparse.Namespace:
     parser = commands.parser("ops.sagemaker", __doc__)
     parser.add_argument("command", choices=("list", "clean"))
     parser.add_argument("--all", action="store_true", help="clean: endpoints and running jobs too")
+    parser.add_argument("--json", action="store_true", help="what there is, for a machine")
     return parser.parse_args()
 
 

@@ -14,6 +14,7 @@ from digits.data import Raw
 from tests import shapes
 from tests.conftest import SMALL
 from tests.project import Project
+from tests.serving.servers import serve
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +113,7 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
 
 
 def test_a_folder_of_twelve_classes_goes_all_the_way(tmp_path: Path) -> None:
-    """dvc repro, gate, promotion, deployment, batch and verify on images of 32 x 24."""
+    """dvc repro, gate, promotion, deployment, batch, server and verify on images of 32 x 24."""
     project = Project.scratch(tmp_path / "project")
     shapes.write(project.folder / "data" / "own")
     project.run("dvc", "add", "--quiet", "data/own/train", "data/own/test")
@@ -146,6 +147,12 @@ def test_a_folder_of_twelve_classes_goes_all_the_way(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert sum(Path(row["path"]).stem == row["predicted"] for row in rows) >= 10
     assert "p11" in rows[0]
+    with serve(tmp_path / "served", tmp_path) as server:
+        for row in rows:
+            answer = server.ask("/predict", Path(row["path"]).read_bytes(), "image/png").json
+            assert answer["version"] == "v1.0.0"
+            assert answer["predictions"][0]["predicted"] == row["predicted"]
+            assert sorted(answer["predictions"][0]["probabilities"]) == sorted(shapes.SHAPES)
     assert "identical: all 16 outputs" in project.run(*PYTHON, "ops.verify")
 
     shapes.draw("box", 99).save(project.folder / "data/own/train/box/more.png")

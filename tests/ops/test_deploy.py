@@ -289,7 +289,7 @@ class Repository:
 def repository(tmp_path: Path) -> Repository:
     made = Repository(tmp_path / "project")
     made.commit(ONE, "digit-classifier@v1.0.0", "digit-classifier#production#1")
-    made.commit(TWO, "digit-classifier@v1.9.0", "digit-classifier@v1.10.0")
+    made.commit(TWO, "digit-classifier@v1.10.0")
     return made
 
 

@@ -1,5 +1,6 @@
 """Damage in the cache and in the remote is named, and mended from the side that is whole."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -83,6 +84,11 @@ def test_damage_on_one_side_is_named_and_mended(
     whole = path.read_bytes()
     damage(path, how)
     shutil.rmtree(ann.folder / "models")
+    said = doctor(ann, "--json", code=1)
+    found = json.loads(said[said.index("{") : said.rindex("}") + 1])
+    assert [(it["side"], it["state"], it["mended"]) for it in found["faults"]] == [
+        (side, how, False)
+    ]
     said = doctor(ann, code=1)
     where = f"models/digit-classifier/{name}" if name else "models/digit-classifier (the list"
     assert f"{how:<9} in the {side:<6}  {where}" in said

@@ -100,6 +100,7 @@ def test_noise_passes_and_the_verdict_is_written(repository: Repository) -> None
     assert written["verdict"] == "pass"
     assert written["against"]["main"]["overall"]["broken"] == 2
     assert written["bases"] == {"main": repository.git("rev-parse", "main").strip()}
+    assert json.loads(repository.gate("--base", "main", "--json", code=0)) == written
 
 
 def test_a_loss_is_blocked_and_the_checkout_stays_as_it_is(repository: Repository) -> None:

@@ -74,7 +74,7 @@ def test_each_image_has_a_row_with_what_the_model_says(
 
 
 def test_the_manifest_says_which_model_saw_what(
-    here: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(monkeypatch, "scans", "out.parquet")
     manifest = json.loads(Path("out.parquet.manifest.json").read_text())
@@ -87,6 +87,9 @@ def test_the_manifest_says_which_model_saw_what(
         == (manifest["plan"]["run"]["model"])
     )
     assert sorted(os.listdir()) == ["models", "out.parquet", "out.parquet.manifest.json", "scans"]
+    capsys.readouterr()
+    run(monkeypatch, "scans", "out.parquet", "--json")  # it was done already
+    assert json.loads(capsys.readouterr().out) == manifest
 
 
 def test_csv_has_the_rows_of_parquet(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,6 +206,9 @@ def test_several_stand_side_by_side_with_what_each_read(
     assert page.locator("img[src=x]").count() == 0
     assert least_contrast(page) >= 4.5
     page.close()
+    text = report(*words).stdout
+    assert "|  | `main` | `fast` | `wide` |" in text
+    assert "| errors | 2 | 2 same | 60 worse |" in text
 
 
 def test_changed_rules_are_shown_as_not_applied(repository: Path, report: Report) -> None:

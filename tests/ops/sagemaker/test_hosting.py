@@ -399,6 +399,9 @@ def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
     kinds = Counter(line.split()[0] for line in shown.splitlines())
     assert kinds == {"endpoint": 1, "configuration": 2, "model": 2, "folder": 2, "log": 2}
     assert shown.count("in use") == 5  # the endpoint, and one each of what it stands on
+    listed = json.loads(command("ops.sagemaker", "list", "--json"))
+    assert Counter(it["kind"] for it in listed) == kinds
+    assert [it["in_use"] for it in listed].count(True) == 5
 
     assert "Remove 4 of these" in command("ops.sagemaker", "clean", answer="n\n")
     assert command("ops.sagemaker", "list") == shown
