@@ -114,9 +114,10 @@ DESCRIPTION = f"""
     },
 )
 async def predict(request: Request) -> Response:
-    images = await bodies.images_of(request)
+    service = service_of(request)
+    images = await bodies.images_of(request, service.reading)
     with_input = request.query_params.get("input") == "true"
-    return await service_of(request).answer(images, partial(_response, with_input=with_input))
+    return await service.answer(images, partial(_response, with_input=with_input))
 
 
 @router.post("/invocations", include_in_schema=False)

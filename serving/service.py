@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fastapi import Request, Response
 
 from digits import metrics
-from serving.bodies import Decode, Images
+from serving.bodies import Decode, Images, Reading
 from serving.current import Current, Served
 from serving.monitor import Monitor
 from serving.problems import Problem
@@ -38,14 +38,23 @@ class Service:
     current: Current
     queue: Queue
     monitor: Monitor = field(init=False)
+    reading: Reading = field(default_factory=Reading)
     draining: bool = False  # about to stop: this server wants no new requests
 
     def __post_init__(self) -> None:
         self.monitor = Monitor(self.current, self.queue)
 
-    async def answer(self, decode: Decode, render: Callable[[Answer], Response]) -> Response:
-        """What comes of a request. Raises `Problem` if the queue is full, or what `decode` does."""
-        served = self.current.served  # whatever comes after it, one model answers all of a request
+    async def answer(
+        self,
+        decode: Decode,
+        render: Callable[[Answer], Response],
+        served: Served | None = None,
+    ) -> Response:
+        """What comes of a request. Raises `Problem` if the queue is full, or what `decode` does.
+
+        `served` is the model that was asked for, if one was.
+        """
+        served = served or self.current.served  # one model answers all of a request
 
         def work() -> tuple[Answer, Response]:
             images = decode(served.classifier)

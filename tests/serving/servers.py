@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import uvicorn
 from PIL import Image
+from starlette.types import ASGIApp
 
+from serving.protocol import Protocol
 from tests.conftest import ROOT
 from tests.models import model
 
@@ -52,6 +56,11 @@ class Server:
     @property
     def log(self) -> str:
         return self.log_file.read_text()
+
+    @property
+    def peak_bytes(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(*self.address, timeout=DEADLINE_S)
@@ -104,6 +113,30 @@ def serve(
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def serve_here(app: ASGIApp, **settings: Any) -> Iterator[tuple[str, int]]:
+    """An application on a free port of this process, so that what a test patches holds for it."""
+    config = uvicorn.Config(
+        app,
+        port=0,
+        loop="uvloop",
+        http=Protocol,
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=1,
+        **settings,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started)
+        yield server.servers[0].sockets[0].getsockname()
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def until(condition: Callable[[], Any]) -> Any:

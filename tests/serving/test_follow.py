@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,25 @@ def test_a_new_model_takes_over_under_load_and_no_request_fails(place: str, tmp_
         expected = (ONE, TWO)[int(version[3]) % 2 if version != "v1.1.0" else 0]
         assert json.loads(body)["model"] == digest(expected["model.json"])
     assert "now serves v1.7.0" in server.log
+
+
+def test_the_version_asked_for_answers_though_another_comes_meanwhile(tmp_path: Path) -> None:
+    url = str(tmp_path / "store")
+    deploy(url, ONE)
+    path = "/v2/models/digit-classifier/versions/v1.1.0/infer"
+    tensor = {"name": "images", "datatype": "UINT8", "shape": [1, 8, 8], "data": [0] * 64}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    with serve(url, tmp_path, *QUICK) as server, closing(server.connect()) as connection:
+        connection.putrequest("POST", path)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        assert connection.sock.recv(65_536).startswith(b"HTTP/1.1 100 ")  # it awaits the body
+        deploy(url, TWO, 2)
+        until(lambda: server.ask("/version").json["version"] == "v1.2.0")
+        connection.send(body)
+        assert json.load(connection.getresponse())["model_version"] == "v1.1.0"
+        assert server.ask(path, body).status == 404
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ def request(**changes: Any) -> dict[str, Any]:
         (request(shape=[8, 8]), "inputs[0].shape"),
         (request(shape=[-1, 8, 8]), "inputs[0].shape"),
         (request(shape=[2**62, 8, 8]), "inputs[0].data"),
+        (request(shape=[10**4298, 8, 8]), "inputs[0].shape[0]"),  # Python writes 4,300 digits
         (request(shape=[0, 8, 8], data=[]), "inputs[0].shape"),
         (request(datatype="FP32"), "inputs[0].datatype"),
         (request(data=None), "inputs[0].data"),
@@ -122,6 +123,7 @@ def request(**changes: Any) -> dict[str, Any]:
         (request(data=[0.5] * 64), "inputs[0].data"),
         (request(data=["0"] * 64), "inputs[0].data"),
         (request(data=[True] * 64), "inputs[0].data"),
+        (request(data=[True, 0, 255, *[0] * 61]), "inputs[0].data"),
         (request(data=[10**30] * 64), "inputs[0].data"),
         (request(data=[[0], [0, 1]]), "inputs[0].data"),
         (request(parameters={"binary_data_size": 64}), "inputs[0].parameters.binary_data_size"),
@@ -134,12 +136,18 @@ def test_another_form_is_refused_by_field(server: Server, body: dict[str, Any], 
     assert answer.json["error"] == answer.json["detail"]
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "100000", "1.5"])
+@pytest.mark.parametrize("length", ["-1", "x", "100000", "1.5", "9" * 5000])
 def test_a_header_length_that_can_not_be_is_refused(server: Server, length: str) -> None:
     headers = {"Inference-Header-Content-Length": length}
     answer = server.ask(f"/v2/models/{NAME}/infer", request(), **headers)
     assert answer.status == 400
     assert answer.json["errors"][0]["field"] == "Inference-Header-Content-Length"
+
+
+def test_texts_as_data_take_no_more_memory_than_they_have(server: Server) -> None:
+    before = server.peak_bytes
+    server.ask(f"/v2/models/{NAME}/infer", request(data=["x" * 400_000, *[""] * 300]))
+    assert server.peak_bytes < before + 50e6
 
 
 def test_nested_data_is_the_same_as_flat(server: Server) -> None:

@@ -1,8 +1,10 @@
 """More than it can do, and clients that misbehave: the others are answered, nothing is lost."""
 
+import asyncio
 import json
 import socket
 import struct
+import threading
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving import bodies
-from tests.serving.servers import Answer, Server, image_file, serve, until
+from digits import store
+from serving import app, bodies
+from serving.current import Current
+from serving.service import Service
+from serving.work import Queue
+from tests.serving.servers import (
+    DEADLINE_S,
+    Answer,
+    Server,
+    form,
+    image_file,
+    serve,
+    serve_here,
+    until,
+)
 from tests.serving.test_predict import FILE, check_problem
 
 PROBES = ("/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready")
@@ -104,6 +119,9 @@ def test_a_compressed_body_is_refused(server: Server) -> None:
         head("Content-Length: 1", "Content-Length: 2"),
         head("Transfer-Encoding: chunked") + b"zz\r\n",
         b"GET / HTTP/1.1\r\nX: " + b"x" * 1_000_000,
+        head("Transfer-Encoding: chunked") + b"0\r\n" + b"x: y\r\n" * 100_000,
+        head("Transfer-Encoding: chunked") + b"0\r\nx: " + b"y" * 1_000_000,
+        head("Transfer-Encoding: chunked") + b"1;" + b"x" * 1_000_000,
     ],
 )
 def test_what_is_no_http_ends_the_connection(server: Server, text: bytes) -> None:
@@ -128,6 +146,55 @@ def test_slow_clients_are_cut_off_and_hold_up_nobody(server: Server) -> None:
         assert not any(each.done() for asked in slow.values() for each in asked)
         found = {start: {each.result()[:12] for each in asked} for start, asked in slow.items()}
     assert found == {half_a_body: {b"HTTP/1.1 408"}, half_a_head: {b""}, nothing: {b""}}
+
+
+def test_probes_are_answered_while_a_form_takes_long(server: Server) -> None:
+    body, kind = form({"a": FILE})
+    slow = body.removesuffix(b"--\r\n") + b" " * 2_000_000  # which the parser steps through
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(server.ask, "/predict", slow, kind)
+        until(lambda: asked.done() or server.metrics()["digits_queue"] == 1)
+        assert not asked.done()
+        check_problem(asked.result(), 422)
+
+
+def test_bodies_on_their_way_share_a_limit(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "READING_BYTES", 100_000)
+    service = Service(Current(store.locate(str(model_folder))), Queue(4, 1))
+    start = head("Content-Length: 60000") + bytes(59_999)
+    with (
+        serve_here(app.create(service, None)) as address,
+        socket.create_connection(address, timeout=60) as one,
+        socket.create_connection(address, timeout=60) as another,
+    ):
+        one.sendall(start)
+        until(lambda: service.reading.size == 59_999)
+        another.sendall(start)
+        found = another.recv(65_536)
+        assert found.startswith(b"HTTP/1.1 429 ")
+        assert b"\r\nretry-after: 1\r\n" in found
+        one.sendall(b"x")
+        assert one.recv(65_536).startswith(b"HTTP/1.1 422 ")
+        assert service.reading.size == 0
+
+
+def test_an_answer_waits_for_no_other_work() -> None:
+    async def ask() -> None:
+        queue, both, end = Queue(2, 1), threading.Event(), threading.Event()
+        answer = asyncio.create_task(queue.run(lambda: both.wait(DEADLINE_S)))
+        other = asyncio.create_task(queue.run(lambda: end.wait(DEADLINE_S)))
+        await asyncio.sleep(0)
+        both.set()
+        try:
+            assert await asyncio.wait_for(answer, 10)
+            assert not other.done()
+        finally:
+            end.set()
+        assert await other
+
+    asyncio.run(ask())
 
 
 def test_clients_that_leave_are_forgotten(server: Server) -> None:

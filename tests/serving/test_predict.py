@@ -142,6 +142,11 @@ def test_a_form_without_files_or_with_too_many_is_refused(
     assert answer.status in (400, 422)
 
 
+def test_a_form_in_a_charset_that_decodes_nothing_is_refused(server: Server) -> None:
+    body, kind = form({"a": FILE})
+    check_problem(server.ask("/predict", body, f"{kind}; charset=undefined"), 400)
+
+
 def odd_images() -> dict[str, tuple[bytes, bool | None]]:
     """Files, and whether they are images of something; None: either."""
     one = np.zeros((1, 1), np.uint8)
