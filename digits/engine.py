@@ -166,6 +166,7 @@ class _Training:
             f"{digest(data)}, {digest(val)}",
             self.weights.cpu().numpy().tobytes(),
         )
+        group.check_agreement(self.key)
         own = recipe.shards // group.size
         self.shards = {
             k: _Shard(network, recipe, self.weights)

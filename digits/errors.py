@@ -1,6 +1,7 @@
 """The one error that a person is meant to read, and the edge where it is shown."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -19,12 +20,19 @@ class InputError(ValueError):
 def run(main: Callable[[], None], failure: int = 1) -> None:
     """Run a command's `main`; show what a person can mend as a message, with exit code `failure`.
 
-    Ctrl-C ends it with exit code 130. Any other error is a fault of the program: a traceback.
+    Ctrl-C ends it with exit code 130, and 141 says that nobody reads on, as of `... | head`. Any
+    other error is a fault of the program: a traceback.
     """
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except InputError as error:
         _fail(error, failure)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to print
+        sys.exit(141)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -34,6 +34,10 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     Whoever reads `path` sees the old content or the new, never a part.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # /dev/null, a pipe: written to, and not replaced
+        with open(path, "wb") as file:
+            yield file
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:

@@ -1,7 +1,8 @@
 """The processes that train together under torchrun; without torchrun, one alone."""
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,6 +41,18 @@ class Group:
         with _peers_named():
             dist.all_gather(everyone, mine)
         return torch.cat(everyone).to(rows.device)
+
+    def check_agreement(self, key: Mapping[str, str]) -> None:
+        """Raises `InputError` unless every process has, by these names, what the first one has."""
+        digests = [hashlib.sha256(value.encode()).digest() for value in key.values()]
+        mine = torch.tensor([list(digest) for digest in digests], dtype=torch.uint8)
+        same = (self.broadcast(mine.clone()) == mine).all(dim=1).tolist()
+        if not all(same):
+            others = [name for name, agrees in zip(key, same, strict=True) if not agrees]
+            raise InputError(
+                f"process {self.rank} has other {', '.join(others)} than the first one; every host "
+                f"needs the same commit, params.yaml, data/ and kind of processor"
+            )
 
     def broadcast(self, tensor: Tensor) -> Tensor:
         """The first process's tensor, in every process; all bring one of the same shape."""

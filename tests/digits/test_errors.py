@@ -1,9 +1,12 @@
 import errno
+import subprocess
+import sys
 
 import pytest
 
 from digits import errors
 from digits.errors import InputError
+from tests.conftest import ROOT
 
 
 def fail_with(error: BaseException, failure: int = 1) -> None:
@@ -41,3 +44,19 @@ def test_ctrl_c_has_its_usual_exit_code(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)):
         fail_with(error)
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(0)"])
+def test_who_reads_only_the_first_lines_sees_no_traceback(end: str) -> None:
+    program = f"""
+import sys
+from digits import errors
+def main():
+    for _ in range(10000): print("a line of a long table")
+    {end}
+errors.run(main)
+"""
+    words = f"{sys.executable} -c '{program}' | head -n 1; echo ${{PIPESTATUS[0]}}"
+    found = subprocess.run(["bash", "-c", words], cwd=ROOT, capture_output=True, text=True)
+    assert found.stderr == ""
+    assert found.stdout == "a line of a long table\n141\n"

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ def test_write_replaces_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     files.write(path, b"two")
     assert path.read_text() == "two"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_device_or_a_pipe_is_written_to_and_stays_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        files.write(path, "one")
+        assert reader.read() == b"one"
+    assert path.is_fifo()
 
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:

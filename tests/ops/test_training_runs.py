@@ -109,6 +109,17 @@ def test_same_bytes_on_two_hosts_that_meet_through_torchrun(
     assert outputs(tmp_path / "first") == undisturbed
 
 
+def test_hosts_that_disagree_are_told_what_differs(prepared: Path, tmp_path: Path) -> None:
+    address = meeting_point()
+    folder = tmp_path / "second"
+    folder.mkdir()
+    small_params(folder, CHANGES | {"train.label_smoothing": 0.2})
+    second = start(folder, prepared, address | {"PET_NODE_RANK": "1"}, workers=1)
+    first = start(tmp_path / "first", prepared, address | {"PET_NODE_RANK": "0"}, workers=1)
+    assert "process 1 has other parameters than the first one" in finish(second, 1)
+    assert "lost the others" in finish(first, 1)
+
+
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_host_that_waits_alone_gives_up_and_says_so(
     rank: str, prepared: Path, tmp_path: Path
