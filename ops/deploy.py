@@ -96,7 +96,7 @@ def deploy_to_sagemaker(stage: str) -> dict[str, Any]:
     contents = bring(release)
     model = store.check(contents, release.model)
     pointer = Pointer(model=model, version=release.version, tag=release.tag)
-    changed, images = hosting.deploy(stage, pointer, contents)
+    changed, images = hosting.deploy(stage, pointer, contents, seen)
     return deployed(SAGEMAKER, stage, pointer, seen, changed, images)
 
 

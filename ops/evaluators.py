@@ -67,6 +67,7 @@ def comparable(
             f"is checked out can be scored anew: git checkout, or dvc exp apply; then --base-model"
         )
     else:
+        check_model_here(candidate[0])
         with tempfile.TemporaryDirectory(prefix="gate-") as folder:
             theirs = evaluate_base_here(base.commit, Path(folder))
             ours = evaluate_candidate_there(base.commit, Path(folder))
@@ -81,6 +82,13 @@ def comparable(
             base.runs[:1],
             [replace(ours, duplicates=candidate[0].duplicates)],
         )
+
+
+def check_model_here(run: Run) -> None:
+    """Raises `InputError` unless the model that lies here is the one that a run is of."""
+    path = Path(MODEL, "model.json")
+    if not path.is_file() or files.sha256(path) != run.scores.model:
+        raise InputError(f"{MODEL} is not the model that {run.name} is of. Bring it: dvc checkout")
 
 
 def differences(base: Base, candidate: list[Run], code: Reader | None) -> list[str]:

@@ -139,6 +139,8 @@ def judge(
 ) -> Decision:
     """Hold a candidate against the limits and its bases; `code` and `cross` as in `comparable`."""
     gate.check_seeds(candidate, rules)
+    for base in bases:
+        check_all_anew(candidate, base)
     pairs = {
         name: (theirs, ours)
         for base in bases
@@ -159,6 +161,17 @@ def judge(
         },
         code=code,
     )
+
+
+def check_all_anew(candidate: list[Run], base: Base) -> None:
+    """Raises `InputError` where a further seed's run is the base's, left from before a change."""
+    before = {run.scores.model for run in base.runs}
+    left = [run.name for run in candidate[1:] if run.scores.model in before]
+    if left and candidate[0].scores.model not in before:
+        raise InputError(
+            f"{', '.join(left)} is of a model of {base.name}, from before this change. Run that "
+            f"seed anew, or remove it: git rm -r {left[0]}"
+        )
 
 
 def text(decision: Decision) -> str:

@@ -29,13 +29,13 @@ def find_commit(rev: str) -> str | None:
     return found or experiments().get(rev) or experiments(of_all=True).get(rev)
 
 
-def experiments(*, of_all: bool = False) -> dict[str, str]:
-    """The commit of each DVC experiment of HEAD, by name; of all commits, the newest so called."""
-    words = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
-    head = subprocess.run(words, capture_output=True, text=True).stdout.strip()
-    if not head:
+def experiments(of: str = "HEAD", *, of_all: bool = False) -> dict[str, str]:
+    """The commit of each DVC experiment of a revision, by name; of all, the newest so called."""
+    words = ["git", "rev-parse", "--verify", "--quiet", of]
+    base = subprocess.run(words, capture_output=True, text=True).stdout.strip()
+    if not base:
         return {}
-    refs = f"refs/exps/{'*/*' if of_all else f'{head[:2]}/{head[2:]}'}/*"
+    refs = f"refs/exps/{'*/*' if of_all else f'{base[:2]}/{base[2:]}'}/*"
     form = "--format=%(objectname) %(refname:lstrip=4)"
     listing = run("for-each-ref", "--sort=committerdate", form, refs)
     return {name: commit for commit, name in map(str.split, listing.splitlines())}

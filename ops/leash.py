@@ -14,13 +14,15 @@ import threading
 
 
 def main() -> None:
-    threading.Thread(target=end_with_input, daemon=True).start()
+    pipe = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nobody is there to answer what a stage asks
+    threading.Thread(target=end_with, args=[pipe], daemon=True).start()
     sys.argv[0] = "dvc"
     runpy.run_module("dvc", run_name="__main__")
 
 
-def end_with_input() -> None:
-    while os.read(0, 1):
+def end_with(pipe: int) -> None:
+    while os.read(pipe, 1):
         pass
     os.killpg(0, signal.SIGKILL)
 

@@ -43,9 +43,10 @@ def main() -> None:
     sweep = sweeps.load(args.sweep, params.read_yaml(PARAMS))
     planned = plan(sweep)
     check_repository(args.sweep)
+    commit = git.commit("HEAD")  # by the end, HEAD may be another one
     with trials.alone():
-        trials.recover(itertools.chain(*planned.values()))
-        missing = find_missing(planned)
+        trials.recover(itertools.chain(*planned.values()), commit)
+        missing = find_missing(planned, commit)
         if missing:
             check_values(args.sweep, sweep)
         total = sum(map(len, planned.values()))
@@ -53,8 +54,8 @@ def main() -> None:
             f"{sweep.name}: {len(sweep.settings)} settings with {len(sweep.seeds)} seeds: {total} "
             f"runs, {total - len(missing)} of them there already"
         )
-        failed = trials.run_all(missing, args.jobs)
-    found = sweeps.outcomes(read(planned))
+        failed = trials.run_all(missing, commit, args.jobs)
+    found = sweeps.outcomes(read(planned, commit))
     picture = draw(sweep, found)
     if args.json:
         print(files.canonical_json(as_json(planned, found, failed, picture)), end="")
@@ -105,15 +106,15 @@ def check_values(file: Path, sweep: Sweep) -> None:
         Recipe.parse(setting.params["train"], f"{where}: train")
 
 
-def find_missing(planned: Mapping[Setting, Sequence[Trial]]) -> list[Trial]:
-    """What this commit has not yet, seed by seed, so that an early end has some of every setting.
+def find_missing(planned: Mapping[Setting, Sequence[Trial]], commit: str) -> list[Trial]:
+    """What a commit has not yet, seed by seed, so that an early end has some of every setting.
 
     Raises
     ------
     InputError
         If an experiment of that name has other parameters.
     """
-    there = git.experiments()
+    there = git.experiments(commit)
     missing = []
     for same_seed in zip(*planned.values(), strict=True):
         for setting, trial in zip(planned, same_seed, strict=True):
@@ -130,9 +131,11 @@ def find_missing(planned: Mapping[Setting, Sequence[Trial]]) -> list[Trial]:
     return missing
 
 
-def read(planned: Mapping[Setting, Sequence[Trial]]) -> list[tuple[Setting, list[Run]]]:
+def read(
+    planned: Mapping[Setting, Sequence[Trial]], commit: str
+) -> list[tuple[Setting, list[Run]]]:
     """Each setting's runs, as their experiments tell them."""
-    there = git.experiments()
+    there = git.experiments(commit)
     return [
         (
             setting,

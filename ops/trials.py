@@ -60,20 +60,20 @@ def alone() -> Iterator[None]:
         yield
 
 
-def recover(trials: Iterable[Trial]) -> None:
+def recover(trials: Iterable[Trial], commit: str) -> None:
     """Bring here what was finished, but not brought before a kill."""
-    commit = git.commit("HEAD")
     for trial in trials:
         if trial.folder.is_dir():
             collect(trial, commit)
 
 
-def run_all(trials: Sequence[Trial], at_once: int) -> list[Trial]:
-    """Make each an experiment of HEAD; tells its progress. Returns those that failed."""
+def run_all(trials: Sequence[Trial], commit: str, at_once: int) -> list[Trial]:
+    """Make each an experiment of a commit; tells its progress. Returns those that failed."""
     environment = os.environ | launch.elsewhere()
-    if at_once > 1:
-        environment[compute.WORKERS] = str(share_of_workers(at_once))
-    commit, identity = git.commit("HEAD"), {key: git.setting(key) for key in IDENTITY}
+    stated = launch.load_params("params.yaml")
+    if at_once > 1 and stated.backend == "local":
+        environment[compute.WORKERS] = str(share_of_workers(stated, at_once))
+    identity = {key: git.setting(key) for key in IDENTITY}
     waiting, live, failed = list(trials), dict[Trial, subprocess.Popen[bytes]](), list[Trial]()
     started = time.monotonic()
     try:
@@ -97,23 +97,29 @@ def run_all(trials: Sequence[Trial], at_once: int) -> list[Trial]:
     return failed
 
 
-def share_of_workers(at_once: int) -> int:
+def share_of_workers(stated: launch.ComputeParams, at_once: int) -> int:
     """Threads of a process, when several trials share what `compute` has for one."""
-    stated = launch.load_params("params.yaml")
     if stated.workers == "auto":
         return max(1, compute.workers() // (stated.processes * at_once))
     return max(1, stated.workers // at_once)
 
 
 def prepare(trial: Trial, commit: str, identity: Mapping[str, str | None]) -> None:
-    """A clone at the commit; what a training that was killed has left goes over into it."""
+    """A clone at the commit; what a training that was killed has left goes over into it.
+
+    A kill of this leaves it beside the clone, or in it.
+    """
+    resume, aside = trial.folder / RESUME, WORK / f"{trial.name}{RESUME}"
+    if resume.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        resume.rename(aside)
     with files.new_directory(trial.folder) as folder:
         git.clone(commit, folder)
         for key, value in identity.items():
             git.run("config", key, value or "", folder=folder)
         configure(folder)
-        if (trial.folder / RESUME).exists():
-            (trial.folder / RESUME).rename(folder / RESUME)
+    if aside.exists():
+        aside.rename(resume)
 
 
 def configure(folder: Path) -> None:
@@ -159,7 +165,8 @@ def collect(trial: Trial, commit: str) -> bool:
 def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
     """Ask each to end as Ctrl-C does, and end those that don't."""
     for process in processes:
-        os.killpg(process.pid, signal.SIGINT)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
     deadline = time.monotonic() + PATIENCE_S
     for process in processes:
         try:

@@ -17,10 +17,11 @@ from functools import partial
 from typing import Any
 
 from botocore import xform_name
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from digits import commands, errors
 from digits.commands import say
+from digits.errors import InputError
 from ops.sagemaker import aws, bucket, settings, training
 from ops.sagemaker.aws import Clients
 
@@ -64,9 +65,19 @@ def clean(unwanted: Sequence[Thing]) -> None:
     if not unwanted:
         say("nothing to remove; with --all, what is in use too")
     elif aws.agreed(f"Remove {len(unwanted)} of these, {summary(unwanted)}?"):
-        for it in unwanted:
-            it.remove()
+        failed = [f"{it.kind} {it.name}: {why}" for it in unwanted if (why := problem(it))]
+        if failed:
+            raise InputError("not removed; the same command again:\n  " + "\n  ".join(failed))
         say("removed")
+
+
+def problem(thing: Thing) -> str | None:
+    """Remove it; why it could not be, if so: the next one may cost more."""
+    try:
+        thing.remove()
+    except (ClientError, BotoCoreError) as error:
+        return str(error)
+    return None
 
 
 def summary(found: Sequence[Thing]) -> str:
@@ -81,6 +92,7 @@ def things(clients: Clients, name: str) -> Iterator[Thing]:
     for job in running:
         stop = partial(sagemaker.stop_training_job, TrainingJobName=job)
         yield Thing("training job", job, "running", True, stop)
+    running += listed(clients, "TrainingJob", StatusEquals="Stopping")  # these still write
     endpoints = listed(clients, "Endpoint")
     configurations: set[str | None] = set()
     models, archives = set(), set()
@@ -116,10 +128,18 @@ def listed(clients: Clients, kind: str, **filters: str) -> list[str]:
         NameContains=aws.PREFIX, **filters
     )
     key = "TrainingJobSummaries" if kind == "TrainingJob" else f"{kind}s"
-    found = [item for page in pages for item in page[key]]
-    return [
-        item[f"{kind}Name"] for item in found if aws.TAG in aws.tags_of(clients, item[f"{kind}Arn"])
-    ]
+    found = {item[f"{kind}Name"]: item[f"{kind}Arn"] for page in pages for item in page[key]}
+    ours = {name: arn for name, arn in found.items() if name.startswith(aws.PREFIX)}
+    return [name for name, arn in ours.items() if is_ours(clients, arn)]
+
+
+def is_ours(clients: Clients, arn: str) -> bool:
+    try:
+        return aws.TAG in aws.tags_of(clients, arn)
+    except ClientError as error:
+        if aws.is_absent(error):  # removed since it was listed
+            return False
+        raise
 
 
 def stored(

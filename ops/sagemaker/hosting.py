@@ -63,13 +63,16 @@ def read_pointer(stage: str) -> Pointer | None:
     return found.pointer if found else None
 
 
-def deploy(stage: str, pointer: Pointer, contents: Mapping[str, bytes]) -> tuple[bool, int]:
+def deploy(
+    stage: str, pointer: Pointer, contents: Mapping[str, bytes], seen: Pointer | None
+) -> tuple[bool, int]:
     """Have the stage's endpoint serve a release; goes back to the former one if it answers wrongly.
 
     Parameters
     ----------
     pointer : model id, version and tag of the release
     contents : the model folder's files, by name
+    seen : what the endpoint served when it was decided to deploy
 
     Returns
     -------
@@ -78,14 +81,20 @@ def deploy(stage: str, pointer: Pointer, contents: Mapping[str, bytes]) -> tuple
     Raises
     ------
     InputError
-        If AWS refuses, the endpoint is not ours, does not start, or answers wrongly. Then what last
-        answered as it should is served, or, if nothing did, nothing.
+        If AWS refuses, somebody else has deployed meanwhile, the endpoint is not ours, does not
+        start, or answers wrongly. Then what last answered as it should is served, or, if nothing
+        did, nothing.
     """
     there = settings.load()
     name, image = name_of(stage), there.required("hosting_image")
     with aws.explained():
         clients = aws.connect(there.region)
         before = find(clients, name)
+        if (there_now := before and before.pointer) != seen:
+            raise InputError(
+                f"{name} serves {there_now.version if there_now else 'nothing'} by now: somebody "
+                f"else has deployed, too. The same command again, if it still is to be"
+            )
         wanted = prepare(clients, there, image, pointer, contents)
         former = before.proven if before else None
         try:
@@ -255,7 +264,11 @@ def switch(
             EndpointConfigName=configuration,
             Tags=aws.tags(there, "hosting"),
         )
-    now = find(clients, name)
+    try:
+        now = find(clients, name)
+    except (ClientError, BotoCoreError):
+        say(f"{name} goes on changing, and costs money. The same command again completes it")
+        raise
     if now and now.status == "InService" and now.configuration == configuration:
         return now
     reason = now.reason or now.status if now else "it is gone"
@@ -314,13 +327,29 @@ def ask(
     classes: Sequence[str],
     images: npt.NDArray[np.uint8],
 ) -> npt.NDArray[np.float64]:
-    """The probabilities that an endpoint gives, (n, classes).
+    """The probabilities that an endpoint gives, (n, classes); asked as often as requests are small.
 
     Raises
     ------
     InputError
         If it does not answer, does so by another model, or leaves something out.
     """
+    most = max(1, BODY_BYTES // (PIXEL_BYTES * math.prod(images.shape[1:])))
+    found = [
+        ask_once(clients, name, model, classes, images[i : i + most])
+        for i in range(0, len(images), most)
+    ]
+    return np.concatenate([np.empty((0, len(classes))), *found])
+
+
+def ask_once(
+    clients: Clients,
+    name: str,
+    model: str,
+    classes: Sequence[str],
+    images: npt.NDArray[np.uint8],
+) -> npt.NDArray[np.float64]:
+    """As `ask`, in one request."""
     try:
         answer = clients.runtime.invoke_endpoint(
             EndpointName=name,
@@ -351,12 +380,7 @@ class Remote(Classifier):
 
     def logits(self, images: npt.NDArray[np.uint8], workers: int = 1) -> Floats:
         """As `Classifier.logits`, up to a constant of each image."""
-        most = BODY_BYTES // (PIXEL_BYTES * math.prod(self.preprocessing.size))
-        found = [
-            ask(self.clients, self.endpoint, self.id, self.classes, images[i : i + most])
-            for i in range(0, len(images), most)
-        ]
-        probabilities = np.concatenate([np.empty((0, len(self.classes))), *found])
+        probabilities = ask(self.clients, self.endpoint, self.id, self.classes, images)
         scores: Floats = np.log(np.maximum(probabilities, ROUNDED)).astype(np.float32)
         return scores
 

@@ -165,6 +165,20 @@ def test_several_seeds_lie_in_subfolders(repository: Repository) -> None:
     assert "30, 30 -> 30, 30" in printed
 
 
+def test_a_further_seed_that_was_left_from_before_the_change_is_no_evidence(
+    repository: Repository,
+) -> None:
+    repository.write_files("metrics/seed-1", metrics_files(range(105, 135)))
+    repository.commit()
+    repository.git("branch", "--force", "two")
+    repository.write(range(200, 255), model="f" * 64)
+    repository.write_files("metrics/seed-1", metrics_files(range(105, 135)))
+    message = repository.gate("--base", "two", code=2)
+    assert "metrics/seed-1 is of a model of two, from before this change" in message
+    shutil.rmtree(repository.folder / "metrics" / "seed-1")
+    assert "BLOCKED" in repository.gate("--base", "two", code=1)
+
+
 def test_a_folder_serves_as_base_with_rules(repository: Repository, tmp_path: Path) -> None:
     folder = repository.write_files("old", metrics_files(COMMON))
     assert "--rules params.yaml" in repository.gate("--base", folder, code=2)

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import yaml
 
+from ops import trials
 from tests.conftest import SMALL
 from tests.project import Project
 
@@ -171,6 +172,39 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
     for name in NAMES:
         assert lock_of(disturbed, name) == lock_of(project, name)
     assert going_on() == 2
+
+
+def test_a_kill_while_a_clone_is_made_anew_keeps_the_state_of_its_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = scratch(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    trial = trials.Trial("one", {})
+    (trial.folder / ".resume").mkdir(parents=True)
+    (trial.folder / ".resume" / "state").write_text("epoch 7")
+    commit = project.run("git", "rev-parse", "HEAD").strip()
+
+    def killed(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trials.git, "clone", killed)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                trials.prepare(trial, commit, {})
+    trials.prepare(trial, commit, {})
+    assert (trial.folder / ".resume" / "state").read_text() == "epoch 7"
+    assert (trial.folder / "dvc.yaml").exists()
+
+
+def test_a_commit_made_meanwhile_leaves_the_experiments_where_they_are(project: Project) -> None:
+    before = project.run("git", "rev-parse", "HEAD").strip()
+    project.run("git", "commit", "--quiet", "--allow-empty", "--message", "meanwhile")
+    read = "from ops import git; print(*git.experiments('{}'))"
+    found = [project.run(sys.executable, "-c", read.format(rev)) for rev in ("HEAD", before)]
+    project.run("git", "reset", "--quiet", "--soft", before)
+    assert found[0] == "\n"
+    assert set(found[1].split()) == NAMES
 
 
 def test_a_second_sweep_beside_one_is_refused(tmp_path: Path) -> None:

@@ -421,6 +421,35 @@ def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
     assert [stream["logStreamName"] for stream in streams] == ["somebody-elses/algo-1-1"]
 
 
+@pytest.mark.slow
+def test_what_somebody_else_has_and_what_fails_do_not_keep_it_from_cleaning(
+    hosted: Platform, release: Callable[..., dict[str, Any]]
+) -> None:
+    release(1)
+    theirs = {"ModelName": "mnist-digits-prod", "ExecutionRoleArn": "arn:aws:iam::1:role/theirs"}
+    hosted.client("sagemaker").create_model(PrimaryContainer={"Image": "theirs"}, **theirs)
+    assert "mnist-digits-prod" not in command("ops.sagemaker", "list")
+    hosted.refusals["sagemaker:DeleteEndpoint"] = [refusal("ValidationException", "just now, no")]
+    said = command("ops.sagemaker", "clean", "--all", answer="y\n", code=1)
+    assert "not removed; the same command again:\n  endpoint digits-production:" in said
+    left = command("ops.sagemaker", "list")
+    assert left.splitlines() == [line for line in left.splitlines() if line.startswith("endpoint")]
+
+
+def test_a_deployment_that_came_meanwhile_is_not_undone_by_an_older_one(
+    hosted: Platform, release: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passed the first look, then took its time."""
+    release(1)
+    before = hosting.read_pointer("production")
+    release(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(hosting, "read_pointer", lambda stage: before)
+        with pytest.raises(InputError, match=r"serves v1\.2\.0 by now: somebody else has deployed"):
+            release(1)
+    assert serves(hosted) == "v1.2.0"
+
+
 # What an endpoint may do while it changes, through botocore's Stubber
 
 
