@@ -91,10 +91,13 @@ constraints:  ## pin anew what the direct dependencies pull in (needs uv)
 .venv/serve: requirements-serve.txt requirements-compute.txt constraints.txt
 	$(call install,requirements-serve.txt)
 
+.venv/scale: requirements-scale.txt requirements-compute.txt constraints.txt
+	$(call install,requirements-scale.txt)
+
 .venv/dev: requirements-dev.txt requirements-scale.txt requirements-serve.txt requirements.txt \
 		requirements-compute.txt constraints.txt
 	$(call install,requirements-dev.txt)
-	@touch .venv/run .venv/serve
+	@touch .venv/run .venv/serve .venv/scale
 
 define install
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed; $(PYTHON) is {sys.version.split()[0]}. Name another: make PYTHON=python3.12")'

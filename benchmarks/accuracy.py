@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
-from digits import commands, compute, data, evaluation, model, presets
+from digits import commands, compute, data, errors, evaluation, model, presets
 from digits.classifier import Classifier
 from digits.data import Labelled
 from digits.model import Network
@@ -93,4 +93,4 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

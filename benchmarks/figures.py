@@ -3,12 +3,13 @@
 A mark is `<!-- figures: NAME -->`; up to `<!-- end -->` stands what `NAME` makes of the results.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks import measure
-from digits import files
+from digits import errors, files
 
 PAGES = (measure.ROOT / "README.md", *sorted((measure.ROOT / "docs").rglob("*.md")))
 
@@ -91,9 +92,9 @@ def time_to_accuracy() -> str:
             f"| {float(goal):.1%} | {results['ours'][goal]:.1f} s ({reached} of "
             f"{len(runs['accuracy'])} runs reach it) | {'never, in ' if never else ''}"
             f"{results['baseline'][goal]:.0f} s | "
-            f"{'more than ' if never else ''}{ratio:.0f} times |"
+            f"{f'more than {math.floor(ratio)}' if never else f'{ratio:.0f}'} times |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _machine(results)])
 
 
 def gate_power() -> str:
@@ -211,4 +212,4 @@ FIGURES: dict[str, Callable[[], str]] = {
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from benchmarks import measure
-from digits import gate, params
+from digits import errors, gate, params
 from digits.gate import LUCK, Difference, Rules
 
 IMAGES = 10_000
@@ -143,4 +143,4 @@ def blocked_in_reality(recipe: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -30,7 +30,7 @@ import torch
 from PIL import Image
 
 from benchmarks import measure
-from digits import commands, compute, data, model
+from digits import commands, compute, data, errors, model
 
 MODEL = measure.ROOT / "models" / "digit-classifier"
 WEIGHTS = measure.ROOT / "models" / "weights.safetensors"
@@ -53,7 +53,7 @@ def main() -> None:
         for name in only:
             results[name] = MEASURES[name](Path(folder))
             shutil.rmtree(Path(folder, "out"), ignore_errors=True)
-    measure.save("inference", results)
+            measure.save("inference", results)
 
 
 def measure_npy(folder: Path) -> dict[str, Any]:
@@ -262,4 +262,4 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

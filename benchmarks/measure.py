@@ -11,14 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 
-from digits import compute, data, engine, files, model, params, presets
+from digits import data, engine, files, model, params, presets
 from digits.data import Labelled
 from digits.engine import Trained
-from digits.model import Architecture, Network
+from digits.model import Architecture
 from digits.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +28,7 @@ PREPARED = ROOT / "data" / "prepared"  # from `dvc repro fetch prepare`
 def machine() -> dict[str, Any]:
     return {
         "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": os.cpu_count(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
     }
@@ -77,15 +76,6 @@ def train(
     started = time.perf_counter()
     trained = engine.train(network, engine.resolve(recipe), train, val, workers)
     return trained, time.perf_counter() - started
-
-
-def wrong(network: Network, test: Labelled) -> list[int]:
-    """Positions of the misclassified images."""
-    with torch.inference_mode():
-        chunks = torch.split(torch.from_numpy(test.images), compute.CHUNK)
-        logits = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
-    found: list[int] = np.flatnonzero(logits.argmax(axis=1) != test.labels).tolist()
-    return found
 
 
 def peak_mb(command: list[str], folder: Path) -> float:

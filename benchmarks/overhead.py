@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from benchmarks import measure
+from digits import errors
 from digits.checkpoint import Checkpoint, State
 from digits.errors import InputError
 from digits.model import Network
@@ -85,4 +86,4 @@ def checkpoint_seconds(repeats: int = 20) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks import measure
-from digits import compute, data, images, metrics
+from digits import compute, data, errors, images, metrics
 from digits.classifier import Classifier
 from digits.errors import InputError
 from digits.preprocessing import Preprocessing
@@ -246,4 +246,4 @@ def read(content: bytes, form: Preprocessing) -> Bytes | None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import measure
+from digits import errors
 
 VARIANTS = {"1 worker": (1, 1), "2 workers": (1, 2), "2 processes": (2, 1)}
 RUNS = 3
@@ -60,4 +61,4 @@ def stage_seconds(epochs: int, processes: int, workers: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -25,6 +25,7 @@ import psutil
 from PIL import Image
 
 from benchmarks import measure
+from digits import errors
 
 RUNS = 5
 SECONDS = 4.0  # of each measurement
@@ -215,4 +216,4 @@ def grow(server: Server, request: bytes) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.profiler import profile
 
 from benchmarks import measure
-from digits import compute, data
+from digits import compute, data, errors
 from digits.augment import augment
 from digits.data import Labelled
 from digits.model import Network
@@ -134,4 +134,4 @@ def by_kind(profiler: profile) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

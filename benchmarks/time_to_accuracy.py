@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import measure
-from digits import compute, data, presets
+from digits import commands, compute, data, errors, presets
 from digits.data import Labelled
 
 RAW = measure.ROOT / "data" / "raw"
@@ -158,10 +158,10 @@ def baseline_accuracy(network: nn.Module, test: Labelled) -> float:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("benchmarks.time_to_accuracy", description=__doc__)
+    parser = commands.parser("benchmarks.time_to_accuracy", __doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -141,9 +141,7 @@ def examine(
     return found
 
 
-def faults(
-    objects: Sequence[Object], states: Mapping[str, Mapping[str, State]]
-) -> Iterator[Fault]:
+def faults(objects: Sequence[Object], states: Mapping[str, Mapping[str, State]]) -> Iterator[Fault]:
     for name, found in states.items():
         for it in objects:
             if found[it.oid] != "whole":

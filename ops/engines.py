@@ -89,7 +89,7 @@ def on_ray(work: Work, pending: Pending, parts: int) -> Done:
         import ray.data
     except ModuleNotFoundError:
         raise InputError(
-            "Ray is not installed, here and on every node: pip install -r requirements-scale.txt"
+            "Ray is not installed. Here: make .venv/scale; every node needs requirements-scale.txt"
         ) from None
     files = {name: (work.model / name).read_bytes() for name in store.MODEL_FILES}
     address = os.environ.get("RAY_ADDRESS")

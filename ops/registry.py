@@ -32,13 +32,13 @@ from digits import commands, errors
 from digits.errors import InputError
 from digits.params import parse_yaml
 from digits.runs import Run
+from digits.store import STAGES
 from ops import evidence, gate, git, pipeline, publishing, storage, tags
 from ops.evaluators import MODEL
 from ops.evidence import Base, read_here
 from ops.gate import Decision
 from ops.tags import ARTIFACT, Tag
 
-STAGES = ("production", "staging")
 ALL_THE_SAME = "All the same: --force --reason TEXT"
 
 

@@ -5,7 +5,7 @@ pipeline, and the digits that were fixed and broken, as pictures. Markdown fits 
 request's comment; the HTML page opens anywhere, offline. With neither file named, it prints
 Markdown.
 
-    python -m ops.report --base main --of lr-default-seed0 --beside lr-lr=0.2-seed0
+    python -m ops.report --base main --of lr-default-seed0 --beside lr-lr=0.2_ema=0.99-seed0
 
 Exit code 0: a report was written, whatever the verdict. 2: nothing can be said.
 """
