@@ -90,11 +90,11 @@ def predict(model: Classifier, source: Source, chunk: Chunk, threshold: float) -
     columns = [confidence, *probabilities.T]
     return pa.table(
         [
-            pa.array(loaded.paths),
+            pa.array([inputs.readable(path) for path in loaded.paths]),
             predicted,
             *(pa.array(np.ascontiguousarray(column), mask=broken) for column in columns),
             pa.array(~broken & (confidence < threshold)),
-            pa.array(loaded.errors, pa.string()),
+            pa.array([error and inputs.readable(error) for error in loaded.errors], pa.string()),
         ],
         schema(model),
     )

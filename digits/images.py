@@ -212,7 +212,9 @@ def _guess(content: bytes) -> str:
 
 
 def _turn(image: Image.Image) -> Transpose | None:
-    """What puts the picture the right way up."""
+    """What puts the picture the right way up; Pillow itself turns a TIFF while it decodes."""
+    if image.format == "TIFF":
+        return None
     try:
         return TURNED.get(image.getexif().get(ORIENTATION, 1))
     except DAMAGE:  # of the EXIF; the picture may be whole all the same

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import re
+import tokenize
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import chain
 from typing import IO, Any
 
 import numpy as np
@@ -32,11 +34,16 @@ from digits.places import Place, Unreachable
 from digits.preprocessing import Preprocessing
 
 Bytes = npt.NDArray[np.uint8]
+Converted = tuple[Bytes, list[str | None]]  # in the model's form, and what is wrong, if so
+Pieces = Iterator[Bytes | list[Any]]  # rows, in order
 
 FILES = 500  # image files in a chunk
 ROWS = 10_000  # rows of one file in a chunk
 PARQUET_ROWS = 500  # that are decoded at once
+READ_BYTES = 1 << 16  # of Parquet at once; else, all of a row group
+PIECE_BYTES = 32 << 20  # of a file of many images, that are in memory at once
 CONNECTIONS = 16  # to a bucket, of one chunk
+CHANGED = "the file was another one when it was listed"
 WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -61,11 +68,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What is classified at once: image files, or so many rows of one file."""
+    """What is classified at once: image files, or so many rows of one file.
+
+    states : of the files when they were listed, as `places.state` tells them
+    """
 
     files: tuple[str, ...]
     start: int = 0
     rows: int | None = None
+    states: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files) if self.rows is None else self.rows
@@ -76,7 +87,7 @@ class Chunk:
     @classmethod
     def from_json(cls, text: str) -> "Chunk":
         found = json.loads(text)
-        return cls(tuple(found["files"]), found["start"], found["rows"])
+        return cls(tuple(found["files"]), found["start"], found["rows"], tuple(found["states"]))
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,10 @@ def find(text: str) -> Source:
     plain = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
     if plain < len(parts) and not os.path.exists(text):
         base = "/".join(parts[:plain]) or ("/" if text.startswith("/") else "")
-        return Source(places.find(base or ".").url, base, glob_translate("/".join(parts[plain:])))
+        place = places.find(base or ".")
+        if not place.is_bucket and not os.path.isdir(place.root):
+            raise InputError(f"{base} is no folder; expected one that {text} may match files in")
+        return Source(place.url, base, glob_translate("/".join(parts[plain:])))
     place = places.find(text)
     if places.is_file(place):
         folder, name = places.find_file(text)
@@ -118,7 +132,7 @@ def find(text: str) -> Source:
 
 
 def chunks(source: Source, day: date | None = None) -> Iterator[Chunk]:
-    """Divide what a source holds; the same content always gives the same chunks.
+    """Divide what a source holds; the same files always give the same chunks.
 
     Parameters
     ----------
@@ -130,8 +144,9 @@ def chunks(source: Source, day: date | None = None) -> Iterator[Chunk]:
     Unreachable
         If the place can't be read.
     """
-    place, loose = places.find(source.url), []
-    for name in _names(place, source, day):
+    place = places.find(source.url)
+    loose: list[tuple[str, str]] = []
+    for name, state in _files(place, source, day):
         try:
             rows = _count(place, name)
         except (InputError, FileNotFoundError) as error:
@@ -139,14 +154,14 @@ def chunks(source: Source, day: date | None = None) -> Iterator[Chunk]:
                 raise
             rows = None  # as an image file, it gets one row, which says what is wrong
         if rows is None:
-            loose.append(name)
+            loose.append((name, state))
         if loose and (rows is not None or len(loose) == FILES):
-            yield Chunk(tuple(loose))
+            yield _of_files(loose)
             loose = []
         for start in range(0, rows or 0, ROWS):
-            yield Chunk((name,), start, min(ROWS, (rows or 0) - start))
+            yield Chunk((name,), start, min(ROWS, (rows or 0) - start), (state,))
     if loose:
-        yield Chunk(tuple(loose))
+        yield _of_files(loose)
 
 
 def load(source: Source, chunk: Chunk, form: Preprocessing) -> Loaded:
@@ -166,18 +181,15 @@ def load(source: Source, chunk: Chunk, form: Preprocessing) -> Loaded:
     name, end = chunk.files[0], chunk.start + chunk.rows
     paths = [f"{source.path(name)}#{i}" for i in range(chunk.start, end)]
     try:
-        taken = _take(place, name, chunk.start, end)
+        pieces = [_piece(piece, form) for piece in _take(place, name, chunk.start, end)]
     except (InputError, FileNotFoundError) as error:
         if isinstance(error, Unreachable) and place.is_bucket:
             raise
         return _loaded(paths, [str(error)] * len(paths), form)
-    ready = np.zeros(len(taken), bool)
-    if isinstance(taken, np.ndarray) and taken.ndim == 3:
-        ready = images.in_form(taken, form)
-        if ready.all():
-            return Loaded(paths, taken, [None] * len(paths))
-    found = [each if ready[i] else _row(form, each) for i, each in enumerate(taken)]
-    return _loaded(paths, found, form)
+    if sum(len(found) for found, _ in pieces) != len(paths):
+        return _loaded(paths, [CHANGED] * len(paths), form)
+    arrays, errors = zip(*pieces, strict=True)
+    return Loaded(paths, np.concatenate(arrays), list(chain(*errors)))
 
 
 def image(path: str, form: Preprocessing) -> Bytes:
@@ -208,27 +220,47 @@ def image(path: str, form: Preprocessing) -> Bytes:
     return found
 
 
-def _names(place: Place, source: Source, day: date | None) -> Iterator[str]:
+def readable(text: str) -> str:
+    """A path as UTF-8 can hold it: bytes of a file's name that are none are escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _files(place: Place, source: Source, day: date | None) -> Iterator[tuple[str, str]]:
+    """Names and states."""
     if source.file is not None:
-        yield source.file
+        yield source.file, places.state(place, source.file)
         return
-    for name, written in places.walk(place):
+    for name, written, state in places.walk(place):
         if re.match(source.pattern, name) and (day is None or _day(written) == day):
-            yield name
+            yield name, state
+
+
+def _of_files(found: list[tuple[str, str]]) -> Chunk:
+    names, states = zip(*found, strict=True)
+    return Chunk(names, states=states)
 
 
 def _day(written: float) -> date:
     return datetime.fromtimestamp(written, UTC).date()
 
 
-# One row
+# One piece of a file of many images, and one row
+
+
+def _piece(taken: Bytes | list[Any], form: Preprocessing) -> Converted:
+    ready = np.zeros(len(taken), bool)
+    if isinstance(taken, np.ndarray) and taken.ndim == 3:
+        ready = images.in_form(taken, form)
+        if ready.all():
+            return taken, [None] * len(taken)
+    return _converted([e if ready[i] else _row(form, e) for i, e in enumerate(taken)], form)
 
 
 def _image(place: Place, form: Preprocessing, name: str) -> Bytes | str:
     """An image file in the model's form, or what is wrong with it."""
     try:
         if _count(place, name) is not None:
-            return "the file was another one when it was listed"
+            return CHANGED
         if place.is_bucket:
             content = places.read(place, name)
         else:
@@ -268,13 +300,21 @@ def _row(form: Preprocessing, image: Any) -> Bytes | str:
 def _pixels(values: list[Any], form: Preprocessing) -> Bytes:
     """Rows of pixels, or the pixels of an image of the model's size one after another."""
     try:
-        found = np.array(values, np.uint8)
-    except (ValueError, OverflowError, TypeError) as error:
+        found = np.array(values)
+    except ValueError as error:
         raise InputError(f"the pixels are no array of 0 to 255: {error}") from None
+    if found.dtype.kind not in "iu" or found.min() < 0 or found.max() > 255:
+        shown = f"{found.min()} to {found.max()}" if found.dtype.kind in "iu" else found.dtype.name
+        raise InputError(f"the pixels are {shown}; expected integers of 0 to 255")
+    found = found.astype(np.uint8)
     return found.reshape(form.size) if found.shape == (math.prod(form.size),) else found
 
 
 def _loaded(paths: list[str], found: Sequence[Bytes | str], form: Preprocessing) -> Loaded:
+    return Loaded(paths, *_converted(found, form))
+
+
+def _converted(found: Sequence[Bytes | str], form: Preprocessing) -> Converted:
     arrays = np.full((len(found), *form.size), form.background, np.uint8)
     errors: list[str | None] = []
     for i, each in enumerate(found):
@@ -283,7 +323,7 @@ def _loaded(paths: list[str], found: Sequence[Bytes | str], form: Preprocessing)
         else:
             arrays[i] = each
             errors.append(None)
-    return Loaded(paths, arrays, errors)
+    return arrays, errors
 
 
 # Files of many images
@@ -291,14 +331,14 @@ def _loaded(paths: list[str], found: Sequence[Bytes | str], form: Preprocessing)
 
 @dataclass(frozen=True)
 class Kind:
-    """A format: names of its files, how many rows a file has, and some of them.
+    """A format: names of its files, how many rows a file has, and some of them, piece by piece.
 
     `count` and `take` raise `InputError` if the file is damaged or holds something else.
     """
 
     names: str
     count: Callable[[IO[bytes]], int]
-    take: Callable[[IO[bytes], int, int], Bytes | list[Any]]
+    take: Callable[[IO[bytes], int, int], Pieces]
 
 
 def _kind(name: str) -> Kind | None:
@@ -314,11 +354,11 @@ def _count(place: Place, name: str) -> int | None:
         return kind.count(file)
 
 
-def _take(place: Place, name: str, start: int, end: int) -> Bytes | list[Any]:
+def _take(place: Place, name: str, start: int, end: int) -> Pieces:
     kind = _kind(name)
     assert kind is not None  # only such a file has rows
     with places.opened(place, name) as file:
-        return kind.take(file, start, end)
+        yield from kind.take(file, start, end)
 
 
 def _npy_shape(file: IO[bytes]) -> tuple[int, ...]:
@@ -326,7 +366,7 @@ def _npy_shape(file: IO[bytes]) -> tuple[int, ...]:
         version = np.lib.format.read_magic(file)
         read = NPY_HEADERS[version]
         shape, fortran_order, dtype = read(file)
-    except (ValueError, KeyError, EOFError) as error:
+    except (ValueError, TypeError, KeyError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise InputError(f"this is no NumPy array: {error}") from None
     if dtype != np.uint8 or fortran_order or len(shape) not in (3, 4):
         raise InputError(
@@ -337,7 +377,7 @@ def _npy_shape(file: IO[bytes]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _npy_take(file: IO[bytes], start: int, end: int) -> Bytes:
+def _npy_take(file: IO[bytes], start: int, end: int) -> Pieces:
     return _elements(file, _npy_shape(file), start, end)
 
 
@@ -353,9 +393,9 @@ def _idx_count(file: IO[bytes]) -> int:
         return shape[0]
 
 
-def _idx_take(file: IO[bytes], start: int, end: int) -> Bytes:
+def _idx_take(file: IO[bytes], start: int, end: int) -> Pieces:
     with _uncompressed(file) as plain:
-        return _elements(plain, _idx_shape(plain), start, end)
+        yield from _elements(plain, _idx_shape(plain), start, end)
 
 
 @contextmanager
@@ -381,19 +421,26 @@ def _check_length(file: IO[bytes], expected: int) -> None:
         raise InputError(f"{what}: {found:,} bytes; expected {expected:,}, as its header states")
 
 
-def _elements(file: IO[bytes], shape: tuple[int, ...], start: int, end: int) -> Bytes:
+def _elements(file: IO[bytes], shape: tuple[int, ...], start: int, end: int) -> Iterator[Bytes]:
     """Rows of an array that begins where the file stands."""
     each = math.prod(shape[1:])
     file.seek(file.tell() + start * each)
-    content = file.read((end - start) * each)
-    if len(content) != (end - start) * each:
-        raise InputError("truncated: the file ends before the rows that its header states")
-    return np.frombuffer(content, np.uint8).reshape(end - start, *shape[1:])
+    while start < end:
+        rows = min(end - start, _rows_a_piece(each))
+        content = file.read(rows * each)
+        if len(content) != rows * each:
+            raise InputError("truncated: the file ends before the rows that its header states")
+        yield np.frombuffer(content, np.uint8).reshape(rows, *shape[1:])
+        start += rows
+
+
+def _rows_a_piece(row_bytes: float) -> int:
+    return max(1, int(PIECE_BYTES / max(row_bytes, 1)))
 
 
 def _parquet(file: IO[bytes]) -> pq.ParquetFile:
     try:
-        found = pq.ParquetFile(file)
+        found = pq.ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"this is no Parquet file: {error}") from None
     if "image" not in found.schema_arrow.names:
@@ -408,22 +455,31 @@ def _parquet_count(file: IO[bytes]) -> int:
     return count
 
 
-def _parquet_take(file: IO[bytes], start: int, end: int) -> list[Any]:
+def _parquet_take(file: IO[bytes], start: int, end: int) -> Pieces:
     table = _parquet(file)
-    found, first = [], 0
+    first = 0
     try:
         for group in range(table.num_row_groups):
             last = first + table.metadata.row_group(group).num_rows
             if first < end and start < last:
                 position = first
-                for batch in table.iter_batches(PARQUET_ROWS, [group], ["image"]):
+                size = min(PARQUET_ROWS, _rows_a_piece(_parquet_row_bytes(table, group)))
+                for batch in table.iter_batches(size, [group], ["image"]):
                     rows = batch.slice(max(0, start - position), max(0, end - max(position, start)))
-                    found += rows.column(0).to_pylist()
+                    yield rows.column(0).to_pylist()
                     position += len(batch)
             first = last
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"the Parquet file is damaged: {error}") from None
-    return found
+
+
+def _parquet_row_bytes(table: pq.ParquetFile, group: int) -> float:
+    """Mean size of an image, decompressed."""
+    found = table.metadata.row_group(group)
+    columns = [found.column(i) for i in range(found.num_columns)]
+    image = [each for each in columns if each.path_in_schema.split(".")[0] == "image"]
+    size = sum(each.total_uncompressed_size for each in image)
+    return float(size / max(found.num_rows, 1))
 
 
 NPY_HEADERS = {

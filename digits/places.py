@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -110,8 +110,8 @@ def entries(place: Place, name: str = "") -> dict[str, float]:
     return {PurePosixPath(each["name"]).name: _time(each) for each in found}
 
 
-def walk(place: Place) -> Iterator[tuple[str, float]]:
-    """All files in a folder and its folders, by name, and the time they were written.
+def walk(place: Place) -> Iterator[tuple[str, float, str]]:
+    """All files in a folder and its folders: name, time they were written, and as `state`.
 
     Hidden ones are left out. Memory does not grow with what a bucket holds; of folders, it holds
     one folder's names at a time. Raises `Unreachable`.
@@ -124,7 +124,17 @@ def walk(place: Place) -> Iterator[tuple[str, float]]:
             folders[:] = sorted(each for each in folders if not each.startswith("."))
             for name in sorted(each for each in names if not each.startswith(".")):
                 path = Path(folder, name)
-                yield path.relative_to(place.root).as_posix(), _written(path)
+                yield path.relative_to(place.root).as_posix(), *_stat(path)
+
+
+def state(place: Place, name: str) -> str:
+    """What is another when a file's content is: its size and time, or S3's ETag.
+
+    Raises `Unreachable`; `FileNotFoundError` if a bucket has no such file.
+    """
+    if place.is_bucket:
+        return str(_ask(place, name, place.filesystem.info, place.path(name))["ETag"])
+    return _stat(Path(place.path(name)))[1]
 
 
 def is_file(place: Place, name: str = "") -> bool:
@@ -184,7 +194,7 @@ def replace(
 
 
 def discard(place: Place, first: str) -> None:
-    """Remove a folder of files, one before the others; raises `Unreachable`."""
+    """Remove a folder of files, if it exists, `first` before the others; raises `Unreachable`."""
     _remove(place, "", entries(place), first)
 
 
@@ -203,7 +213,7 @@ def remove(
         return True
 
 
-def _walk_bucket(place: Place) -> Iterator[tuple[str, float]]:
+def _walk_bucket(place: Place) -> Iterator[tuple[str, float, str]]:
     bucket, key, _ = place.filesystem.split_path(place.root)
     prefix = f"{key}/" if key else ""
     page: dict[str, Any] = {}
@@ -214,18 +224,19 @@ def _walk_bucket(place: Place) -> Iterator[tuple[str, float]]:
         for entry in page.get("Contents", []):
             name = entry["Key"].removeprefix(prefix)
             if not name.endswith("/") and not any(p.startswith(".") for p in name.split("/")):
-                yield name, entry["LastModified"].timestamp()
+                yield name, entry["LastModified"].timestamp(), entry["ETag"]
 
 
 def _raise(error: OSError) -> None:
     raise error
 
 
-def _written(path: Path) -> float:
+def _stat(path: Path) -> tuple[float, str]:
     try:
-        return path.stat().st_mtime
+        found = path.stat()
     except OSError:  # gone since, or a link to nothing: whoever reads it will say so
-        return 0.0
+        return 0.0, ""
+    return found.st_mtime, f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def _remove(place: Place, name: str, files: Iterable[str], first: str) -> None:
@@ -233,7 +244,8 @@ def _remove(place: Place, name: str, files: Iterable[str], first: str) -> None:
     for file in sorted(files, key=lambda file: file != first):
         _ask(place, name, place.filesystem.rm_file, f"{folder}/{file}")
     if not place.is_bucket:
-        _ask(place, name, place.filesystem.rmdir, folder)
+        with suppress(FileNotFoundError):
+            _ask(place, name, place.filesystem.rmdir, folder)
 
 
 def _time(entry: Mapping[str, Any]) -> float:

@@ -27,7 +27,8 @@ CHUNKS, PLAN = "chunks.jsonl", "plan.json"
 class Run(Params):
     """What a run is asked to do; only the same one goes on with its parts."""
 
-    input: str
+    input: str  # as it was named: the rows' paths begin with it
+    source: str  # where that is, whichever folder the command runs in
     written: str | None  # on which day, if that was asked
     model: str
     threshold: float
@@ -86,9 +87,15 @@ def make_plan(run: Run, chunks: Iterable[Chunk], folder: Path) -> Plan:
 
 def begin(place: Place, plan: Plan, folder: Path) -> Parts:
     """Start a plan of `make_plan`: from then on, `resume` finds it."""
+    clear(place)
     places.put(place, CHUNKS, folder / CHUNKS)
     places.write(place, PLAN, files.canonical_json(plan.model_dump()).encode())
     return Parts(place, plan)
+
+
+def clear(place: Place) -> None:
+    """Remove what lies there, a plan first: parts without one belong to no run."""
+    places.discard(place, PLAN)
 
 
 def resume(place: Place, run: Run) -> Parts | None:

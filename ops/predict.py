@@ -13,8 +13,8 @@ OUTPUT appears when all is done.
 
 With --model sagemaker://ENDPOINT the endpoint computes: images are read here and sent there.
 
---engine ray computes on the Ray cluster that RAY_ADDRESS names (pip install -r
-requirements-scale.txt); the rows are the same.
+--engine ray computes on the Ray cluster that RAY_ADDRESS names (make .venv/scale); the rows are the
+same.
 
 Exit code 0: all images have a row. 2: something is missing, broken or out of reach.
 """
@@ -107,7 +107,8 @@ def begin(
 ) -> Parts | Manifest:
     """What is to be done; or what came of it, if it was done already."""
     run = Run(
-        input=args.input,
+        input=inputs.readable(args.input),
+        source=inputs.readable(places.find(args.input).url),
         written=str(args.written) if args.written else None,
         model=model.id,
         threshold=args.threshold,
@@ -118,7 +119,10 @@ def begin(
     plan = parts.make_plan(run, inputs.chunks(source, args.written), folder)
     if not plan.rows and not args.written:
         raise InputError(f"{args.input} holds no images")
-    return find_done(args.output, plan) or parts.begin(place, plan, folder)
+    if done := find_done(args.output, plan):
+        parts.clear(place)
+        return done
+    return parts.begin(place, plan, folder)
 
 
 def find_done(output: str, plan: Plan) -> Manifest | None:
@@ -180,7 +184,7 @@ def finish(
     files.write(folder / "manifest", files.canonical_json(manifest.model_dump()))
     places.put(place, name, made)
     places.put(place, name + MANIFEST, folder / "manifest")
-    places.discard(under_way.place, parts.PLAN)
+    parts.clear(under_way.place)
     return manifest
 
 

@@ -98,6 +98,46 @@ def test_every_format_is_read(format: str) -> None:
     assert alike(found, images.read(encode(seven()), DIGITS)) > 0.95
 
 
+TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("format", "mode", "options"),
+    [
+        ("TIFF", "L", {}),
+        ("TIFF", "RGBA", {"compression": "tiff_lzw"}),
+        ("TIFF", "I;16", {"compression": "tiff_lzw"}),
+        ("PNG", "L", {}),
+        ("JPEG", "RGB", {"quality": 95}),
+        ("WEBP", "RGB", {"quality": 95}),
+        ("AVIF", "RGB", {"quality": 95}),
+    ],
+)
+def test_an_image_is_turned_once(
+    format: str, mode: str, options: dict[str, Any], orientation: int
+) -> None:
+    upright = seven().crop((0, 0, 110, 120))
+    picture = upright.transpose(TURN[orientation]) if orientation > 1 else upright
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 16)
+    else:
+        picture = picture.convert(mode)
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = orientation
+    found = images.decode(encode(picture, format, exif=exif, **options))
+    assert found.shape == (120, 110)
+    assert alike(found, np.asarray(upright)) > 0.99
+
+
 def test_of_an_animation_the_first_frame_counts() -> None:
     other = seven().transpose(Image.Transpose.ROTATE_180)
     for format in ("GIF", "PNG", "WEBP", "TIFF"):

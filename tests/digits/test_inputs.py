@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from digits import inputs, places
+from digits import images, inputs, places
 from digits.errors import InputError
 from digits.inputs import Chunk, Loaded
 from digits.preprocessing import Preprocessing
@@ -41,9 +42,9 @@ def npy(array: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def parquet(**columns: Any) -> bytes:
+def parquet(options: dict[str, Any] | None = None, **columns: Any) -> bytes:
     content = io.BytesIO()
-    pq.write_table(pa.table(columns), content, row_group_size=7)
+    pq.write_table(pa.table(columns), content, **(options or {"row_group_size": 7}))
     return content.getvalue()
 
 
@@ -107,6 +108,36 @@ def test_a_folder_and_a_bucket_hold_the_same(place: str, monkeypatch: pytest.Mon
     assert rows(f"{place}/3.png") == [(f"{place}/3.png", IMAGES[3].tobytes())]
 
 
+PAGES = {"row_group_size": 300, "use_dictionary": False, "data_page_size": 1, "write_batch_size": 1}
+
+
+@pytest.mark.parametrize("name", ["some.npy", "some.idx.gz", "some.parquet"])
+def test_large_images_are_in_memory_piece_by_piece(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "PIECE_BYTES", 100_000)
+    large = np.random.default_rng(0).integers(0, 128, (300, 120, 120), dtype=np.uint8)
+    content = {
+        "some.npy": lambda: npy(large),
+        "some.idx.gz": lambda: gzip.compress(to_idx(large), 0),
+        "some.parquet": lambda: parquet(PAGES, image=[png(i) for i in large]),
+    }[name]()
+    (tmp_path / name).write_bytes(content)
+    source = inputs.find(str(tmp_path / name))
+    (chunk,) = inputs.chunks(source)
+    inputs.load(source, Chunk(chunk.files, 0, 1), FORM)  # what is imported on the first call
+    tracemalloc.start()
+    try:
+        loaded = inputs.load(source, chunk, FORM)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < large.nbytes / 4
+    assert loaded.errors == [None] * 300
+    expected = np.stack([images.convert(image, FORM) for image in large])
+    np.testing.assert_array_equal(loaded.images, expected)
+
+
 DAMAGED = {
     "text.png": (b"hello", "no image, but 5 bytes of something else"),
     "empty.jpg": (b"", "the image is empty"),
@@ -114,6 +145,7 @@ DAMAGED = {
     "cut.npy": (npy(IMAGES)[:-1], "truncated: 1,727 bytes; expected 1,728"),
     "long.npy": (npy(IMAGES) + b"x", "too long"),
     "text.npy": (b"hello", "no NumPy array"),
+    "open.npy": (npy(IMAGES).replace(b"}", b" "), "no NumPy array"),
     "floats.npy": (npy(IMAGES / 255), r"float64 \(25, 8, 8\); expected uint8 \(n, height, width\)"),
     "one.npy": (npy(IMAGES[0]), r"uint8 \(8, 8\); expected"),
     "labels-idx1-ubyte": (to_idx(np.zeros(9, np.uint8)), "magic number is 0x00000801"),
@@ -155,6 +187,51 @@ def test_a_cell_without_an_image_is_one_row_with_its_reason(tmp_path: Path) -> N
     assert "5 bytes of something else" in str(third)
 
 
+@pytest.mark.parametrize(
+    ("pixel", "reason"),
+    [
+        (0.5, "the pixels are float64; expected integers of 0 to 255"),
+        (True, "the pixels are bool; expected integers of 0 to 255"),
+        ("1", "the pixels are str"),
+        (None, "the pixels are object"),
+        (256, "the pixels are 0 to 256; expected integers of 0 to 255"),
+        (-1, "the pixels are -1 to 0; expected integers of 0 to 255"),
+    ],
+)
+def test_pixels_of_another_type_are_refused(pixel: Any, reason: str, tmp_path: Path) -> None:
+    cells = np.full((8, 8), type(pixel)(0) if pixel is not None else None).tolist()
+    cells[0][0] = pixel
+    (tmp_path / "some.parquet").write_bytes(parquet(image=[cells]))
+    ((_, found),) = rows(str(tmp_path))
+    assert reason in str(found)
+
+
+def test_a_file_that_is_replaced_by_a_shorter_one_gives_its_rows_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "ROWS", 4)
+    file = tmp_path / "some.parquet"
+    file.write_bytes(parquet(image=[png(i) for i in IMAGES[:12]]))
+    source = inputs.find(str(file))
+    chunks = list(inputs.chunks(source))
+    file.write_bytes(parquet(image=[png(i) for i in IMAGES[:5]]))
+    found = [inputs.load(source, chunk, FORM) for chunk in chunks]
+    assert [loaded.errors for loaded in found] == [[None] * 4] + [[inputs.CHANGED] * 4] * 2
+    assert [loaded.images.shape for loaded in found] == [(4, 8, 8)] * 3
+
+
+def test_the_list_tells_a_changed_file(place: str) -> None:
+    write(place, {"a.png": b"hello", "some.npy": npy(IMAGES)})
+    whole, one = inputs.find(place), inputs.find(f"{place}/a.png")
+    before = [list(inputs.chunks(source)) for source in (whole, one)]
+    assert [list(inputs.chunks(source)) for source in (whole, one)] == before
+    write(place, {"a.png": b"hello again"})
+    first, *others = inputs.chunks(whole)
+    assert first != before[0][0]
+    assert others == before[0][1:]
+    assert list(inputs.chunks(one)) != before[1]
+
+
 def test_a_file_that_goes_while_the_batch_runs_is_a_row(tmp_path: Path) -> None:
     write(str(tmp_path), {"a.png": png(IMAGES[0]), "b.png": png(IMAGES[1])})
     source = inputs.find(str(tmp_path))
@@ -181,3 +258,5 @@ def test_hidden_files_are_no_input(tmp_path: Path) -> None:
 def test_what_does_not_exist_is_named() -> None:
     with pytest.raises(InputError, match="nowhere does not exist"):
         inputs.find("nowhere")
+    with pytest.raises(InputError, match="nowhere is no folder"):
+        inputs.find("nowhere/*.png")

@@ -144,7 +144,7 @@ def test_ended_while_it_writes_the_output_it_is_completed(
     original = getattr(places, step)
 
     def die(place: places.Place, name: str, *words: Any) -> None:
-        if name.endswith(".jsonl"):
+        if name.endswith(".jsonl") or not places.entries(place):
             return original(place, name, *words)
         raise Killed
 
@@ -155,6 +155,53 @@ def test_ended_while_it_writes_the_output_it_is_completed(
     run(monkeypatch, "scans", "out.parquet")
     assert Path("out.parquet").read_bytes() == Path("whole.parquet").read_bytes()
     assert not Path("out.parquet.parts").exists()
+
+
+def test_parts_without_a_plan_enter_no_output(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        die_after(3, patch)
+        with pytest.raises(Killed):
+            run(patch, "scans", "out.parquet")
+    Path("out.parquet.parts/plan.json").unlink()  # the first to go when a run is cleared away
+    write("scans", {"some.npy": npy(IMAGES[::-1])})
+    run(monkeypatch, "scans", "out.parquet")
+    run(monkeypatch, "scans", "whole.parquet")
+    assert Path("out.parquet").read_bytes() == Path("whole.parquet").read_bytes()
+    write("out.parquet.parts", {"00000000.arrow": b"left"})
+    run(monkeypatch, "scans", "out.parquet")
+    assert not Path("out.parquet.parts").exists()
+
+
+def test_from_another_folder_it_is_another_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        die_after(2, patch)
+        with pytest.raises(Killed):
+            run(patch, "scans", f"{here}/out.parquet")
+    write("other/scans", {"b.png": png(IMAGES[3])})
+    monkeypatch.chdir("other")
+    words = ("scans", f"{here}/out.parquet", "--model", f"{here}/models/digit-classifier")
+    with pytest.raises(predict.InputError, match=rf"source {here}/scans, not {here}/other/scans"):
+        run(monkeypatch, *words)
+
+
+def test_files_that_have_changed_are_not_taken_as_read(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, "scans", "out.parquet")
+    write("scans", {"b.png": png(IMAGES[0])})  # it had an error
+    with pytest.raises(predict.InputError, match="exists, and is of another run"):
+        run(monkeypatch, "scans", "out.parquet")
+
+
+def test_a_name_that_is_no_utf_8_is_escaped(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = os.fsdecode(b"caf\xe9")
+    write(folder, {f"{folder}.png": png(IMAGES[0])})
+    Path(folder, "loop.npy").symlink_to("loop.npy")  # its error has the path in it
+    run(monkeypatch, folder, "out.csv")
+    run(monkeypatch, folder, "out.parquet")
+    first, second = rows()
+    assert (first["path"], first["error"]) == (r"caf\udce9/caf\udce9.png", None)
+    assert r"caf\udce9/loop.npy: [Errno" in second["error"]
 
 
 def test_the_parts_of_another_run_are_not_taken(
