@@ -145,6 +145,7 @@ def inference() -> str:
     npy, png = results["npy"], results["png"]
     share, torch = npy["share_of_onnxruntime"], npy["times_torch"]
     single = npy["times_torch_one_by_one"]
+    memory = {images: median(found) for images, found in results["memory"]["peak_mb"].items()}
     lines = [
         f"- From one `.npy` of {npy['images']:,} images, start-up and Parquet included: "
         f"{_spread(npy['images_per_s'])} images/s. That is {_range(share, '.0%')} of what ONNX "
@@ -152,7 +153,10 @@ def inference() -> str:
         f"eager torch at its best ({npy['torch_at']}), and {_range(single, '.1f')} times image by "
         f"image.",
         f"- From {png['files']:,} PNG files: {_spread(png['images_per_s'])} images/s, "
-        f"{_range(png['ratio'], '.1f')} times as many as one worker reads.",
+        f"{_range(png['ratio'], '.1f')} times as many as one worker reads, start-up included, and "
+        f"{_range(png['ratio_beyond_start'], '.1f')} times beyond it.",
+        f"- Memory: {memory['10000']:.0f} MB for 10,000 images, {memory['1000000']:.0f} MB for a "
+        f"million.",
     ]
     return "\n".join([*lines, "", _machine(results)])
 
