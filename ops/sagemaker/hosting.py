@@ -327,7 +327,7 @@ def ask(
     classes: Sequence[str],
     images: npt.NDArray[np.uint8],
 ) -> npt.NDArray[np.float64]:
-    """The probabilities that an endpoint gives, (n, classes); asked as often as requests are small.
+    """The probabilities that an endpoint gives, (n, classes), by requests that it takes.
 
     Raises
     ------
@@ -335,21 +335,10 @@ def ask(
         If it does not answer, does so by another model, or leaves something out.
     """
     most = max(1, BODY_BYTES // (PIXEL_BYTES * math.prod(images.shape[1:])))
-    found = [
-        ask_once(clients, name, model, classes, images[i : i + most])
-        for i in range(0, len(images), most)
-    ]
-    return np.concatenate([np.empty((0, len(classes))), *found])
-
-
-def ask_once(
-    clients: Clients,
-    name: str,
-    model: str,
-    classes: Sequence[str],
-    images: npt.NDArray[np.uint8],
-) -> npt.NDArray[np.float64]:
-    """As `ask`, in one request."""
+    if not 0 < len(images) <= most:
+        parts = (images[i : i + most] for i in range(0, len(images), most))
+        answers = [ask(clients, name, model, classes, part) for part in parts]
+        return np.concatenate([np.empty((0, len(classes))), *answers])
     try:
         answer = clients.runtime.invoke_endpoint(
             EndpointName=name,

@@ -1,0 +1,28 @@
+"""Which model is scored anew; the rest is tested by tests/test_release_workflows.py."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from digits import runs
+from digits.errors import InputError
+from ops import evaluators
+from tests.digits.runs import metrics_files
+
+
+def test_only_the_model_that_the_run_is_of_is_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    description = Path(evaluators.MODEL, "model.json")
+    description.parent.mkdir(parents=True)
+    description.write_bytes(b"{}")
+    run = runs.parse("metrics", metrics_files([1], model=hashlib.sha256(b"{}").hexdigest()))
+    evaluators.check_model_here(run)
+    description.write_bytes(b"[]")
+    with pytest.raises(InputError, match=r"is not the model that metrics is of\. Bring it: dvc checkout"):
+        evaluators.check_model_here(run)
+    description.unlink()
+    with pytest.raises(InputError, match="dvc checkout"):
+        evaluators.check_model_here(run)
