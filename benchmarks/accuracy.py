@@ -3,16 +3,19 @@
 python -m benchmarks.accuracy [--recipes NAME ...] [--seeds N ...] [--untimed]
 
 The file that is served is what is measured: each network is exported. The test set is only looked
-at when a training has ended; docs/explanation.md says how the recipe was chosen. Recipes that are
-not named keep their former results; with `--untimed`, for when other work goes on beside it, times
-are kept from before, or left out.
+at when a training has ended; docs/explanation.md says how the recipe was chosen. Recipes and seeds
+that are not named keep their former results. Times are those of one call; with `--untimed`, for
+when other work goes on beside it, they are kept from before, or left out.
 """
 
 import argparse
 import statistics
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks import measure
 from digits import commands, compute, data, errors, evaluation, model, presets
@@ -24,8 +27,11 @@ from stages import export
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     "bfloat16": {"train.precision": "bfloat16"},
+    "cuda": {"train.device": "cuda"},
+    "cuda-bfloat16": {"train.device": "cuda", "train.precision": "bfloat16"},
     **{name: presets.load(name) for name in presets.names() if name != "demo"},
 }
+RUN = ("accuracy", "robustness", "val_nll", "wrong")
 TIMES = ("train_s", "us_per_image", "machine")
 IMAGES = 2000  # that are classified to see how long it takes
 
@@ -37,7 +43,7 @@ def main() -> None:
     results.pop("machine", None)
     for name in args.recipes:
         before = results.get(name, {})
-        runs, times = [], {key: before[key] for key in TIMES if key in before}
+        runs, times = former_runs(before), {key: before[key] for key in TIMES if key in before}
         if not args.untimed:
             times = {"train_s": [], "us_per_image": [], "machine": measure.machine()}
         for seed in args.seeds:
@@ -49,24 +55,34 @@ def main() -> None:
             found = evaluation.evaluate(classifier, test, compute.workers())
             figures = evaluation.summary(found)
             run = {
-                "seeds": seed,
                 "accuracy": figures["accuracy"],
                 "robustness": figures["robustness"]["mean"],
                 "val_nll": round(trained.best.val_nll, 6),
                 "wrong": found.wrong.tolist(),
             }
-            runs.append(run)
+            runs[seed] = run
             if not args.untimed:
                 times["train_s"].append(round(seconds, 1))
                 times["us_per_image"].append(round(microseconds(classifier, test), 1))
             print(f"{name}, seed {seed}: {run['accuracy']:.2%} in {seconds:.1f} s")
-            results[name] = {key: [run[key] for run in runs] for key in run} | {
-                "precision": measure.configuration(RECIPES[name])[1].precision,
+            _, recipe = measure.configuration(RECIPES[name])
+            columns = {key: [runs[each][key] for each in sorted(runs)] for key in RUN}
+            results[name] = columns | {
+                "seeds": sorted(runs),
+                "device": recipe.device,
+                "precision": recipe.precision,
                 "parameters": classifier.parameters,
                 "model_bytes": size,
                 **times,
             }
             measure.save("accuracy", results)  # each time: it is hours until the last
+
+
+def former_runs(entry: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """What is known of each seed; nothing where a column is missing."""
+    if any(key not in entry for key in RUN):
+        return {}
+    return {seed: {key: entry[key][i] for key in RUN} for i, seed in enumerate(entry["seeds"])}
 
 
 def exported(network: Network, folder: Path) -> Classifier:
@@ -86,7 +102,8 @@ def microseconds(classifier: Classifier, test: Labelled) -> float:
 
 def parse_args() -> argparse.Namespace:
     parser = commands.parser("benchmarks.accuracy", __doc__)
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    here = [name for name in RECIPES if "cuda" not in name or torch.cuda.is_available()]
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=here)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--untimed", action="store_true", help="keep the times of an earlier run")
     return parser.parse_args()

@@ -9,12 +9,13 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks import measure
-from digits import errors, files
+from digits import commands, errors, files
 
 PAGES = (measure.ROOT / "README.md", *sorted((measure.ROOT / "docs").rglob("*.md")))
 
 
 def main() -> None:
+    commands.parser("benchmarks.figures", __doc__).parse_args()
     for name, write in FIGURES.items():
         mark = f"<!-- figures: {name} -->"
         pages = [page for page in PAGES if mark in page.read_text(encoding="utf-8")]
@@ -39,6 +40,8 @@ def accuracy() -> str:
         corrupted = _percent(entry["robustness"]) if "robustness" in entry else ""
         size = f"{entry['model_bytes'] / 1000:,.0f} kB" if "model_bytes" in entry else ""
         training, single = (entry.get(key, []) for key in ("train_s", "us_per_image"))
+        if entry.get("device") == "cuda":
+            single = []  # the model is served on a CPU, whatever trained it
         lines.append(
             f"| {name} | {_percent(entry['accuracy'])}, n={len(entry['seeds'])} | {corrupted} "
             f"| {entry['parameters']:,} | {size} "
@@ -79,6 +82,22 @@ def engine() -> str:
         f"{overhead['peak_memory_mb']['train']} MB at most.",
     ]
     return "\n".join([*lines, "", _machine(throughput)])
+
+
+def gpu() -> str:
+    throughput, trained = measure.load("throughput-cuda"), measure.load("accuracy")
+    kinds = throughput["time_by_kind"]
+    full, half = (trained[name]["train_s"] for name in ("cuda", "cuda-bfloat16"))
+    return (
+        f"- The default recipe takes {_range(full, '.1f')} s to train, in bfloat16 "
+        f"{_range(half, '.1f')} s, n={len(full)}.\n"
+        f"- {_spread(throughput['images_per_s'])} images/s in float32, start included, are "
+        f"{throughput['median_share']:.1%} of what its multiplications would allow at the rate of "
+        f"large matrix products: of the time, {kinds['waiting']:.0%} is spent waiting for the next "
+        f"operation, and {kinds['convolutions and matrix products']:.0%} on convolutions and "
+        f"matrix products, all of them small.\n\n"
+        f"On one {throughput['machine']['gpu']}, torch {throughput['machine']['torch']}."
+    )
 
 
 def time_to_accuracy() -> str:
@@ -193,6 +212,8 @@ def _on(results: Mapping[str, Any]) -> str:
     """The machine that times are of; nothing where there are none."""
     if "machine" not in results:
         return ""
+    if results.get("device") == "cuda":
+        return str(results["machine"]["gpu"])
     return f"{results['machine']['cores']} cores of {results['machine']['cpu']}"
 
 
@@ -207,6 +228,7 @@ def _range(values: list[float], form: str) -> str:
 FIGURES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "engine": engine,
+    "gpu": gpu,
     "time to accuracy": time_to_accuracy,
     "gate power": gate_power,
     "inference": inference,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from benchmarks import measure
-from digits import errors, gate, params
+from digits import commands, errors, gate, params
 from digits.gate import LUCK, Difference, Rules
 
 IMAGES = 10_000
@@ -50,6 +50,7 @@ GATES: dict[str, Gate] = {
 
 
 def main() -> None:
+    commands.parser("benchmarks.gate_power", __doc__).parse_args()
     exact = {name: blocked_exactly(decide) for name, decide in GATES.items()}
     three = blocked_with_seeds(GATES["the gate"], runs=3)
     for name, table in [*exact.items(), ("the gate, three runs a side", three)]:

@@ -26,7 +26,8 @@ PREPARED = ROOT / "data" / "prepared"  # from `dvc repro fetch prepare`
 
 
 def machine() -> dict[str, Any]:
-    return {
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return gpu | {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from benchmarks import measure
-from digits import errors
+from digits import commands, errors
 from digits.checkpoint import Checkpoint, State
 from digits.errors import InputError
 from digits.model import Network
@@ -26,6 +26,7 @@ RUNS = 3
 
 
 def main() -> None:
+    commands.parser("benchmarks.overhead", __doc__).parse_args()
     mirror = launch.elsewhere()
     if not mirror:
         raise InputError("MNIST_MIRROR is not set: the download would be measured too")

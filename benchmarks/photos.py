@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks import measure
-from digits import compute, data, errors, images, metrics
+from digits import commands, compute, data, errors, images, metrics
 from digits.classifier import Classifier
 from digits.errors import InputError
 from digits.preprocessing import Preprocessing
@@ -181,6 +181,7 @@ OTHERS = {way.__name__: way for way in (blank, two_digits, noise, crop_of_a_phot
 
 
 def main() -> None:
+    commands.parser("benchmarks.photos", __doc__).parse_args()
     model = Classifier.load(MODEL)
     test = data.load(measure.PREPARED, "test")
     clean = model.logits(test.images, compute.workers()).argmax(axis=1) == test.labels

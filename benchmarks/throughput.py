@@ -1,12 +1,14 @@
 """Images a second in training, as a share of what this machine's matrix products allow.
 
-python -m benchmarks.throughput
+python -m benchmarks.throughput [--device cpu]
 
 Counts the multiplications of convolutions and fully connected layers, forward and backward, and
-divides the rate reached in a training by the rate of a large matrix product on the same threads in
-the same run. The rest of the time goes where PyTorch's profiler finds it.
+divides the rate reached in a training by the rate of a large float32 matrix product, on the same
+threads or the same GPU, in the same run. The rest of the time goes where PyTorch's profiler finds
+it; a GPU's is also what it waits for the next operation.
 """
 
+import argparse
 import statistics
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from torch.profiler import profile
 
 from benchmarks import measure
-from digits import compute, data, errors
+from digits import commands, compute, data, errors
 from digits.augment import augment
 from digits.data import Labelled
 from digits.model import Network
@@ -35,19 +37,21 @@ KINDS = {
 
 
 def main() -> None:
-    workers = compute.workers()
+    device = parse_args().device
+    workers = compute.workers() if device == "cpu" else 1
+    changes = {"train.epochs": 1, "train.device": device}
     train, val = (data.load(measure.PREPARED, name) for name in ("train", "val"))
     some = Labelled(train.images[:IMAGES], train.labels[:IMAGES])
     few = Labelled(val.images[:10], val.labels[:10])
-    trained, _ = measure.train({"train.epochs": 1}, some, few, workers)  # warm-up
+    trained, _ = measure.train(changes, some, few, workers)  # warm-up
     flops = training_flops(trained.network, train.images.shape[1:])
     rates, peaks = [], []
     for _ in range(RUNS):
-        peaks.append(matrix_product_flops(workers))
-        _, seconds = measure.train({"train.epochs": 1}, some, few, workers)
+        peaks.append(matrix_product_flops(device, workers))
+        _, seconds = measure.train(changes, some, few, workers)
         rates.append(IMAGES / seconds)
     shares = [rate * flops / peak for rate, peak in zip(rates, peaks, strict=True)]
-    kinds = by_kind(profile_shard(trained.network, some))
+    kinds = time_by_kind(trained.network, some, device, statistics.median(rates))
     print(f"images/s             {measure.spread(rates)}")
     print(f"share of the limit   {measure.spread(shares)}")
     for kind, share in kinds.items():
@@ -61,7 +65,7 @@ def main() -> None:
         "time_by_kind": kinds,
         "workers": workers,
     }
-    measure.save("throughput", results)
+    measure.save("throughput" if device == "cpu" else f"throughput-{device}", results)
 
 
 def training_flops(network: Network, size: tuple[int, int]) -> int:
@@ -83,14 +87,15 @@ def training_flops(network: Network, size: tuple[int, int]) -> int:
     return flops
 
 
-def matrix_product_flops(workers: int, size: int = 1024, repeats: int = 20) -> float:
+def matrix_product_flops(device: str, workers: int, repeats: int = 20) -> float:
     """Of float32 products of square matrices, one on each thread.
 
     Two libraries compute them, one behind `@` and one behind a 1x1 convolution, and which of them
     suits a processor better differs: the faster one counts.
     """
     torch.set_num_threads(1)
-    matrices = [torch.randn(size, size) for _ in range(workers)]
+    size = 1024 if device == "cpu" else 8192
+    matrices = [torch.randn(size, size, device=device) for _ in range(workers)]
 
     def by_convolution(matrix: Tensor) -> Tensor:
         pixels = matrix.view(1, 1, size, size).permute(0, 3, 1, 2)
@@ -99,7 +104,8 @@ def matrix_product_flops(workers: int, size: int = 1024, repeats: int = 20) -> f
     def seconds(product: Callable[[Tensor], Tensor]) -> float:
         def multiply(matrix: Tensor) -> None:
             for _ in range(repeats):
-                product(matrix)
+                last = product(matrix)
+            last.flatten()[0].item()  # so that a GPU has ended
 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(multiply, matrices))
@@ -109,28 +115,45 @@ def matrix_product_flops(workers: int, size: int = 1024, repeats: int = 20) -> f
     return workers * repeats * 2 * size**3 / fastest
 
 
-def profile_shard(network: Network, data: Labelled, images: int = 64, repeats: int = 20) -> profile:
-    """What a worker does with its part of a batch, on this thread: the profiler sees no other."""
+def time_by_kind(
+    network: Network, data: Labelled, device: str, rate: float, images: int = 64, repeats: int = 20
+) -> dict[str, float]:
+    """What a worker does with its part of a batch, on this thread: the profiler sees no other.
+
+    What a GPU computes for as many images takes less than `rate` says: it waits for the rest.
+    """
     _, recipe = measure.configuration({})
-    batch = torch.from_numpy(data.images[:images]).float()
-    labels = torch.from_numpy(data.labels[:images]).long()
-    parameters = list(network.train().parameters())
-    profiler = profile()
-    with profiler:
+    network = network.to(device).train()
+    batch = torch.from_numpy(data.images[:images]).to(device).float()
+    labels = torch.from_numpy(data.labels[:images]).to(device).long()
+    parameters = list(network.parameters())
+
+    def learn() -> None:
         for _ in range(repeats):
-            moved = augment(batch, recipe.augmentation, torch.Generator())
-            torch.autograd.grad(F.cross_entropy(network(moved), labels), parameters)
-    return profiler
+            moved = augment(batch, recipe.augmentation, torch.Generator(device))
+            gradient = torch.autograd.grad(F.cross_entropy(network(moved), labels), parameters)
+        gradient[0].flatten()[0].item()  # so that a GPU has ended
 
-
-def by_kind(profiler: profile) -> dict[str, float]:
+    learn()  # warm-up
+    with profile() as profiler:
+        learn()
     times: dict[str, float] = dict.fromkeys([*KINDS, "the rest"], 0.0)
     events: Any = profiler.key_averages()
     for event in events:
-        kinds = (kind for kind, parts in KINDS.items() if any(p in event.key for p in parts))
-        times[next(kinds, "the rest")] += event.self_cpu_time_total
+        if event.device_type.name == "CPU":  # what was called, not each kernel that it started
+            kinds = (kind for kind, parts in KINDS.items() if any(p in event.key for p in parts))
+            spent = event.self_cpu_time_total if device == "cpu" else event.self_device_time_total
+            times[next(kinds, "the rest")] += spent
+    if device != "cpu":
+        times["waiting"] = 1e6 * repeats * images / rate - sum(times.values())
     total = sum(times.values())
     return {kind: round(value / total, 4) for kind, value in times.items()}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = commands.parser("benchmarks.throughput", __doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from digits import processes
+from digits import cuda, processes
 from digits.augment import augment
 from digits.checkpoint import Checkpoint, Key, State, make_key
 from digits.compute import CHUNK
@@ -35,6 +36,7 @@ from digits.optimizer import initial_moments, update
 from digits.recipe import EarlyStopping, Recipe
 from digits.schedule import learning_rate_factor
 
+ALIGNMENT = 16  # numbers: each tensor starts at a multiple of 64 bytes; a GPU's kernels need 16
 LARGEST_CORRECTION = math.log(32)  # of the logits' scale, either way
 
 
@@ -120,6 +122,8 @@ def train(
         can't be shared evenly by the processes, or one of these ends before its time.
     """
     torch.set_num_threads(1)  # within an operation: shards are what runs in parallel
+    if recipe.device == "cuda":
+        cuda.settle()
     on_cpu = recipe.device == "cpu"
     with processes.join() as group, ThreadPoolExecutor(workers if on_cpu else 1) as pool:
         training = _Training(network, recipe, data, val, pool, group)
@@ -157,10 +161,10 @@ class _Training:
         self.images, self.labels = _tensors(data, device)
         self.val_images, self.val_labels = _tensors(val, device)
         self.batches = math.ceil(len(data) / recipe.batch_size)
-        self.decayed = sum(p.numel() for p in network.parameters() if p.dim() > 1)
-        self.trainable = sum(p.numel() for p in network.parameters())
+        self.decayed = _room(p for p in network.parameters() if p.dim() > 1)
+        self.trainable = _room(network.parameters())
 
-        self.weights = torch.cat([t.detach().flatten() for t in _state(network)])
+        self.weights = _joined(_state(network)).detach()
         self.key: Key = make_key(
             [network.architecture.model_dump(), recipe.model_dump(), network.classes],
             f"{digest(data)}, {digest(val)}",
@@ -168,10 +172,11 @@ class _Training:
         )
         group.check_agreement(self.key)
         own = recipe.shards // group.size
-        self.shards = {
-            k: _Shard(network, recipe, self.weights)
-            for k in range(group.rank * own, (group.rank + 1) * own)
-        }
+        numbers = range(group.rank * own, (group.rank + 1) * own)
+        first = _Shard(network, recipe, self.weights)
+        self.shards = dict.fromkeys(numbers, first)  # a GPU computes them one by one
+        if device.type == "cpu":
+            self.shards |= {k: _Shard(network, recipe, self.weights) for k in numbers[1:]}
         self.moments = initial_moments(self.weights[: self.trainable])
         self.average = self.weights.clone()
         self.averaged = copy.deepcopy(network).eval()
@@ -325,6 +330,7 @@ class _Shard:
 
     def __init__(self, network: Network, recipe: Recipe, weights: Tensor) -> None:
         self.recipe = recipe
+        self.recorded: dict[tuple[int, float], Callable[..., Tensor]] = {}
         self.generator = torch.Generator(weights.device)
         self.network = copy.deepcopy(network).train()
         for module in self.network.modules():
@@ -333,15 +339,24 @@ class _Shard:
         self.parameters = _parameters(self.network)
         _bind(self.parameters, weights)
         statistics = _statistics(self.network)
-        self.statistics = weights.new_empty(sum(t.numel() for t in statistics))
+        self.statistics = weights.new_zeros(_room(statistics))
         _bind(statistics, self.statistics)
 
     def row(
         self, images: Tensor, labels: Tensor, share: float, statistics: Tensor, seed: int
     ) -> Tensor:
         """Gradient, new statistics and loss in one vector, weighted by the shard's share."""
+        compute: Callable[..., Tensor] = partial(self.compute, share=share)
+        if images.is_cuda:
+            key = (len(images), share)
+            if key not in self.recorded:
+                self.recorded[key] = cuda.record(compute, self.generator, images, labels)
+            compute = self.recorded[key]
         self.generator.manual_seed(seed)
         self.statistics.copy_(statistics)
+        return compute(images, labels)
+
+    def compute(self, images: Tensor, labels: Tensor, share: float) -> Tensor:
         # Autocast belongs to the thread, so it is entered here.
         with torch.autocast(
             images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
@@ -353,13 +368,8 @@ class _Shard:
         losses = [F.cross_entropy(each, labels, label_smoothing=smoothing) for each in logits]
         loss = torch.stack(losses).sum() * share
         gradient = torch.autograd.grad(loss, self.parameters)
-        return torch.cat(
-            [
-                *(g.flatten() for g in gradient),
-                self.statistics * share,
-                loss.detach().view(1) / len(logits),
-            ]
-        )
+        loss = loss.detach().view(1) / len(logits)
+        return torch.cat([_joined(gradient), self.statistics * share, loss])
 
 
 def _check_finite(loss: float, epoch: int, batch: int, lr: float) -> None:
@@ -422,12 +432,24 @@ def _state(network: Network) -> list[Tensor]:
     return [*_parameters(network), *_statistics(network)]
 
 
+def _joined(tensors: Iterable[Tensor]) -> Tensor:
+    """One vector of all, each followed by zeros up to where the next may start."""
+    padded = (F.pad(t.flatten(), (0, -t.numel() % ALIGNMENT)) for t in tensors)
+    return torch.cat(list(padded))
+
+
+def _room(tensors: Iterable[Tensor]) -> int:
+    """How long `_joined` makes it."""
+    return sum(t.numel() + -t.numel() % ALIGNMENT for t in tensors)
+
+
 def _bind(tensors: Iterable[Tensor], vector: Tensor) -> None:
-    """Make each tensor a view of its slice of `vector`; what they held is gone."""
+    """Make each tensor a view of its part of `vector`, as `_joined` lays them out; what they held
+    is gone."""
     start = 0
     for tensor in tensors:
         tensor.data = vector[start : start + tensor.numel()].view_as(tensor)
-        start += tensor.numel()
+        start += _room([tensor])
 
 
 def _line(row: Epoch, epochs: int) -> str:

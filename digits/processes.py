@@ -69,6 +69,11 @@ def rank() -> int:
     return int(os.environ["RANK"]) if _under_torchrun() else 0
 
 
+def local_rank() -> int:
+    """This process's number among those on its host."""
+    return int(os.environ["LOCAL_RANK"]) if _under_torchrun() else 0
+
+
 @contextmanager
 def join() -> Iterator[Group]:
     """Meet the other processes.

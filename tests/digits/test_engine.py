@@ -216,3 +216,12 @@ def test_the_curve_is_of_the_averaged_weights(prepared: Path) -> None:
     trained = train(prepared)
     assert [row.epoch for row in trained.curve] == [1, 2]
     assert all(math.isfinite(row.train_loss) for row in trained.curve)
+
+
+def test_tensors_in_one_vector_start_at_multiples_of_64_bytes() -> None:
+    tensors = [torch.full((n,), float(n)) for n in (1, 16, 17)]
+    vector = engine._joined(tensors)
+    engine._bind(tensors, vector)
+    assert [4 * tensor.storage_offset() for tensor in tensors] == [0, 64, 128]
+    assert [tensor.unique().tolist() for tensor in tensors] == [[1], [16], [17]]
+    assert len(vector) == engine._room(tensors) == 64
