@@ -164,6 +164,7 @@ def inference() -> str:
     npy, png = results["npy"], results["png"]
     share, torch = npy["share_of_onnxruntime"], npy["times_torch"]
     single = npy["times_torch_one_by_one"]
+    ray = results["ray"]
     memory = {images: median(found) for images, found in results["memory"]["peak_mb"].items()}
     lines = [
         f"- From one `.npy` of {npy['images']:,} images, start-up and Parquet included: "
@@ -174,6 +175,8 @@ def inference() -> str:
         f"- From {png['files']:,} PNG files: {_spread(png['images_per_s'])} images/s, "
         f"{_range(png['ratio'], '.1f')} times as many as one worker reads, start-up included, and "
         f"{_range(png['ratio_beyond_start'], '.1f')} times beyond it.",
+        f"- On Ray, two workers answer {_range(ray['ratio'], '.1f')} times as fast as one "
+        f"(n={len(ray['ratio'])}, {ray['images']:,} images).",
         f"- Memory: {memory['10000']:.0f} MB for 10,000 images, {memory['1000000']:.0f} MB for a "
         f"million.",
     ]
