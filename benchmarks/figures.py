@@ -225,6 +225,8 @@ def _spread(values: list[float]) -> str:
 
 
 def _range(values: list[float], form: str) -> str:
+    if len(values) == 1:
+        return f"{values[0]:{form}}"
     return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
