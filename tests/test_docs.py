@@ -34,6 +34,7 @@ DEMO = {
     **SMALL,
     "model.channels": [8, 16, 16],
     "train.epochs": 8,
+    "train.shards": 2,
     "train.ema": 0.9,
     "train.optimizer.lr": 0.4,
 }

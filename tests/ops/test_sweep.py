@@ -20,7 +20,7 @@ from tests.project import Project
 pytestmark = pytest.mark.slow
 
 COMMAND = (sys.executable, "-m", "ops.sweep")
-LONG = SMALL | {"train.epochs": 60, "train.early_stopping.patience": 60}
+LONG = SMALL | {"train.shards": 2, "train.epochs": 40, "train.early_stopping.patience": 40}
 SWEEP: dict[str, Any] = {
     "seeds": 2,
     "always": LONG,
