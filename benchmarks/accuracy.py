@@ -43,6 +43,7 @@ def main() -> None:
     results.pop("machine", None)
     for name in args.recipes:
         before = results.get(name, {})
+        _, recipe = measure.configuration(RECIPES[name])
         runs, times = former_runs(before), {key: before[key] for key in TIMES if key in before}
         if not args.untimed:
             times = {"train_s": [], "us_per_image": [], "machine": measure.machine()}
@@ -65,7 +66,6 @@ def main() -> None:
                 times["train_s"].append(round(seconds, 1))
                 times["us_per_image"].append(round(microseconds(classifier, test), 1))
             print(f"{name}, seed {seed}: {run['accuracy']:.2%} in {seconds:.1f} s")
-            _, recipe = measure.configuration(RECIPES[name])
             columns = {key: [runs[each][key] for each in sorted(runs)] for key in RUN}
             results[name] = columns | {
                 "seeds": sorted(runs),
