@@ -1,7 +1,7 @@
 """What a person should know of a model before using it: its model card, in Markdown.
 
 After Mitchell et al. 2019, Model Cards for Model Reporting: what it is, what it learnt from, how
-well it does and where it fails, what it is for. All of it comes from the evaluation itself.
+well it does and where it fails, what it is for. All of it comes from the model's evaluation.
 """
 
 import math
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from digits.classifier import Classifier
 from digits.data import Source
-from digits.evaluation import Evaluation
 
 NORMAL_97_5 = 1.959964  # the standard normal's 97.5 % quantile
 FRAGILE = 0.9  # below this accuracy, a corruption is named as something to keep away
@@ -27,52 +27,54 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class Subject:
-    """What the card is of: the model, its figures, and the data that it learnt from.
+    """A model, its evaluation, and the data that it learnt from.
 
-    `figures` is what `evaluation.json` holds, `counts` the images of each split.
+    `figures` is the content of `evaluation.json`. `confusion` counts test images, a row for each
+    true class, a column for each predicted one. `counts` has the number of images in each split.
     """
 
     figures: Mapping[str, Any]
+    confusion: npt.NDArray[np.int64]
     model: Classifier
     source: Source
     counts: Mapping[str, int]
 
 
-def write(subject: Subject, evaluation: Evaluation, pictures: str) -> str:
+def write(subject: Subject, pictures: str) -> str:
     """The card as Markdown; the same evaluation gives the same bytes.
 
     Parameters
     ----------
-    subject : the model and its data
-    evaluation : its answers to the test images
+    subject : the model, its evaluation and its data
     pictures : the folder of overview.png and errors.png, as seen from the card
     """
     parts = [
         "# Model card: digit-classifier\n",
-        _what(subject, evaluation),
+        _what(subject),
         "## How well it does\n",
         _accuracy(subject.figures),
         f"![Confusion matrix, recall, calibration, corruptions]({pictures}/overview.png)\n",
-        _by_class(evaluation),
+        _by_class(subject),
         "## Where it fails\n",
-        _confusions(evaluation),
+        _confusions(subject),
         f"![The errors that it was most confident of]({pictures}/errors.png)\n",
-        _corruptions(evaluation),
+        _corruptions(subject.figures),
         "## Use\n",
-        _use(subject, evaluation),
+        _use(subject),
     ]
     return "\n".join(parts)
 
 
-def _what(subject: Subject, evaluation: Evaluation) -> str:
+def _what(subject: Subject) -> str:
     figures, a, counts = subject.figures, subject.model.architecture, subject.counts
+    classes = subject.model.classes
     height, width = subject.model.preprocessing.size
     channels = "-".join(map(str, a["channels"]))
     members = f"{a['members']} of them, averaged; " if a["members"] > 1 else ""
     rows = {
         "Model": f"`{figures['model']}` (the sha256 of its `model.json`)",
-        "Answers": f"which of {len(evaluation.classes)} classes an image shows, and how surely: "
-        f"{_list(evaluation.classes)}",
+        "Answers": f"which of {len(classes)} classes an image shows, and how surely: "
+        f"{_list(classes)}",
         "Takes": f"grey images of {height} x {width} pixels, bright ink on a dark ground",
         "Network": f"convolutional, {channels} channels; {members}{figures['parameters']:,} "
         f"weights, {figures['model_bytes']:,} bytes as ONNX",
@@ -95,34 +97,42 @@ def _accuracy(figures: Mapping[str, Any]) -> str:
     )
 
 
-def _by_class(e: Evaluation) -> str:
+def _by_class(subject: Subject) -> str:
     rows = []
-    for i, name in enumerate(e.classes):
-        counts, hits = e.confusion[i], int(e.confusion[i, i])
-        read = int(e.confusion[:, i].sum())
+    for i, name in enumerate(subject.model.classes):
+        counts, hits = subject.confusion[i], int(subject.confusion[i, i])
+        read = int(subject.confusion[:, i].sum())
         precision = f"{hits / read:.2%}" if read else "never read"
         rows.append((name, f"{counts.sum():,}", f"{hits / counts.sum():.2%}", precision))
     return _table(("class", "test images", "read correctly", "right when read"), rows)
 
 
-def _confusions(e: Evaluation) -> str:
-    wrong = e.confusion - np.diag(np.diag(e.confusion))
+def _confusions(subject: Subject) -> str:
+    classes = subject.model.classes
+    wrong = subject.confusion - np.diag(np.diag(subject.confusion))
     order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
     pairs = [tuple(map(int, np.unravel_index(k, wrong.shape))) for k in order if wrong.flat[k]]
     if not pairs:
         return "No test image is misread.\n"
-    named = (f"{e.classes[i]} as {e.classes[j]} ({wrong[i, j]})" for i, j in pairs)
+    named = (f"{classes[i]} as {classes[j]} ({wrong[i, j]})" for i, j in pairs)
     return f"Most often it reads {', '.join(named)}. All errors are in `errors.csv`.\n"
 
 
-def _corruptions(e: Evaluation) -> str:
-    ranked = sorted(e.robustness.items(), key=lambda item: (item[1], item[0]))
+def _corruptions(figures: Mapping[str, Any]) -> str:
+    ranked = sorted(_robustness(figures).items(), key=lambda item: (item[1], item[0]))
     rows = [(name.replace("_", " "), f"{accuracy:.2%}") for name, accuracy in ranked]
     return _table(("corrupted by", "read correctly"), rows)
 
 
-def _use(subject: Subject, e: Evaluation) -> str:
-    fragile = sorted(name.replace("_", " ") for name, a in e.robustness.items() if a < FRAGILE)
+def _robustness(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Accuracy under each corruption."""
+    return {name: a for name, a in figures["robustness"].items() if name != "mean"}
+
+
+def _use(subject: Subject) -> str:
+    robustness = _robustness(subject.figures)
+    classes = len(subject.model.classes)
+    fragile = sorted(name.replace("_", " ") for name, a in robustness.items() if a < FRAGILE)
     known = f"images like those of {subject.source.name}"
     if subject.source.method == "ink-box":
         use, wrong = "reading single, separate characters, a class each, in", "character"
@@ -135,7 +145,7 @@ def _use(subject: Subject, e: Evaluation) -> str:
         f"- *Not for* decisions about people, sums of money or anything else that a wrong {wrong} "
         "would spoil unnoticed: have a person look at what it is unsure of, and at a sample of the "
         "rest.",
-        f"- *Limits*: whatever an image shows, it answers one of its {len(e.classes)} classes. How "
+        f"- *Limits*: whatever an image shows, it answers one of its {classes} classes. How "
         f"it does on other {others} was not measured.",
     ]
     if fragile:

@@ -33,7 +33,9 @@ STYLE: dict[Any, Any] = {
     "ytick.color": MUTED,
     "figure.dpi": 120,
 }
-WORST = 32
+WORST, COLUMNS = 32, 8
+CELL = (1.25, 1.6)  # inches: width and height of an error's cell
+CAPTION = 0.5  # inches of it, at its top
 LONGEST = 18  # characters of a class's name
 
 
@@ -67,31 +69,49 @@ def worst_errors(evaluation: Evaluation, images: npt.NDArray[np.uint8]) -> bytes
     """
     e = evaluation
     order = e.wrong[np.argsort(-e.confidence[e.wrong], kind="stable")][:WORST]
-    columns = 8
-    rows = max(1, math.ceil(len(order) / columns))
-    with sheet(1.25 * columns, 0.5 + 1.6 * rows) as (figure, png):
-        axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-        figure.suptitle(
-            f"The {len(order)} most confident of {len(e.wrong)} errors",
-            x=0.01,
-            ha="left",
-            fontsize=13,
-            fontweight="bold",
+    rows = max(1, math.ceil(len(order) / COLUMNS))
+    width, top = COLUMNS * CELL[0], 0.5  # inches; the heading stands above `top`
+    height = top + rows * CELL[1]
+    with sheet(width, height, layout=None) as (figure, png):
+        axis = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        axis.set_axis_off()
+        heading = f"The {len(order)} most confident of {len(e.wrong)} errors"
+        axis.text(0.1, 0.1, heading, va="top", fontsize=13, fontweight="bold")
+        # All digits are one image: to lay out an axis for each takes five times as long.
+        axis.imshow(
+            _montage(images[order], rows),
+            cmap="gray_r",
+            vmin=0,
+            vmax=255,
+            interpolation="nearest",
+            extent=(0, width, height, top),
+            aspect="auto",
         )
-        for axis in axes:
-            axis.set_axis_off()
-        for axis, i in zip(axes, order.tolist(), strict=False):
-            label, said = (_short(e.classes[k]) for k in (e.labels[i], e.predicted[i]))
-            axis.imshow(images[i], cmap="gray_r", vmin=0, vmax=255)
-            title, size = f"{label} read as {said}", 10
+        for place, i in enumerate(order.tolist()):
+            row, column = divmod(place, COLUMNS)
+            x, y = CELL[0] * (column + 0.5), top + CELL[1] * row + CAPTION
+            label, read = (_short(e.classes[k]) for k in (e.labels[i], e.predicted[i]))
+            title, size = f"{label} read as {read}", 10
             if len(title) > LONGEST:
-                title, size = f"{label}\nas {said}", 6
-            axis.set_title(title, fontsize=size, pad=13, loc="center", color=INK)
+                title, size = f"{label}\nas {read}", 6
+            axis.text(x, y - 0.15, title, ha="center", va="bottom", fontsize=size)
             note = f"{e.confidence[i]:.0%} sure, #{i}"
-            axis.text(
-                0.5, 1.02, note, transform=axis.transAxes, ha="center", fontsize=7, color=MUTED
-            )
+            axis.text(x, y - 0.02, note, ha="center", va="bottom", fontsize=7, color=MUTED)
     return png.getvalue()
+
+
+def _montage(images: npt.NDArray[np.uint8], rows: int) -> npt.NDArray[np.uint8]:
+    """Images in a grid of cells, each in the middle of its cell, below the caption."""
+    height, width = images.shape[1:]
+    inch = max(height, width) / (CELL[1] - CAPTION)  # in pixels of an image
+    cell_width, cell_height = round(CELL[0] * inch), round(CELL[1] * inch)
+    grid = np.zeros((rows * cell_height, COLUMNS * cell_width), np.uint8)
+    for place, image in enumerate(images):
+        row, column = divmod(place, COLUMNS)
+        y = (row + 1) * cell_height - max(height, width)
+        x = column * cell_width + (cell_width - width) // 2
+        grid[y : y + height, x : x + width] = image
+    return grid
 
 
 def _short(name: str) -> str:
@@ -106,11 +126,13 @@ def _name_classes(axis: Axes, e: Evaluation) -> None:
 
 
 @contextmanager
-def sheet(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
+def sheet(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Iterator[tuple[Figure, io.BytesIO]]:
     """A figure in the house's style, and where its PNG is when the block has ended."""
     png = io.BytesIO()
     with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout=layout)
         yield figure, png
         figure.savefig(png, format="png", metadata={"Software": None})  # no version in the bytes
 

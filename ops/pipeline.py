@@ -52,7 +52,7 @@ def stages(
     read : a file's content by its path; None where it is absent, or a folder
     """
     ran, before = lock.get("stages", {}), base_lock.get("stages", {})
-    makers = {path: name for name, s in pipeline["stages"].items() for path in _paths(s, "outs")}
+    makers = {path: name for name, s in pipeline["stages"].items() for path in declared_outputs(s)}
     made: dict[str, str | None] = {
         out["path"]: out.get("md5") for s in ran.values() for out in s.get("outs", [])
     }
@@ -98,19 +98,24 @@ def stages(
     return [found[name] for name in order.static_order()]
 
 
+def declared_outputs(stage: Document) -> dict[str, Document]:
+    """The outputs of a stage of dvc.yaml, plots and metrics included: their options by path."""
+    found: dict[str, Document] = {}
+    for key in ("outs", "metrics", "plots"):
+        for item in stage.get(key, []):
+            found |= item if isinstance(item, dict) else {item: {}}
+    return found
+
+
 def _words(command: str | list[str]) -> list[str]:
     return (command if isinstance(command, str) else " ".join(command)).split()
-
-
-def _paths(stage: Document, key: str) -> list[str]:
-    return [next(iter(item)) if isinstance(item, dict) else item for item in stage.get(key, [])]
 
 
 def _deps(stage: Document, params: Document) -> list[str]:
     """A stage's dependencies, of which DVC takes some from the parameters: ${data.folder}."""
     return [
         re.sub(r"\$\{([\w.]+)\}", lambda found: str(_dotted(params, found[1])), path)
-        for path in _paths(stage, "deps")
+        for path in stage.get("deps", [])
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from digits.errors import InputError
 from digits.params import parse_yaml
+from ops.pipeline import declared_outputs
 
 CHUNK = 1 << 20  # bytes
 NO_REMOTE = "make remote URL=s3://bucket/path, or URL=/a/folder; then dvc push"
@@ -50,10 +51,8 @@ def outputs(read: Callable[[str], bytes | None]) -> list[Output]:
     in_git = {
         path
         for stage in pipeline["stages"].values()
-        for out in stage.get("outs", [])
-        if isinstance(out, dict)
-        for path, settings in out.items()
-        if settings.get("cache") is False
+        for path, options in declared_outputs(stage).items()
+        if options.get("cache") is False
     }
     return [
         Output(out["path"], name, out["md5"], out["size"])

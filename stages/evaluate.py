@@ -1,18 +1,16 @@
 """Evaluate the exported model on the test images: models/digit-classifier -> metrics.
 
 Runs the very file that is served, on ONNX Runtime: accuracy, calibration, recall by class, accuracy
-under ten corruptions, every error, pictures, and the model card.
+under ten corruptions, every error, and pictures.
 
     python -m stages.evaluate --model models/digit-classifier --data data/prepared \\
         --metrics metrics/evaluation.json --errors metrics/errors.csv --plots metrics/plots
 """
 
 import argparse
-import os
 from pathlib import Path
 
-from digits import card, commands, compute, data, errors, evaluation, files, pictures, tables
-from digits.card import Subject
+from digits import commands, compute, data, errors, evaluation, files, pictures, tables
 from digits.classifier import Classifier
 
 
@@ -23,9 +21,8 @@ def main(argv: list[str] | None = None) -> None:
     test = data.load(args.data, "test")
     found = evaluation.evaluate(classifier, test, compute.workers())
 
-    source, counts = data.load_description(args.data)
     report = evaluation.summary(found) | {
-        "source": source.name,
+        "source": data.load_source(args.data).name,
         "parameters": classifier.parameters,
         "model_bytes": (args.model / "model.onnx").stat().st_size,
         "model": classifier.id,
@@ -38,11 +35,6 @@ def main(argv: list[str] | None = None) -> None:
         files.write(args.plots / f"{name}.csv", tables.csv(rows))
     files.write(args.plots / "overview.png", pictures.overview(found))
     files.write(args.plots / "errors.png", pictures.worst_errors(found, test.images))
-    if args.card:
-        about = Subject(report, classifier, source, counts)
-        files.write(
-            args.card, card.write(about, found, os.path.relpath(args.plots, args.card.parent))
-        )
     print("accuracy {accuracy:.2%}: {errors} errors in {images} images".format(**report))
 
 
@@ -53,7 +45,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the figures")
     parser.add_argument("--errors", type=Path, required=True, help="CSV to write: each error")
     parser.add_argument("--plots", type=Path, required=True, help="folder for CSV and PNG files")
-    parser.add_argument("--card", type=Path, help="Markdown to write: the model card")
     return parser.parse_args(argv)
 
 

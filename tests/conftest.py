@@ -5,22 +5,19 @@ import shutil
 import signal
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
 import torch
-import yaml
 from playwright.sync_api import Browser, sync_playwright
 from s3fs import S3FileSystem
 
-from digits import data, params, sources
+from digits import data, sources
 from digits.data import Raw
-from digits.presets import override
-from tests import s3
-from tests.github import GitHub, serve
+from tests.helpers import s3
+from tests.helpers.github import GitHub, serve
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
@@ -28,25 +25,7 @@ hypothesis.settings.load_profile("house")
 # Started in the background, a shell has the tests ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SMALL = {
-    "data.source": "uci",
-    "model.channels": [4, 8, 8],
-    "train.epochs": 2,
-    "train.batch_size": 64,
-    "train.ema": 0.5,
-    "train.optimizer.lr": 0.2,
-    "train.schedule.onecycle.warmup": 0.25,
-}
-
-
-def small_params(folder: Path, changes: Mapping[str, Any] | None = None) -> Path:
-    """Write the real params.yaml, shrunken and with changes, into a folder."""
-    document = override(params.read_yaml(ROOT / "params.yaml"), {**SMALL, **(changes or {})})
-    path = folder / "params.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ project whose preset `demo` is smaller.
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -18,8 +17,9 @@ import yaml
 
 from digits.params import read_yaml
 from digits.presets import flat
-from tests.conftest import ROOT, SMALL
-from tests.project import Project
+from tests.helpers import warm_python
+from tests.helpers.project import Project
+from tests.helpers.small import ROOT, SMALL
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
@@ -38,11 +38,10 @@ DEMO = {
     "train.ema": 0.9,
     "train.optimizer.lr": 0.4,
 }
-# As tests/test_remote.py: what would install is taken to be there.
-MAKE = f"""make() {{
-  command make --old-file=.venv/run --old-file=.venv/serve --old-file=.venv/dev \\
-    BIN='{Path(sys.executable).parent}' "$@"
-}}
+# As tests/end_to_end/test_remote.py: what would install is taken to be there.
+MAKE = """make() {
+  command make --old-file=.venv/run --old-file=.venv/serve --old-file=.venv/dev BIN="$BIN" "$@"
+}
 """
 
 
@@ -73,7 +72,7 @@ def module(words: list[str]) -> list[str]:
 
 @cache
 def options(*words: str) -> set[str]:
-    asked = [sys.executable, "-m", *words, "--help"]
+    asked = [warm_python.programs() / "python", "-m", *words, "--help"]
     return set(re.findall(r"--[a-z-]+", subprocess.check_output(asked, cwd=ROOT, text=True)))
 
 
@@ -161,7 +160,9 @@ def test_what_is_to_be_typed_runs(name: str, tmp_path: Path) -> None:
     (project.folder / "presets" / "demo.yaml").write_text(f"# Small.\n{yaml.safe_dump(DEMO)}")
     project.commit("small")
     for block in RUN.findall((ROOT / name).read_text()):
-        project.run("bash", "-eu", "-o", "pipefail", "-c", f"{MAKE}{block}")
+        project.run(
+            "bash", "-eu", "-o", "pipefail", "-c", f"{MAKE}{block}", BIN=str(warm_python.programs())
+        )
 
 
 def test_a_page_that_is_wrong_is_found_out() -> None:

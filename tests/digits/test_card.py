@@ -18,14 +18,16 @@ FIGURES = {"parameters": 1234, "model_bytes": 5678, "model": "a" * 64, "test_set
 def text_of(found: Evaluation, source: str = "uci", members: int = 1) -> str:
     subject = Subject(
         evaluation.summary(found) | FIGURES,
+        found.confusion,
         SimpleNamespace(  # type: ignore[arg-type]
             architecture={"channels": [4, 8, 8], "members": members},
+            classes=found.classes,
             preprocessing=SimpleNamespace(size=(28, 28)),
         ),
         Source(source, found.classes, {"file": "abc"}, "ink-box"),
         {"train": 20, "val": 4, "test": 5},
     )
-    return card.write(subject, found, "plots")
+    return card.write(subject, "plots")
 
 
 def test_the_figures_and_what_they_are_of() -> None:

@@ -14,7 +14,7 @@ from digits.errors import InputError
 from digits.model import Architecture, Network
 from digits.presets import override
 from digits.recipe import Recipe
-from tests.conftest import ROOT, SMALL
+from tests.helpers.small import ROOT, SMALL
 
 DOCUMENT = override(params.read_yaml(ROOT / "params.yaml"), SMALL)
 EVERYTHING_ON = {

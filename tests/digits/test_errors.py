@@ -6,7 +6,7 @@ import pytest
 
 from digits import errors
 from digits.errors import InputError
-from tests.conftest import ROOT
+from tests.helpers.small import ROOT
 
 
 def fail_with(error: BaseException, failure: int = 1) -> None:

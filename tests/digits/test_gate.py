@@ -8,7 +8,7 @@ from digits import gate, runs
 from digits.errors import InputError
 from digits.gate import Rules
 from digits.runs import Run
-from tests.digits.runs import metrics_files
+from tests.helpers.metrics_files import metrics_files
 
 LIMITS = {
     "errors": 60,

@@ -7,7 +7,7 @@ import pytest
 
 from digits import golden
 from digits.errors import InputError
-from tests.models import digest, model
+from tests.helpers.tiny_models import digest, model
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:

@@ -16,8 +16,8 @@ from digits import images, inputs, places
 from digits.errors import InputError
 from digits.inputs import Chunk, Loaded
 from digits.preprocessing import Preprocessing
-from tests import s3
 from tests.digits.test_idx import encode as to_idx
+from tests.helpers import s3
 
 FORM = Preprocessing.parse(
     {

@@ -8,7 +8,7 @@ from digits import model, params
 from digits.errors import InputError
 from digits.model import Architecture, Dropout, Network
 from digits.presets import override
-from tests.conftest import ROOT
+from tests.helpers.small import ROOT
 
 CLASSES = tuple("0123456789")
 

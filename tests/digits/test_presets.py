@@ -9,7 +9,7 @@ from digits.errors import InputError
 from digits.model import Architecture
 from digits.presets import override
 from digits.recipe import Recipe
-from tests.conftest import ROOT
+from tests.helpers.small import ROOT
 
 DOCUMENT = params.read_yaml(ROOT / "params.yaml")
 

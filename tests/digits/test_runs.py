@@ -5,7 +5,7 @@ import pytest
 
 from digits import runs
 from digits.errors import InputError
-from tests.digits.runs import metrics_files
+from tests.helpers.metrics_files import metrics_files
 
 WRONG = (7, 40, 41)
 

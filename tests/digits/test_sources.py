@@ -11,7 +11,7 @@ import pytest
 
 from digits import images, sources
 from digits.errors import InputError
-from tests import shapes
+from tests.helpers import shapes
 
 from .test_idx import encode
 

@@ -14,8 +14,8 @@ import pytest
 from digits import golden, places, store
 from digits.errors import InputError
 from digits.places import Unreachable
-from tests.models import digest, model
-from tests.stores import ONE, TWO, deploy, pointer, put
+from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
+from tests.helpers.tiny_models import digest, model
 
 NAMES = sorted([*ONE, "manifest.json"])
 

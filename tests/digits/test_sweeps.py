@@ -10,8 +10,8 @@ from digits import params, runs, sweep_picture, sweeps
 from digits.errors import InputError
 from digits.runs import Run
 from digits.sweeps import Setting, Sweep
-from tests.conftest import ROOT
-from tests.digits.runs import metrics_files
+from tests.helpers.metrics_files import metrics_files
+from tests.helpers.small import ROOT
 
 DOCUMENT = params.read_yaml(ROOT / "params.yaml")
 

@@ -9,7 +9,7 @@ import pytest
 from ops import comment
 from ops.comment import LIMIT, MARKER
 from ops.github import BOT
-from tests.github import GitHub
+from tests.helpers.github import GitHub
 
 SHA = "c0ffee" + "0" * 34
 RUN = {

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,14 @@ from PIL import Image
 
 from digits import data
 from digits.data import Raw
-from tests import shapes
-from tests.conftest import SMALL
-from tests.project import Project
-from tests.serving.servers import serve
+from tests.helpers import shapes
+from tests.helpers.project import Project
+from tests.helpers.servers import serve
+from tests.helpers.small import SMALL
 
 pytestmark = pytest.mark.slow
 
-PYTHON = (sys.executable, "-m")
+PYTHON = ("python", "-m")
 CORRECTIONS = "data/corrections.csv"
 DVC = "data/corrections.dvc"
 GOOD = {  # enough for the gate

@@ -16,9 +16,9 @@ import pytest
 from digits import golden, places, store
 from ops import deploy
 from ops.deploy import Release
-from tests.conftest import ROOT
-from tests.models import digest, model
-from tests.s3 import Proxy
+from tests.helpers.s3 import Proxy
+from tests.helpers.small import ROOT
+from tests.helpers.tiny_models import digest, model
 
 pytestmark = pytest.mark.slow
 
@@ -276,7 +276,7 @@ class Repository:
             self.run("git", "tag", "--annotate", "--message=x", tag, at)
 
     def deploy(self, *words: str, code: int = 0) -> str:
-        said = self.run(sys.executable, "-m", "ops.deploy", "--to", "store", *words, code=code)
+        said = self.run("python", "-m", "ops.deploy", "--to", "store", *words, code=code)
         assert "Traceback" not in said
         return said
 

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import ROOT
-from tests.ops.models import Models
+from tests.helpers.model_project import Models
+from tests.helpers.small import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +30,7 @@ def ann(pushed: Path, tmp_path: Path) -> Models:
 
 
 def doctor(models: Models, *words: str, code: int) -> str:
-    said = models.run(sys.executable, "-m", "ops.doctor", *words, code=code, PYTHONPATH=str(ROOT))
+    said = models.run("python", "-m", "ops.doctor", *words, code=code, PYTHONPATH=str(ROOT))
     assert "Traceback" not in said
     return said
 
@@ -162,7 +161,7 @@ def test_a_remote_that_cannot_be_read_is_no_verdict(ann: Models) -> None:
     ann.run("dvc", "remote", "modify", "storage", "url", "s3://no_bucket/x")
     ann.run("dvc", "remote", "modify", "storage", "endpointurl", "http://127.0.0.1:1")
     said = ann.run(
-        sys.executable, "-m", "ops.doctor", code=2, PYTHONPATH=str(ROOT),
+        "python", "-m", "ops.doctor", code=2, PYTHONPATH=str(ROOT),
         AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x",
     )  # fmt: skip
     assert "error: DVC's cache or its remote can't be read or written: Could not connect" in said

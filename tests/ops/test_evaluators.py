@@ -1,4 +1,4 @@
-"""Which model is scored anew; the rest is tested by tests/test_release_workflows.py."""
+"""Which model is scored anew; the rest is tested by tests/end_to_end/test_release_workflows.py."""
 
 import hashlib
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from digits import runs
 from digits.errors import InputError
 from ops import evaluators
-from tests.digits.runs import metrics_files
+from tests.helpers.metrics_files import metrics_files
 
 
 def test_only_the_model_that_the_run_is_of_is_scored(

@@ -1,16 +1,14 @@
 """A preset is one `dvc exp run`, under its name, in a scratch copy of the checkout."""
 
-import sys
-
 import pytest
 import yaml
 
-from tests.conftest import SMALL
-from tests.project import Project
+from tests.helpers.project import Project
+from tests.helpers.small import SMALL
 
 pytestmark = pytest.mark.slow
 
-COMMAND = (sys.executable, "-m", "ops.experiment")
+COMMAND = ("python", "-m", "ops.experiment")
 
 
 @pytest.fixture(scope="module")

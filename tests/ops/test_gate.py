@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ import yaml
 
 from digits import params
 from digits.presets import override
-from tests.conftest import ROOT
-from tests.digits.runs import metrics_files
+from tests.helpers import warm_python
+from tests.helpers.metrics_files import metrics_files
+from tests.helpers.small import ROOT
 
 COMMON = range(100, 130)
 
@@ -70,7 +70,7 @@ class Repository:
     def gate(self, *words: str | Path, code: int) -> str:
         """What the gate prints; its exit code must be `code`."""
         found = subprocess.run(
-            [sys.executable, "-m", "ops.gate", *words],
+            [warm_python.programs() / "python", "-m", "ops.gate", *words],
             cwd=self.folder,
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(self.folder.parent)},
             capture_output=True,

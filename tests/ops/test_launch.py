@@ -1,17 +1,17 @@
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from digits import compute
 from digits.errors import InputError
-from tests.conftest import ROOT, small_params
+from tests.helpers import warm_python
+from tests.helpers.small import ROOT, small_params
 
 
 def launch(folder: Path, words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "ops.launch", *words],
+        [warm_python.programs() / "python", "-m", "ops.launch", *words],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environment},
         capture_output=True,

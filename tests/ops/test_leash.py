@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.conftest import ROOT
+from tests.helpers.small import ROOT
 
 # In the place of dvc, a program that reads what a person would type.
 PROGRAM = """

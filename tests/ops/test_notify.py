@@ -8,7 +8,7 @@ import pytest
 
 from digits.errors import InputError
 from ops import notify
-from tests.github import GitHub
+from tests.helpers.github import GitHub
 
 TEXT = "on `main` at c0ffee000, attempt 1: https://github.example/runs/1"
 

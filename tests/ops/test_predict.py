@@ -17,11 +17,11 @@ import pytest
 from digits import inputs, metrics, places, store
 from digits.classifier import Classifier
 from ops import deploy, engines, predict
-from tests import models, stores
-from tests.conftest import ROOT
 from tests.digits.test_inputs import IMAGES, npy, png, write
+from tests.helpers import deployments, tiny_models
+from tests.helpers.small import ROOT
 
-MODEL = models.model(1)
+MODEL = tiny_models.model(1)
 
 
 @pytest.fixture
@@ -78,10 +78,10 @@ def test_the_manifest_says_which_model_saw_what(
 ) -> None:
     run(monkeypatch, "scans", "out.parquet")
     manifest = json.loads(Path("out.parquet.manifest.json").read_text())
-    assert manifest["plan"]["run"]["model"] == models.digest(MODEL["model.json"])
+    assert manifest["plan"]["run"]["model"] == tiny_models.digest(MODEL["model.json"])
     assert manifest["plan"]["rows"] == 27
     assert manifest["errors"] == 1
-    assert manifest["sha256"] == models.digest(Path("out.parquet").read_bytes())
+    assert manifest["sha256"] == tiny_models.digest(Path("out.parquet").read_bytes())
     assert (
         pq.read_schema("out.parquet").metadata[b"model"].decode()
         == (manifest["plan"]["run"]["model"])
@@ -243,7 +243,7 @@ def test_the_number_of_workers_changes_no_byte(here: Path, monkeypatch: pytest.M
 def test_a_deployment_is_followed_from_bucket_to_bucket(
     bucket: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stores.deploy(f"{bucket}/models", MODEL, 3)
+    deployments.deploy(f"{bucket}/models", MODEL, 3)
     write(f"{bucket}/in", {"a.png": png(IMAGES[0]), "some.npy": npy(IMAGES)})
     run(monkeypatch, f"{bucket}/in", f"{bucket}/out/all.parquet", "--model", f"{bucket}/models")
     run(monkeypatch, "scans", "local.parquet")
@@ -260,11 +260,13 @@ def test_a_deployment_is_followed_from_bucket_to_bucket(
 def test_the_model_that_holds_a_stage_in_git(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = deploy.Release("c" * 40, "digit-classifier#staging#1", "v1.1.0")
     monkeypatch.setattr(deploy, "find_release", {"staging": release}.get)
-    monkeypatch.setattr(deploy, "bring", {release: models.model(2)}.get)
+    monkeypatch.setattr(deploy, "bring", {release: tiny_models.model(2)}.get)
     run(monkeypatch, "scans/a.png", "out.parquet", "--model", "staging")
     manifest = json.loads(Path("out.parquet.manifest.json").read_text())
     assert manifest["version"] == "v1.1.0"
-    assert manifest["plan"]["run"]["model"] == models.digest(models.model(2)["model.json"])
+    assert manifest["plan"]["run"]["model"] == tiny_models.digest(
+        tiny_models.model(2)["model.json"]
+    )
 
 
 def test_only_what_was_written_on_a_day(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from digits.errors import InputError
 from ops import publishing
-from tests.conftest import ROOT
-from tests.ops.models import Models
+from tests.helpers.model_project import Models
+from tests.helpers.small import ROOT
 
 pytestmark = pytest.mark.slow
 

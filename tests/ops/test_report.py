@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +18,9 @@ from playwright.sync_api import Browser
 from digits import data
 from digits.data import Labelled
 from ops import report_markdown
-from tests.conftest import ROOT
-from tests.pages import least_contrast
+from tests.helpers import warm_python
+from tests.helpers.pages import least_contrast
+from tests.helpers.small import ROOT
 
 EVIL = "<img src=x onerror=alert(1)> @octocat https://evil.example | `x` ![i](//evil) &amp; #1"
 CLASSES = ("zero", EVIL)
@@ -113,7 +113,7 @@ def repository(tmp_path: Path) -> Path:
 def report(repository: Path) -> Report:
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "ops.report", *words],
+            [warm_python.programs() / "python", "-m", "ops.report", *words],
             cwd=repository,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,

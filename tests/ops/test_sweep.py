@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from ops import trials
-from tests.conftest import SMALL
-from tests.project import Project
+from tests.helpers.project import Project
+from tests.helpers.small import SMALL
 
 pytestmark = pytest.mark.slow
 

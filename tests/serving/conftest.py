@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from digits.classifier import Classifier
-from tests.serving.servers import Server, serve, write_model
+from tests.helpers.servers import Server, serve, write_model
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tritonclient.utils import InferenceServerException
 
 from digits import metrics
 from digits.classifier import Classifier
-from tests.serving.servers import Server
+from tests.helpers.servers import Server
 
 NAME = "digit-classifier"
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)

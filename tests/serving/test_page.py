@@ -10,11 +10,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from digits.data import Raw
 from serving import edge
-from tests.pages import least_contrast
-from tests.serving import reader as reading
-from tests.serving.servers import Server, image_file, serve
-from tests.serving.strokes import STROKES, Stroke
-from tests.stores import ONE, TWO, deploy
+from tests.helpers import digit_reader
+from tests.helpers.deployments import ONE, TWO, deploy
+from tests.helpers.pages import least_contrast
+from tests.helpers.servers import Server, image_file, serve
+from tests.helpers.strokes import STROKES, Stroke
 
 Open = Callable[..., Page]
 
@@ -23,7 +23,7 @@ Open = Callable[..., Page]
 def reader(uci: Raw, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that reads what is drawn."""
     folder = tmp_path_factory.mktemp("reader")
-    with serve(reading.write_folder(folder / "model", uci), folder) as found:
+    with serve(digit_reader.write_folder(folder / "model", uci), folder) as found:
         yield found
 
 

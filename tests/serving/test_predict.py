@@ -11,7 +11,7 @@ from PIL import Image
 from digits import images, metrics
 from digits.classifier import Classifier
 from serving import bodies
-from tests.serving.servers import Answer, Server, form, image_file
+from tests.helpers.servers import Answer, Server, form, image_file
 
 RANDOM = np.random.default_rng(0)
 PICTURE = RANDOM.integers(0, 256, (40, 40), np.uint8)

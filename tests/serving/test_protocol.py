@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import protocol
-from tests.serving.servers import DEADLINE_S, Server, serve_here, until
-from tests.serving.test_load import head
+from tests.helpers.servers import DEADLINE_S, Server, serve_here, until
 from tests.serving.test_predict import FILE
+from tests.serving.test_work import head
 
 HALF_A_HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 

@@ -12,17 +12,18 @@ from sklearn.datasets import load_digits
 from digits import data
 from digits.data import Labelled, Raw
 from digits.errors import InputError
-from tests.conftest import small_params
-from tests.stages import commands
+from tests.helpers import run_stages
+from tests.helpers.small import small_params
 
 
 @pytest.fixture(scope="module")
 def run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what `train`, `export` and `evaluate` give."""
+    """A folder with what `train` and the stages after it write."""
     folder = tmp_path_factory.mktemp("run")
-    commands.run_train(small_params(folder, {"train.epochs": 6}), prepared, folder)
-    commands.run_export(prepared, folder)
-    commands.run_evaluate(prepared, folder)
+    run_stages.run_train(small_params(folder, {"train.epochs": 6}), prepared, folder)
+    run_stages.run_export(prepared, folder)
+    run_stages.run_evaluate(prepared, folder)
+    run_stages.run_describe(prepared, folder)
     return folder
 
 
@@ -34,8 +35,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_fetch_and_prepare_divide_the_bundled_digits(tmp_path: Path) -> None:
     params = small_params(tmp_path)
-    commands.run_fetch(params, tmp_path)
-    commands.run_prepare(params, tmp_path)
+    run_stages.run_fetch(params, tmp_path)
+    run_stages.run_prepare(params, tmp_path)
     labels = load_digits().target
     parts = {name: data.load(tmp_path / "prepared", name) for name in ("train", "val", "test")}
     indices = {name: np.load(tmp_path / "prepared" / f"{name}-indices.npy") for name in parts}
@@ -53,7 +54,7 @@ def test_fetch_and_prepare_divide_the_bundled_digits(tmp_path: Path) -> None:
 def test_an_unknown_source_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     params = small_params(tmp_path, {"data.source": "minst"})
     with pytest.raises(InputError, match=r"data\.source is 'minst'; expected 'mnist', 'uci' or"):
-        commands.run_fetch(params, tmp_path)
+        run_stages.run_fetch(params, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["params.yaml"]
 
 
@@ -64,7 +65,7 @@ def test_a_bad_mirror_leaves_what_was_there(
     (tmp_path / "raw" / "old").touch()
     monkeypatch.setenv("MNIST_MIRROR", str(tmp_path))
     with pytest.raises(InputError, match="MNIST could not be read"):
-        commands.run_fetch(small_params(tmp_path, {"data.source": "mnist"}), tmp_path)
+        run_stages.run_fetch(small_params(tmp_path, {"data.source": "mnist"}), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["params.yaml", "raw"]
     assert [p.name for p in (tmp_path / "raw").iterdir()] == ["old"]
 
@@ -74,7 +75,7 @@ def test_prepare_counts_test_images_that_were_trained_on(tmp_path: Path, uci: Ra
     leaked.images[:3] = uci.train.images[:3]
     (tmp_path / "raw").mkdir()
     data.save(tmp_path / "raw", uci.source, {"train": uci.train, "test": leaked})
-    commands.run_prepare(small_params(tmp_path), tmp_path)
+    run_stages.run_prepare(small_params(tmp_path), tmp_path)
     assert json.loads((tmp_path / "metrics" / "data.json").read_text())["duplicates"] == 3
 
 
@@ -83,7 +84,7 @@ def test_prepare_refuses_a_class_that_is_too_rare(tmp_path: Path, uci: Raw) -> N
     (tmp_path / "raw").mkdir()
     data.save(tmp_path / "raw", uci.source, {"train": rare, "test": uci.test})
     with pytest.raises(InputError, match=r"train: \d+ images of class \d, but \d+ of class 3;"):
-        commands.run_prepare(small_params(tmp_path), tmp_path)
+        run_stages.run_prepare(small_params(tmp_path), tmp_path)
     assert not (tmp_path / "prepared").exists()
 
 
@@ -130,17 +131,20 @@ def test_same_seed_same_bytes_in_every_output(
     run: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", "3")
-    commands.run_train(small_params(tmp_path, {"train.epochs": 6}), prepared, tmp_path)
-    commands.run_export(prepared, tmp_path)
-    commands.run_evaluate(prepared, tmp_path)
+    run_stages.run_train(small_params(tmp_path, {"train.epochs": 6}), prepared, tmp_path)
+    run_stages.run_export(prepared, tmp_path)
+    run_stages.run_evaluate(prepared, tmp_path)
+    run_stages.run_describe(prepared, tmp_path)
     first, second = contents(run), contents(tmp_path)
     assert {name for name in first if first[name] != second.get(name)} == set()
 
 
 def test_a_missing_input_says_what_to_run(tmp_path: Path, prepared: Path) -> None:
     with pytest.raises(InputError, match=r"source\.json does not exist. Run: dvc repro"):
-        commands.run_prepare(small_params(tmp_path), tmp_path)
+        run_stages.run_prepare(small_params(tmp_path), tmp_path)
     with pytest.raises(InputError, match=r"weights\.safetensors does not exist. Run: dvc repro"):
-        commands.run_export(prepared, tmp_path)
+        run_stages.run_export(prepared, tmp_path)
     with pytest.raises(InputError, match=r"model\.json does not exist. Run: dvc repro"):
-        commands.run_evaluate(prepared, tmp_path)
+        run_stages.run_evaluate(prepared, tmp_path)
+    with pytest.raises(InputError, match=r"evaluation\.json does not exist. Run: dvc repro"):
+        run_stages.run_describe(prepared, tmp_path)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ops.sagemaker import platform
-from tests.ops.sagemaker.platform import Platform
+from tests.helpers import sagemaker_platform as platform
+from tests.helpers.sagemaker_platform import Platform
 
 
 @pytest.fixture

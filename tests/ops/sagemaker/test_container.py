@@ -21,9 +21,9 @@ import pytest
 
 from ops.sagemaker import container, training
 from ops.sagemaker.settings import Settings
-from tests.conftest import ROOT, small_params
-from tests.ops.sagemaker import platform
-from tests.stages import commands
+from tests.helpers import run_stages
+from tests.helpers import sagemaker_platform as platform
+from tests.helpers.small import ROOT, small_params
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +127,7 @@ def _none_is_left() -> Iterator[None]:
 def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the stage itself makes of the same, here."""
     folder = tmp_path_factory.mktemp("here")
-    commands.run_train(small_params(folder, CHANGES), prepared, folder)
+    run_stages.run_train(small_params(folder, CHANGES), prepared, folder)
     made = ("weights.safetensors", "metrics/train.json", "training.csv")
     return dict(zip(OUTPUTS.values(), ((folder / name).read_bytes() for name in made), strict=True))
 

@@ -28,10 +28,11 @@ from ops.deploy import Release
 from ops.sagemaker import __main__ as account
 from ops.sagemaker import aws as clients_of
 from ops.sagemaker import hosting, settings
-from tests.models import model
-from tests.ops.sagemaker import platform
-from tests.ops.sagemaker.platform import Answer, Platform, refusal
-from tests.serving.servers import serve
+from tests.helpers import sagemaker_platform as platform
+from tests.helpers import warm_python
+from tests.helpers.sagemaker_platform import Answer, Platform, refusal
+from tests.helpers.servers import serve
+from tests.helpers.tiny_models import model
 
 MODELS = {number: model(number) for number in (1, 2)}
 
@@ -357,7 +358,7 @@ def test_an_endpoint_that_somebody_else_made_is_left_alone(
 
 def command(module: str, *words: str, answer: str = "", code: int = 0) -> str:
     found = subprocess.run(
-        [sys.executable, "-m", module, *words],
+        [warm_python.programs() / "python", "-m", module, *words],
         input=answer,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -12,9 +12,9 @@ import pytest
 from ops.sagemaker import __main__ as account
 from ops.sagemaker import aws as clients_of
 from ops.sagemaker import bucket, container, hosting, training
-from tests.conftest import ROOT, small_params
-from tests.ops.sagemaker import platform
-from tests.ops.sagemaker.platform import Platform
+from tests.helpers import sagemaker_platform as platform
+from tests.helpers.sagemaker_platform import Platform
+from tests.helpers.small import ROOT, small_params
 from tests.ops.sagemaker.test_hosting import hosted, release  # noqa: F401
 from tests.ops.sagemaker.test_training import words
 

@@ -24,11 +24,11 @@ from digits.places import Unreachable
 from ops.sagemaker import aws as clients_of
 from ops.sagemaker import bucket, container, settings, training
 from ops.sagemaker.aws import Clients
-from tests.conftest import ROOT, small_params
-from tests.ops.sagemaker import platform
-from tests.ops.sagemaker.platform import Platform, refusal
-from tests.project import Project
-from tests.stages import commands
+from tests.helpers import run_stages
+from tests.helpers import sagemaker_platform as platform
+from tests.helpers.project import Project
+from tests.helpers.sagemaker_platform import Platform, refusal
+from tests.helpers.small import ROOT, small_params
 
 OUTPUTS = {"weights": "w.safetensors", "metrics": "m.json", "curve": "out/c.csv"}
 ENVIRONMENT = {"DIGITS_COMPUTE_WORKERS": "1", "DIGITS_COMPUTE_PROCESSES": "1"}
@@ -75,7 +75,7 @@ def test_a_job_gives_the_bytes_that_the_stage_gives_here_and_is_paid_for_once(
     assert "  epoch 2 of 2: training loss" in said
     assert said.index("sending data") < said.index("-1: 1 x ml.m5.xlarge") < said.index("is done")
     there = made(here)
-    commands.run_train(here / "params.yaml", prepared, here)
+    run_stages.run_train(here / "params.yaml", prepared, here)
     names = ("weights.safetensors", "metrics/train.json", "training.csv")
     assert list(there.values()) == [(here / name).read_bytes() for name in names]
 

@@ -22,8 +22,8 @@ from PIL import Image
 from starlette.types import ASGIApp
 
 from serving.protocol import Protocol
-from tests.conftest import ROOT
-from tests.models import model
+from tests.helpers.small import ROOT
+from tests.helpers.tiny_models import model
 
 DEADLINE_S = 60
 SERVING = (sys.executable, "-m", "serving")

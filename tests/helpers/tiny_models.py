@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from digits import classifier
-from tests.digits.runs import metrics_files
+from tests.helpers.metrics_files import metrics_files
 
 SIZE = (8, 8)
 

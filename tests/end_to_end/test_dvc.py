@@ -2,14 +2,13 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from digits.data import digest, load
-from tests.conftest import SMALL
-from tests.project import Project
+from tests.helpers.project import Project
+from tests.helpers.small import SMALL
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_every_output_is_there_and_up_to_date(project: Project) -> None:
     lock = project.lock()["stages"]
     assert isinstance(lock, dict)
-    assert set(lock) == {"fetch", "prepare", "train", "export", "evaluate"}
+    assert set(lock) == {"fetch", "prepare", "train", "export", "evaluate", "describe"}
     for stage in lock.values():
         for out in stage["outs"]:
             assert (project.folder / out["path"]).exists()
@@ -105,7 +104,7 @@ def test_metrics_and_plots_are_shown(project: Project) -> None:
 
 def test_demo_leaves_the_tree_clean_and_works_twice(project: Project) -> None:
     for _ in range(2):
-        output = project.run(sys.executable, "-m", "ops.demo")
+        output = project.run("python", "-m", "ops.demo")
         assert "accuracy" in output.split("Ran experiment(s)")[-1]
         assert project.run("git", "status", "--porcelain") == ""
         assert (project.folder / "demo" / "digit-classifier" / "model.onnx").exists()
@@ -115,7 +114,7 @@ def test_demo_leaves_the_tree_clean_and_works_twice(project: Project) -> None:
 
 
 def test_verify_runs_a_commit_anew_and_compares(project: Project) -> None:
-    words = (sys.executable, "-m", "ops.verify")
+    words = ("python", "-m", "ops.verify")
     assert "identical: all 16 outputs" in project.run(*words, "--data", "uci")
     assert "identical: all 16 outputs" in project.run(*words)
     project.run("git", "checkout", "--quiet", "-b", "forged")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages import evaluate, export, fetch, prepare, train
+from stages import describe, evaluate, export, fetch, prepare, train
 
 
 def run_fetch(params: Path, folder: Path) -> None:
@@ -33,8 +33,14 @@ def run_evaluate(prepared: Path, folder: Path) -> None:
     paths = {"model": folder / "model", "data": prepared, "plots": folder / "metrics" / "plots"}
     metrics = folder / "metrics"
     files = {"metrics": metrics / "evaluation.json", "errors": metrics / "errors.csv"}
-    files["card"] = metrics / "model-card.md"
     evaluate.main(_words(paths | files))
+
+
+def run_describe(prepared: Path, folder: Path) -> None:
+    paths = {"model": folder / "model", "data": prepared, "plots": folder / "metrics" / "plots"}
+    metrics = {"metrics": folder / "metrics" / "evaluation.json"}
+    metrics["confusion"] = folder / "metrics" / "plots" / "confusion.csv"
+    describe.main(_words(paths | metrics | {"out": folder / "metrics" / "model-card.md"}))
 
 
 def _words(paths: dict[str, Path]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import ROOT, small_params
+from tests.helpers.small import ROOT, small_params
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from digits.classifier import Classifier
-from tests.conftest import ROOT
-from tests.serving.servers import serve, write_model
+from tests.helpers.servers import serve, write_model
+from tests.helpers.small import ROOT
 from tests.serving.test_predict import FILE, probabilities
 
 UNREACHABLE = ("NewConnectionError", "NameResolutionError", "Temporary failure")

@@ -7,8 +7,8 @@ import pytest
 from digits import places, store
 from digits.errors import InputError
 from digits.places import Unreachable
-from tests.s3 import Proxy
-from tests.stores import ONE, TWO, deploy
+from tests.helpers.deployments import ONE, TWO, deploy
+from tests.helpers.s3 import Proxy
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from digits import store
-from tests.models import digest, model
-from tests.s3 import Proxy
-from tests.serving.servers import Answer, Server, serve, until
+from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
+from tests.helpers.s3 import Proxy
+from tests.helpers.servers import Answer, Server, serve, until
+from tests.helpers.tiny_models import digest, model
 from tests.serving.test_predict import FILE
-from tests.stores import ONE, TWO, deploy, pointer, put
 
 QUICK = ("--poll", "0.05")
 

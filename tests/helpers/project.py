@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
-from tests.conftest import ROOT
+from tests.helpers import warm_python
+from tests.helpers.small import ROOT
 
 
 class Project:
@@ -22,7 +21,7 @@ class Project:
         home = folder.parent / "home"
         home.mkdir(exist_ok=True)
         self.environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": warm_python.path(),
             "HOME": str(home),
             "SHELL": "/bin/sh",
         }

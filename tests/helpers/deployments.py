@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from digits import places, store
 from digits.store import Pointer
-from tests.models import digest, model
+from tests.helpers.tiny_models import digest, model
 
 ONE, TWO = model(1), model(2)
 

@@ -9,10 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from digits import drift, metrics
 from digits.classifier import Classifier
-from tests.models import digest, model
-from tests.serving.servers import Server, serve, write_model
+from tests.helpers.deployments import deploy
+from tests.helpers.servers import Server, serve, write_model
+from tests.helpers.tiny_models import digest, model
 from tests.serving.test_predict import FILE
-from tests.stores import deploy
 
 IMAGES = np.random.default_rng(2).integers(0, 256, (500, 8, 8), np.uint8)
 

@@ -5,10 +5,8 @@ model folder becomes model.tar.gz. Names are taken once, endpoints are updated a
 """
 
 import json
-import os
 import re
 import subprocess
-import sys
 import tarfile
 import time
 import urllib.request
@@ -27,7 +25,7 @@ from botocore.model import ServiceModel
 from s3fs import S3FileSystem
 
 from ops.sagemaker.aws import faults
-from tests import s3
+from tests.helpers import s3, warm_python
 
 ROLE = "arn:aws:iam::123456789012:role/digits"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.15.0"
@@ -265,7 +263,7 @@ def environment(root: Path, request: Mapping[str, Any]) -> dict[str, str]:
     """What a container's first process finds; /opt/ml is `root`."""
     stated = {k: v.replace("/opt/ml", str(root)) for k, v in request["Environment"].items()}
     return {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": warm_python.path(),
         "SAGEMAKER_BASE_DIR": str(root),
         "TRAINING_JOB_NAME": request["TrainingJobName"],
         **stated,

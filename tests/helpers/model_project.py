@@ -3,14 +3,13 @@
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT
-from tests.digits.runs import metrics_files
-from tests.project import Project
+from tests.helpers.metrics_files import metrics_files
+from tests.helpers.project import Project
+from tests.helpers.small import ROOT
 
 PIPELINE = """\
 stages:
@@ -76,7 +75,7 @@ class Models(Project):
     def registry(self, *words: str, code: int = 0, **environment: str) -> str:
         """What `python -m ops.registry` says."""
         environment |= {"PYTHONPATH": str(ROOT)}
-        said = self.run(sys.executable, "-m", "ops.registry", *words, code=code, **environment)
+        said = self.run("python", "-m", "ops.registry", *words, code=code, **environment)
         assert "Traceback" not in said
         return said
 

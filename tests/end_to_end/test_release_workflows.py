@@ -7,7 +7,6 @@ buckets of an S3 server, and GitHub's API is a server that answers as it does.
 import json
 import re
 import shutil
-import sys
 import urllib.request
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from digits import golden, store
-from tests import s3, workflows
-from tests.github import GitHub
-from tests.project import Project
-from tests.workflows import FOLDER, GOOD, Runner, repro
+from tests.helpers import s3, workflows
+from tests.helpers.github import GitHub
+from tests.helpers.project import Project
+from tests.helpers.workflows import FOLDER, GOOD, Runner, repro
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +79,7 @@ class Shop:
         return machine.log
 
     def registry(self, *words: str, code: int = 0) -> str:
-        return self.ann.run(sys.executable, "-m", "ops.registry", *words, code=code)
+        return self.ann.run("python", "-m", "ops.registry", *words, code=code)
 
     def on_server(self, kind: str) -> list[str]:
         """The names of the server's tags, or heads."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.servers import serve, until
-from tests.serving.test_load import LARGE
+from tests.helpers.servers import serve, until
 from tests.serving.test_predict import FILE
+from tests.serving.test_work import LARGE
 
 
 def test_sigterm_under_load_loses_no_request(model_folder: Path, tmp_path: Path) -> None:

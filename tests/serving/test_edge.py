@@ -15,8 +15,8 @@ from serving import app, edge
 from serving.current import Current
 from serving.service import Service
 from serving.work import Queue
-from tests.conftest import ROOT
-from tests.serving.servers import Server, serve
+from tests.helpers.servers import Server, serve
+from tests.helpers.small import ROOT
 from tests.serving.test_predict import FILE, check_problem
 
 TOKEN = "a-token-of-some-length"

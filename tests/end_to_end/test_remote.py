@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,10 +10,10 @@ from threading import Thread
 
 import pytest
 
-from tests import s3
-from tests.conftest import ROOT, SMALL
-from tests.ops.models import Models
-from tests.project import Project
+from tests.helpers import s3, warm_python
+from tests.helpers.model_project import Models
+from tests.helpers.project import Project
+from tests.helpers.small import ROOT, SMALL
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +29,7 @@ def bucket() -> Iterator[s3.Bucket]:
 
 def set_up(project: Project, url: str, endpoint: str = "") -> str:
     """`make remote`, with this environment's tools."""
-    bin = f"BIN={Path(sys.executable).parent}"
+    bin = f"BIN={warm_python.programs()}"
     words = ("make", "--old-file=.venv/run", bin, "remote", f"URL={url}", f"ENDPOINT={endpoint}")
     project.environment |= s3.CREDENTIALS
     return project.run(*words)
@@ -63,7 +62,7 @@ def test_a_second_clone_has_every_revision_without_computing(
         project.run("dvc", "push", "--run-cache")
         models.append(sha256(project))
     assert models[0] != models[1]
-    said = project.run(sys.executable, "-m", "ops.doctor", "HEAD", "HEAD~1")
+    said = project.run("python", "-m", "ops.doctor", "HEAD", "HEAD~1")
     assert "whole: " in said
 
     other = clone(project, "other", bucket.endpoint)
@@ -136,7 +135,7 @@ def test_damage_in_the_bucket_is_named_refused_and_mended(
     ben.run("sh", "-c", "! dvc pull")  # it ends with 1, or with 255
     assert not (ben.folder / MODEL).exists()
     environment = {"PYTHONPATH": str(ROOT)}
-    words = (sys.executable, "-m", "ops.doctor")
+    words = ("python", "-m", "ops.doctor")
     assert f"{how:<9} in the remote  {MODEL}" in ann.run(*words, code=1, **environment)
     assert f"mended    in the remote  {MODEL}" in ann.run(*words, "--repair", **environment)
     assert bucket.read(key) == whole
@@ -150,7 +149,7 @@ def test_a_bucket_that_is_missing_is_named(ann: Models) -> None:
     ann.run("git", "push", "--quiet", "origin", "main")
     said = ann.registry("promote", code=2)
     assert "is not in nowhere/x/files/md5" in said or "NoSuchBucket" in said
-    said = ann.run(sys.executable, "-m", "ops.doctor", code=1, PYTHONPATH=str(ROOT))
+    said = ann.run("python", "-m", "ops.doctor", code=1, PYTHONPATH=str(ROOT))
     assert said.count("missing   in the remote") == 3
 
 
@@ -175,7 +174,7 @@ def test_a_server_that_does_not_answer_is_no_verdict(ann: Models, status: int, w
         said = ann.registry("promote", code=2)
         assert words in said
         assert ann.tags_on_server() == before
-        doctor = (sys.executable, "-m", "ops.doctor", "--repair")
+        doctor = ("python", "-m", "ops.doctor", "--repair")
         assert words in ann.run(*doctor, code=2, PYTHONPATH=str(ROOT))
         server.shutdown()
 
@@ -192,5 +191,5 @@ def test_a_folder_serves_as_well(ann: Models, tmp_path: Path) -> None:
 
 
 def test_a_remote_wants_a_place(ann: Models) -> None:
-    words = ("make", "--old-file=.venv/run", f"BIN={Path(sys.executable).parent}", "remote")
+    words = ("make", "--old-file=.venv/run", f"BIN={warm_python.programs()}", "remote")
     assert "Where? make remote URL=s3://bucket/path" in ann.run(*words, code=2)

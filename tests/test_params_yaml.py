@@ -12,8 +12,8 @@ from digits import params
 from digits.errors import InputError
 from digits.recipe import Recipe
 from stages.train import TrainParams
-from tests.conftest import ROOT, small_params
-from tests.stages import commands
+from tests.helpers import run_stages
+from tests.helpers.small import ROOT, small_params
 
 ADAM, ADAMW = {"train.optimizer.name": "adam"}, {"train.optimizer.name": "adamw"}
 STUCK = {
@@ -98,7 +98,7 @@ def leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def outcome(folder: Path, prepared: Path, changes: Mapping[str, Any]) -> dict[str, bytes]:
     folder.mkdir()
-    commands.run_train(small_params(folder, changes), prepared, folder)
+    run_stages.run_train(small_params(folder, changes), prepared, folder)
     written = ("weights.safetensors", "training.csv", "metrics/train.json")
     return {name: (folder / name).read_bytes() for name in written}
 
@@ -132,15 +132,15 @@ def test_a_changed_parameter_changes_the_outcome(name: str, prepared: Path, tmp_
 )
 def test_preparation_follows_its_parameters(name: str, value: float, tmp_path: Path) -> None:
     params = small_params(tmp_path)
-    commands.run_fetch(params, tmp_path)
-    commands.run_prepare(params, tmp_path)
+    run_stages.run_fetch(params, tmp_path)
+    run_stages.run_prepare(params, tmp_path)
     before = (tmp_path / "prepared" / "val-indices.npy").read_bytes()
     changed = small_params(tmp_path, {f"prepare.{name}": value})
     if name == "max_class_ratio":
         with pytest.raises(InputError, match=r"prepare\.max_class_ratio"):
-            commands.run_prepare(changed, tmp_path)
+            run_stages.run_prepare(changed, tmp_path)
     else:
-        commands.run_prepare(changed, tmp_path)
+        run_stages.run_prepare(changed, tmp_path)
         assert (tmp_path / "prepared" / "val-indices.npy").read_bytes() != before
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from tests.conftest import ROOT, SMALL
-from tests.project import Project
+from tests.helpers.project import Project
+from tests.helpers.small import ROOT, SMALL
 
 FOLDER = ROOT / ".github" / "workflows"
 SETUP = "install"  # this environment is installed already

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import workflows
-from tests.project import Project
-from tests.workflows import GOOD, Runner, repro
+from tests.helpers import workflows
+from tests.helpers.project import Project
+from tests.helpers.workflows import GOOD, Runner, repro
 
 pytestmark = pytest.mark.slow
 

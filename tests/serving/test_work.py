@@ -18,7 +18,7 @@ from serving import app, bodies
 from serving.current import Current
 from serving.service import Service
 from serving.work import Queue
-from tests.serving.servers import (
+from tests.helpers.servers import (
     DEADLINE_S,
     Answer,
     Server,

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from digits import places
-from tests import models, stores
-from tests.conftest import ROOT
 from tests.digits.test_inputs import IMAGES, png, write
+from tests.helpers import deployments, tiny_models
+from tests.helpers.small import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def run(url: str, temp: Path, day: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_night_reads_what_arrived_on_its_day(bucket: str, tmp_path: Path) -> None:
     assert "${{" not in STEP["run"], "GitHub would paste a stranger's text into the script"
-    stores.deploy(f"{bucket}/models", models.model(1))
+    deployments.deploy(f"{bucket}/models", tiny_models.model(1))
     write(f"{bucket}/in", {"a.png": png(IMAGES[0]), "deep/b.png": b"hello"})
     today = datetime.fromtimestamp(time.time(), UTC).date().isoformat()
     done = run(bucket, tmp_path, today)

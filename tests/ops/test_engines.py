@@ -12,9 +12,9 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from digits import store
-from tests import models
-from tests.conftest import ROOT
 from tests.digits.test_inputs import IMAGES, png, write
+from tests.helpers import tiny_models
+from tests.helpers.small import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own
 DEADLINE_S = 600
@@ -30,7 +30,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    model = models.model(1)
+    model = tiny_models.model(1)
     write(f"{tmp_path}/models/digit-classifier", {n: model[n] for n in store.MODEL_FILES})
     return tmp_path
 

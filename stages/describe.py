@@ -1,0 +1,60 @@
+"""Write the model card: the evaluated model and its metrics -> metrics/model-card.md.
+
+    python -m stages.describe --model models/digit-classifier --data data/prepared \\
+        --metrics metrics/evaluation.json --confusion metrics/plots/confusion.csv \\
+        --plots metrics/plots --out metrics/model-card.md
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from digits import card, commands, data, errors, files
+from digits.card import Subject
+from digits.classifier import Classifier
+from digits.errors import InputError
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+
+    figures = json.loads(read(args.metrics))
+    confusion = parse_confusion(read(args.confusion))
+    source, counts = data.load_description(args.data)
+    subject = Subject(figures, confusion, Classifier.load(args.model), source, counts)
+    files.write(args.out, card.write(subject, os.path.relpath(args.plots, args.out.parent)))
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist. Run: dvc repro") from None
+
+
+def parse_confusion(table: str) -> npt.NDArray[np.int64]:
+    """Counts of test images, one row a true class, from the CSV table that `evaluate` writes."""
+    counts = np.array([int(row["images"]) for row in csv.DictReader(table.splitlines())])
+    size = math.isqrt(len(counts))
+    return counts.reshape(size, size)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = commands.parser("stages.describe", __doc__)
+    parser.add_argument("--model", type=Path, required=True, help="folder that `export` wrote")
+    parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON that `evaluate` wrote")
+    parser.add_argument("--confusion", type=Path, required=True, help="CSV that `evaluate` wrote")
+    parser.add_argument("--plots", type=Path, required=True, help="folder of the pictures")
+    parser.add_argument("--out", type=Path, required=True, help="Markdown to write")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    errors.run(main)

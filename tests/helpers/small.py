@@ -1,0 +1,32 @@
+"""The real params.yaml, shrunken: the pipeline runs in seconds on the bundled digits.
+
+small_params(tmp_path, {"train.epochs": 6})     # writes tmp_path/params.yaml, returns its path
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from digits import params
+from digits.presets import override
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "data.source": "uci",
+    "model.channels": [4, 8, 8],
+    "train.epochs": 2,
+    "train.batch_size": 64,
+    "train.ema": 0.5,
+    "train.optimizer.lr": 0.2,
+    "train.schedule.onecycle.warmup": 0.25,
+}
+
+
+def small_params(folder: Path, changes: Mapping[str, Any] | None = None) -> Path:
+    """Write the real params.yaml, shrunken and with changes, into a folder."""
+    document = override(params.read_yaml(ROOT / "params.yaml"), {**SMALL, **(changes or {})})
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path

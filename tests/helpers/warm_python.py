@@ -1,0 +1,227 @@
+"""A Python that has imported the libraries already: `python -m X` and `dvc` without their start-up.
+
+To import torch, DVC and the rest takes longer than most of what the tests ask of them. So one
+process imports them once, and forks for each command. It imports nothing of this repository: a
+command finds `digits`, `stages` and `ops` where it is run, as with any other Python.
+
+    folder = warm_python.programs()           # has `python` and `dvc`, to go first in PATH
+    subprocess.run(["python", "-m", "ops.gate", "--help"], env={"PATH": f"{folder}:{path}"})
+
+A command has the caller's arguments, folder, environment and open files, and the caller gets its
+exit code. SIGINT and SIGTERM are passed on, and a caller that is killed takes its command with it.
+What is asked in another way than `python -m`, the real Python runs. Tests of kills, of what ends
+with its parent and of how a program starts use `sys.executable`, the real one.
+"""
+
+import atexit
+import contextlib
+import gc
+import os
+import random
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+LIBRARIES = (
+    *("boto3", "dvc.api", "dvc.cli", "dvc.commands.repro", "dvc.repo.experiments.run"),
+    *("dvc.repo.reproduce", "dvc_s3", "fastapi", "fsspec", "gto.cli", "jinja2"),
+    *("matplotlib.backends.backend_agg", "matplotlib.figure", "onnx", "onnxruntime"),
+    *("pyarrow.csv", "pyarrow.parquet", "pydantic", "s3fs", "safetensors.torch"),
+    *("scipy.ndimage", "scipy.optimize", "scipy.stats", "sklearn.datasets"),
+    *("sklearn.model_selection", "torch", "torch.distributed", "tqdm", "uvicorn", "uvloop", "yaml"),
+)
+
+# A thread would be missing in the forks.
+SINGLE_THREADED = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
+
+# Started for each command, so it imports next to nothing.
+CLIENT = """\
+import os, signal, sys
+import _socket
+server, real, name, *arguments = sys.argv[1:]
+if name == "dvc" or arguments[:1] == ["-m"]:
+    words = ["-m", "dvc", *arguments] if name == "dvc" else arguments
+    request = "\\0".join([os.getcwd(), *words, "", *(f"{k}={v}" for k, v in os.environ.items())])
+    link = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    link.connect(server)
+    content = request.encode("utf-8", "surrogateescape")
+    descriptors = b"".join(n.to_bytes(4, sys.byteorder) for n in (0, 1, 2))
+    link.sendmsg(
+        [len(content).to_bytes(4, "big")],
+        [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)],
+    )
+    link.sendall(content)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: link.send(bytes([number])))
+    answer = link.recv(4)
+    code = int.from_bytes(answer, "big", signed=True) if answer else 1
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
+os.execv(real, [real, *arguments])
+"""
+
+
+@cache
+def programs() -> Path:
+    """Start the process, and return a folder with the programs that ask it."""
+    folder = Path(tempfile.mkdtemp(prefix="warm-python-"))
+    address = folder / "socket"
+    (folder / "client.py").write_text(CLIENT)
+    bin = folder / "bin"
+    bin.mkdir()
+    for name in ("python", "dvc"):
+        program = bin / name
+        client = f"{sys.executable} -I -S {folder}/client.py {address} {sys.executable} {name}"
+        program.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
+        program.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(address), str(bin / "python")],
+        stdin=subprocess.PIPE,  # closed when this process ends, which ends that one
+        env={**os.environ, "HOME": str(folder), **SINGLE_THREADED},
+    )
+    atexit.register(stop, process, folder)
+    while not address.exists():
+        assert process.poll() is None, "the process that imports the libraries has ended"
+        time.sleep(0.01)  # a poll
+    return bin
+
+
+def path() -> str:
+    """PATH with these programs before all others, and this environment's before the system's."""
+    return f"{programs()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
+    process.kill()
+    process.wait()
+    subprocess.run(["rm", "-rf", folder], check=True)
+
+
+def serve(address: str, program: str) -> None:
+    """Answer the programs at a socket, until standard input is closed."""
+    for name in LIBRARIES:
+        import_module(name)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{address}.new")
+    listener.listen(64)
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    selector.register(0, selectors.EVENT_READ)
+    ended, wake = socket.socketpair()
+    wake.setblocking(False)
+    selector.register(ended, selectors.EVENT_READ)
+    signal.set_wakeup_fd(wake.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    callers: dict[socket.socket, int] = {}
+    gc.freeze()  # so that a child's collections copy no page
+    os.rename(f"{address}.new", address)
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is listener:
+                link, _ = listener.accept()
+                words, folder, environment, files = receive(link)
+                child = os.fork()
+                if not child:
+                    try:
+                        signal.set_wakeup_fd(-1)
+                        for each in (listener, selector, ended, wake, link, *callers):
+                            each.close()
+                        run(program, words, folder, environment, files)
+                    finally:
+                        os._exit(70)  # a fault of this file
+                for descriptor in files:
+                    os.close(descriptor)
+                callers[link] = child
+                selector.register(link, selectors.EVENT_READ)
+            elif key.fd == 0:
+                for child in callers.values():
+                    os.kill(child, signal.SIGKILL)
+                return
+            elif key.fileobj is ended:
+                ended.recv(4096)
+            elif (link := key.fileobj) in callers:
+                sent = link.recv(1)
+                os.kill(callers[link], sent[0] if sent else signal.SIGKILL)
+                if not sent:
+                    selector.unregister(link)
+        for link, child in list(callers.items()):
+            found, status = os.waitpid(child, os.WNOHANG)
+            if found:
+                code = os.waitstatus_to_exitcode(status)
+                with contextlib.suppress(OSError):
+                    link.send(code.to_bytes(4, "big", signed=True))
+                with contextlib.suppress(KeyError):
+                    selector.unregister(link)
+                link.close()
+                del callers[link]
+
+
+def receive(link: socket.socket) -> tuple[list[str], str, dict[str, str], list[int]]:
+    """A request: words after `python -m`, folder, environment, standard files."""
+    head, files, _, _ = socket.recv_fds(link, 4, 3)
+    length = int.from_bytes(head, "big")
+    content = b""
+    while len(content) < length:
+        content += link.recv(length - len(content))
+    folder, *rest = content.decode("utf-8", "surrogateescape").split("\0")
+    end = rest.index("")
+    return rest[1:end], folder, dict(pair.split("=", 1) for pair in rest[end + 1 :]), list(files)
+
+
+def run(
+    program: str, words: list[str], folder: str, environment: dict[str, str], files: list[int]
+) -> NoReturn:
+    """Be the command that was asked for, as `python -m` would."""
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setpgid(0, 0)
+    for target, descriptor in enumerate(files):
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False, errors="backslashreplace")
+    sys.executable = program
+    sys.argv = words[:]
+    sys.path[0] = folder
+    sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    sys.modules["__main__"] = ModuleType("__main__")
+    random.seed()
+    code = 0
+    try:
+        runpy._run_module_as_main(words[0])  # type: ignore[attr-defined]  # as `python -m` does
+    except SystemExit as ending:
+        if isinstance(ending.code, str):
+            print(ending.code, file=sys.stderr)
+        code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code & 0xFF)
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:])
