@@ -85,6 +85,14 @@ constraints:  ## pin anew what the direct dependencies pull in (needs uv)
 	mv constraints.txt.partial constraints.txt
 	rm constraints.partial
 
+# PyTorch's build: auto (the CPU build where there is no NVIDIA driver), cpu, cuda or pypi.
+INSTALLED_TORCH := $(or $(shell cat .venv/torch 2>/dev/null),auto)
+TORCH ?= $(INSTALLED_TORCH)
+ifneq ($(TORCH),$(INSTALLED_TORCH))
+.venv/run .venv/scale .venv/dev: other-torch
+endif
+.PHONY: other-torch
+
 .venv/run: requirements.txt requirements-compute.txt constraints.txt
 	$(call install,requirements.txt)
 
@@ -100,13 +108,6 @@ constraints:  ## pin anew what the direct dependencies pull in (needs uv)
 	@touch .venv/run .venv/serve .venv/scale
 
 define install
-@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed; $(PYTHON) is {sys.version.split()[0]}. Name another: make PYTHON=python3.12")'
-@echo "Setting up .venv (once; with PyTorch it takes a while)"
-@if command -v uv >/dev/null; then \
-  { [ -x .venv/bin/python ] || uv venv --quiet --python $(PYTHON) .venv; } \
-  && uv pip install --quiet --python .venv/bin/python -r $(1); \
-else \
-  { [ -x .venv/bin/pip ] || $(PYTHON) -m venv .venv; } && .venv/bin/pip install --quiet --progress-bar off -r $(1); \
-fi
+@$(PYTHON) -m ops.install $(1) --torch $(TORCH)
 @touch $@
 endef

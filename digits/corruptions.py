@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 Images = npt.NDArray[np.float32]
 Corruption = Callable[[Images, np.random.Generator], Images]
@@ -28,14 +28,14 @@ def impulse_noise(images: Images, rng: np.random.Generator) -> Images:
 
 def gaussian_blur(images: Images, rng: np.random.Generator) -> Images:
     """Out of focus: a Gaussian of 1.2 pixels."""
-    found: Images = ndimage.gaussian_filter(images, (0, 1.2, 1.2), mode="constant")
+    found: Images = scipy.ndimage.gaussian_filter(images, (0, 1.2, 1.2), mode="constant")
     return found
 
 
 def motion_blur(images: Images, rng: np.random.Generator) -> Images:
     """A moved camera: the mean of 5 neighbours along the diagonal."""
     kernel = np.eye(5, dtype=np.float32)[None] / 5
-    found: Images = ndimage.convolve(images, kernel, mode="constant")
+    found: Images = scipy.ndimage.convolve(images, kernel, mode="constant")
     return found
 
 
@@ -126,7 +126,7 @@ def _either_way(
         linear = np.eye(3)
         linear[1:, 1:] = matrix(side)
         offset = centre - matrix(side) @ centre - side * np.array(shift)
-        out[sides == side] = ndimage.affine_transform(
+        out[sides == side] = scipy.ndimage.affine_transform(
             images[sides == side], linear, (0, *offset), order=1
         )
     return out

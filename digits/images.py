@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from PIL import Image, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
-from scipy import ndimage
 
 from digits.errors import InputError
 from digits.preprocessing import Preprocessing
@@ -305,7 +305,7 @@ def _is_light(images: Bytes) -> npt.NDArray[np.bool_]:
 def _find_ink(grey: Bytes) -> Floats:
     """What is written, from 0 (none) to 1 (the strongest), cropped to its box."""
     depth = _depth(grey)
-    smoothed = ndimage.uniform_filter(depth, _grain(grey.shape))
+    smoothed = scipy.ndimage.uniform_filter(depth, _grain(grey.shape))
     strength = float(smoothed.max())
     if strength < FAINTEST:
         raise InputError(
@@ -313,11 +313,11 @@ def _find_ink(grey: Bytes) -> Floats:
             f"levels of 255; expected at least {FAINTEST}"
         )
     ink = np.clip(depth / strength, 0, 1)
-    pieces, _ = ndimage.label(ink > INK, np.ones((3, 3)))
+    pieces, _ = scipy.ndimage.label(ink > INK, np.ones((3, 3)))
     sizes = np.bincount(pieces.ravel())[1:]
     large = np.concatenate([[False], sizes >= SPECK * sizes.max()])
     written = large[pieces]
-    box = ndimage.find_objects(written.astype(np.uint8))[0]
+    box = scipy.ndimage.find_objects(written.astype(np.uint8))[0]
     _check_single(written, int(large.sum()), written[box])
     found: Floats = np.where((pieces > 0) & ~written, 0, ink)[box]
     return found
@@ -349,7 +349,7 @@ def _depth(grey: Bytes) -> Floats:
     values = grey.astype(np.float32)
     border = _border(grey.shape)
     ground = np.median(values[border])
-    smoothed = ndimage.uniform_filter(values, _grain(grey.shape))
+    smoothed = scipy.ndimage.uniform_filter(values, _grain(grey.shape))
     if smoothed.max() - ground > ground - smoothed.min():
         values = 255 - values
     found = _paper(values) - values
@@ -361,7 +361,9 @@ def _paper(values: Floats) -> Floats:
     """The ground alone, light, under strokes narrower than half of the image."""
     height, width = values.shape
     small = Image.fromarray(values).resize((min(width, 64), min(height, 64)), Resampling.BOX)
-    closed = ndimage.grey_closing(np.asarray(small), [1 + side // 2 for side in small.size[::-1]])
+    closed = scipy.ndimage.grey_closing(
+        np.asarray(small), [1 + side // 2 for side in small.size[::-1]]
+    )
     return np.asarray(Image.fromarray(closed).resize((width, height), Resampling.BILINEAR))
 
 
@@ -399,10 +401,10 @@ def _place(ink: Floats, size: tuple[int, int]) -> Bytes:
 def _thicken(ink: Floats, pen: float) -> Floats:
     """Draw thin strokes again with a pen of so many pixels."""
     written = np.pad(ink > INK, 1)
-    rim = written & ~ndimage.binary_erosion(written)
+    rim = written & ~scipy.ndimage.binary_erosion(written)
     thickness = 2 * written.sum() / max(rim.sum(), 1)
     missing = round(pen - thickness)
     if missing <= 0:
         return ink
-    thick: Floats = ndimage.grey_dilation(np.pad(ink, missing), (missing + 1, missing + 1))
+    thick: Floats = scipy.ndimage.grey_dilation(np.pad(ink, missing), (missing + 1, missing + 1))
     return thick[missing // 2 : -missing // 2, missing // 2 : -missing // 2]

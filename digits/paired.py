@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from statistics import NormalDist
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 
 def sign_flip_p(differences: Iterable[int]) -> float:
@@ -80,4 +80,4 @@ def loss_bound(loss: float, discordance: float, images: int, confidence: float =
         return loss - images * bound + z * math.sqrt(max(variance, 0.0))
 
     lowest = loss / images + 1e-9  # at the loss itself there is a root where nothing is discordant
-    return float(brentq(excess, lowest, 1.0, xtol=1e-12)) if lowest < 1 else 1.0
+    return float(scipy.optimize.brentq(excess, lowest, 1.0, xtol=1e-12)) if lowest < 1 else 1.0

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated, Any
 
+import scipy
 from pydantic import Field
-from scipy.stats import t as student
 
 from digits import comparison, gate, params, presets
 from digits.comparison import Figure
@@ -197,7 +197,7 @@ def margin(values: Sequence[float]) -> float | None:
     """Half the width of the mean's 95 % confidence interval (Student's t); None for one value."""
     if len(values) < 2:
         return None
-    quantile = float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    quantile = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
     return quantile * stdev(values) / math.sqrt(len(values))
 
 

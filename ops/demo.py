@@ -8,8 +8,6 @@ import json
 import subprocess
 from pathlib import Path
 
-from dvc.api import DVCFileSystem
-
 from digits import commands, errors, files
 from digits.errors import InputError
 from ops import git
@@ -40,6 +38,8 @@ def run_experiment(name: str) -> str:
 
 
 def copy_outputs(commit: str, out: Path) -> None:
+    from dvc.api import DVCFileSystem  # 0.3 s
+
     filesystem = DVCFileSystem(rev=commit)
     with files.new_directory(out) as folder:
         for path in ("models/digit-classifier", "metrics"):

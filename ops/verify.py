@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from digits import commands, compute, errors
@@ -236,6 +235,8 @@ def compare_metrics(expected: Outcome, found: Outcome) -> list[tuple[str, bool]]
 
 def compare_environment(expected: Outcome) -> list[str]:
     """What the committed run says of its machine and libraries, beside what is here."""
+    import torch  # 2 s
+
     here = {
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__.split("+")[0],

@@ -11,6 +11,7 @@ import signal
 import time
 from types import FrameType
 
+import scipy.ndimage  # noqa: F401  now, so that the first photo need not wait for it
 import uvicorn
 
 from digits import commands, compute, errors, store

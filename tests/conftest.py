@@ -1,23 +1,20 @@
-"""Small data and a shrunken copy of the real params.yaml; nothing touches the checkout's data/."""
+"""Fixtures for all tests. What takes long to import is imported in the fixture that needs it."""
 
 import os
 import shutil
 import signal
+import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
-import torch
-from playwright.sync_api import Browser, sync_playwright
-from s3fs import S3FileSystem
 
-from digits import data, sources
-from digits.data import Raw
 from tests.helpers import s3
-from tests.helpers.github import GitHub, serve
+from tests.helpers.github import GitHub, serve_github
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
@@ -29,13 +26,18 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 @pytest.fixture(scope="session")
-def uci() -> Raw:
+def uci() -> Any:
+    """The bundled digits, as `digits.data.Raw`."""
+    from digits import sources
+
     return sources.uci()
 
 
 @pytest.fixture(scope="session")
-def prepared(uci: Raw, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(uci: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared folder of a few hundred real scans."""
+    from digits import data
+
     folder = tmp_path_factory.mktemp("data") / "prepared"
     folder.mkdir()
     train, val = data.split_indices(uci.train.labels, 0.1, seed=0)
@@ -51,14 +53,18 @@ def prepared(uci: Raw, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _threads_of_torch() -> Iterator[None]:
     """The engine limits torch to one thread an operation, for the whole process."""
-    before = torch.get_num_threads()
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
     yield
-    torch.set_num_threads(before)
+    if torch:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[Any]:
     """The system's Chromium, else the one that Playwright has downloaded; without one, a skip."""
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         chromium = playwright.chromium
         found = next(filter(None, map(shutil.which, BROWSERS)), chromium.executable_path)
@@ -86,6 +92,8 @@ def s3_proxy(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Proxy]:
         for name, value in {**s3.CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url}.items():
             monkeypatch.setenv(name, value)
         yield proxy
+    from s3fs import S3FileSystem
+
     S3FileSystem.clear_instance_cache()  # it has read the environment
 
 
@@ -101,7 +109,7 @@ def bucket(moto: str, s3_proxy: s3.Proxy) -> str:
 @pytest.fixture
 def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
     """A server in GitHub's place, which the environment names as in a workflow's step."""
-    with serve() as server:
+    with serve_github() as server:
         monkeypatch.setenv("GITHUB_API_URL", server.url)
         monkeypatch.setenv("GITHUB_REPOSITORY", "o/r")
         monkeypatch.setenv("GITHUB_TOKEN", "token")

@@ -153,7 +153,7 @@ def test_the_bundled_digits_have_mnist_form() -> None:
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """A folder of twelve classes, three and two images each."""
-    shapes.write(tmp_path / "own", train=3, test=2)
+    shapes.write_shapes(tmp_path / "own", train=3, test=2)
     return tmp_path / "own"
 
 

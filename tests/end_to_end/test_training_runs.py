@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.helpers.small import ROOT, small_params
+from tests.helpers.wait import until
 
 pytestmark = pytest.mark.slow
 
@@ -70,13 +71,6 @@ def meeting_point() -> dict[str, str]:
 def outputs(folder: Path) -> dict[str, bytes]:
     assert not (folder / ".resume").exists()
     return {name: (folder / name).read_bytes() for name in OUTPUTS}
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)  # a poll
 
 
 @pytest.fixture(scope="module")

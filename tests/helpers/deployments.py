@@ -1,4 +1,8 @@
-"""Deployments by the library alone, without Git and DVC."""
+"""Deployments by the library alone, without Git and DVC.
+
+new = deploy(url, ONE)                    # a folder or s3://...: `production` serves it now
+put(url, f"{new.model}/model.onnx", b"")  # damage it
+"""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,8 @@
 """A model that reads what is drawn: trained in seconds on the bundled scans, not on MNIST.
 
 Scans and drawings go through one preprocessing, the model's own.
+
+    folder = write_folder(tmp_path / "model", uci)     # a model folder, for `python -m serving`
 """
 
 from pathlib import Path

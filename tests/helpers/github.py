@@ -1,4 +1,9 @@
-"""A server that answers as GitHub's API does, as far as the operations ask."""
+"""A server that answers as GitHub's API does, as far as the operations ask.
+
+def test_a_comment_is_posted(github: GitHub) -> None:     # the fixture sets the environment
+    comment.main()
+    assert github.comments
+"""
 
 import json
 import threading
@@ -82,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve() -> Iterator[GitHub]:
+def serve_github() -> Iterator[GitHub]:
     with GitHub() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

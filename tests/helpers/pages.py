@@ -1,4 +1,7 @@
-"""What every page must hold to."""
+"""What every page must hold to.
+
+assert least_contrast(page) >= 4.5       # `page` is one of Playwright's
+"""
 
 from typing import Any
 

@@ -1,4 +1,13 @@
-"""A scratch copy of the checkout, in which the real `git` and `dvc` run, offline."""
+"""A scratch copy of the checkout, in which the real `git` and `dvc` run, offline.
+
+    project = Project.scratch(tmp_path / "project")
+    project.run("dvc", "exp", "run", "-S", "data.source=uci")    # what it printed; exit code 0
+    project.run("python", "-m", "ops.gate", "--base", "main", code=2)
+    project.commit("a change")
+
+`python` and `dvc` come from `warm_python`. Where a test is about a kill or about starting, give the
+environment `"PATH": warm_python.REAL_PATH`.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,8 @@
-"""The stages as functions from files to files, with the paths that dvc.yaml gives them."""
+"""The stages as functions from files to files, with the paths that dvc.yaml gives them.
+
+run_train(small_params(tmp_path), prepared, tmp_path)    # writes weights.safetensors, metrics/
+run_export(prepared, tmp_path)
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,9 @@
-"""An S3 server on this machine, and a proxy before it that fails as it is told to."""
+"""An S3 server on this machine, and a proxy before it that fails as it is told to.
+
+def test_a_model_out_of_reach(s3_proxy: Proxy, bucket: str) -> None:     # fixtures
+    s3_proxy.fail("unavailable")         # until s3_proxy.heal()
+    places.read(places.find(bucket), "production.json")
+"""
 
 import http.client
 import logging
@@ -9,9 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-import boto3
-from moto.server import ThreadedMotoServer
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -28,6 +30,8 @@ REFUSALS = {
 @contextmanager
 def moto() -> Iterator[str]:
     """moto's S3; its URL."""
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line a request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -84,6 +88,7 @@ def proxy(upstream: str) -> Iterator[Proxy]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else an answer's body waits 40 ms for its head to arrive
 
         def pass_on(self) -> None:
             found.seen.append(f"{self.command} {self.path}")
@@ -196,6 +201,8 @@ class Bucket:
 @contextmanager
 def bucket(name: str = "digits") -> Iterator[Bucket]:
     """A server of its own with a bucket in it."""
+    import boto3
+
     with moto() as endpoint:
         client = boto3.client(
             "s3",

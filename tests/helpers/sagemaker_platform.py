@@ -2,6 +2,10 @@
 
 Training jobs run: the real entry point, as the request says, on a fake /opt/ml filled from S3; its
 model folder becomes model.tar.gz. Names are taken once, endpoints are updated and answer.
+
+    def test_a_job_is_asked_for_once(aws: Platform) -> None:     # the fixture sets the environment
+        training.run("stages.train", words, {})
+        assert len(aws.asked("sagemaker:CreateTrainingJob")) == 1
 """
 
 import json

@@ -1,4 +1,9 @@
-"""Servers in processes of their own, started as a person would, and what is asked of them."""
+"""Servers in processes of their own, started as a person would, and what is asked of them.
+
+with serve(model_folder, tmp_path, "--queue", "1") as server:     # python -m serving
+    answer = server.ask("/predict", image_file(pixels))
+    assert answer.status == 200
+"""
 
 import http.client
 import io
@@ -9,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +29,7 @@ from starlette.types import ASGIApp
 from serving.protocol import Protocol
 from tests.helpers.small import ROOT
 from tests.helpers.tiny_models import model
+from tests.helpers.wait import until
 
 DEADLINE_S = 60
 SERVING = (sys.executable, "-m", "serving")
@@ -137,15 +143,6 @@ def serve_here(app: ASGIApp, **settings: Any) -> Iterator[tuple[str, int]]:
     finally:
         server.should_exit = True
         thread.join()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """What a condition gives once it is true."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "in vain"
-        time.sleep(0.01)
-    return found
 
 
 def write_model(folder: Path, seed: int = 1) -> Path:

@@ -1,4 +1,7 @@
-"""A data set of one's own: twelve classes of drawn shapes, in colour, taller than wide."""
+"""A data set of one's own: twelve classes of drawn shapes, in colour, taller than wide.
+
+write_shapes(tmp_path / "own")           # own/train/<class>/*.png, own/test/<class>/*.png
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +60,7 @@ def draw(name: str, seed: int, scale: int = 1, paper: str = "black") -> Image.Im
     return found.resize((scale * WIDTH, scale * HEIGHT))
 
 
-def write(folder: Path, train: int = 30, test: int = 12) -> None:
+def write_shapes(folder: Path, train: int = 30, test: int = 12) -> None:
     """`train/<class>/` and `test/<class>/` with so many images in each; every third is a WebP."""
     for part, count, first in (("train", train, 0), ("test", test, 10_000)):
         for name in SHAPES:

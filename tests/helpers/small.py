@@ -1,6 +1,6 @@
 """The real params.yaml, shrunken: the pipeline runs in seconds on the bundled digits.
 
-small_params(tmp_path, {"train.epochs": 6})     # writes tmp_path/params.yaml, returns its path
+path = small_params(tmp_path, {"train.epochs": 6})     # writes params.yaml into the folder
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,8 @@
-"""The ten digits as a hand would draw them: strokes of points in a unit square, y downwards."""
+"""The ten digits as a hand would draw them: strokes of points in a unit square, y downwards.
+
+for stroke in STROKES["4"]:
+    draw_on_the_page(stroke)
+"""
 
 import math
 

@@ -46,6 +46,8 @@ LIBRARIES = (
 # A thread would be missing in the forks.
 SINGLE_THREADED = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
 
+REAL_PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # of this environment's programs
+
 # Started for each command, so it imports next to nothing.
 CLIENT = """\
 import os, signal, sys
@@ -101,8 +103,8 @@ def programs() -> Path:
 
 
 def path() -> str:
-    """PATH with these programs before all others, and this environment's before the system's."""
-    return f"{programs()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    """PATH with these programs before all others."""
+    return f"{programs()}:{REAL_PATH}"
 
 
 def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
@@ -111,7 +113,7 @@ def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
     subprocess.run(["rm", "-rf", folder], check=True)
 
 
-def serve(address: str, program: str) -> None:
+def answer_requests(address: str, program: str) -> None:
     """Answer the programs at a socket, until standard input is closed."""
     for name in LIBRARIES:
         import_module(name)
@@ -224,4 +226,4 @@ def run(
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    answer_requests(*sys.argv[1:])

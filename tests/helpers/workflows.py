@@ -1,4 +1,8 @@
-"""Workflow files, and a machine that runs a job's steps as they stand there, as GitHub's does."""
+"""Workflow files, and a machine that runs a job's steps as they stand there, as GitHub's does.
+
+runner = Runner(job("compare"), project, tmp_path / "temp", {"github.base_ref": "main"})
+assert runner.run()["Judge"] == "success", runner.log
+"""
 
 import json
 import subprocess

@@ -114,7 +114,7 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
 def test_a_folder_of_twelve_classes_goes_all_the_way(tmp_path: Path) -> None:
     """dvc repro, gate, promotion, deployment, batch, server and verify on images of 32 x 24."""
     project = Project.scratch(tmp_path / "project")
-    shapes.write(project.folder / "data" / "own")
+    shapes.write_shapes(project.folder / "data" / "own")
     project.run("dvc", "add", "--quiet", "data/own/train", "data/own/test")
     project.commit("images")
     more = {"data.source": "folder", "train.epochs": 12, "train.batch_size": 32, "train.ema": 0.9}

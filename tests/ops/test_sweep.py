@@ -3,9 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +11,14 @@ import pytest
 import yaml
 
 from ops import trials
+from tests.helpers import warm_python
 from tests.helpers.project import Project
 from tests.helpers.small import SMALL
+from tests.helpers.wait import until
 
 pytestmark = pytest.mark.slow
 
-COMMAND = (sys.executable, "-m", "ops.sweep")
+COMMAND = ("python", "-m", "ops.sweep")
 LONG = SMALL | {"train.shards": 2, "train.epochs": 40, "train.early_stopping.patience": 40}
 SWEEP: dict[str, Any] = {
     "seeds": 2,
@@ -56,21 +55,15 @@ def lock_of(project: Project, name: str) -> str:
 
 
 def start(project: Project, *words: str) -> subprocess.Popen[str]:
+    """A sweep to be killed, so by real programs throughout."""
     return subprocess.Popen(
         [*COMMAND, "small.yaml", *words],
         cwd=project.folder,
-        env=project.environment,
+        env=project.environment | {"PATH": warm_python.REAL_PATH},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)  # a poll
 
 
 def living(project: Project) -> list[int]:
@@ -201,7 +194,7 @@ def test_a_commit_made_meanwhile_leaves_the_experiments_where_they_are(project: 
     before = project.run("git", "rev-parse", "HEAD").strip()
     project.run("git", "commit", "--quiet", "--allow-empty", "--message", "meanwhile")
     read = "from ops import git; print(*git.experiments('{}'))"
-    found = [project.run(sys.executable, "-c", read.format(rev)) for rev in ("HEAD", before)]
+    found = [project.run("python", "-c", read.format(rev)) for rev in ("HEAD", before)]
     project.run("git", "reset", "--quiet", "--soft", before)
     assert found[0] == "\n"
     assert set(found[1].split()) == NAMES

@@ -14,8 +14,9 @@ import pytest
 from digits import store
 from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
 from tests.helpers.s3 import Proxy
-from tests.helpers.servers import Answer, Server, serve, until
+from tests.helpers.servers import Answer, Server, serve
 from tests.helpers.tiny_models import digest, model
+from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
 
 QUICK = ("--poll", "0.05")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.servers import serve, until
+from tests.helpers.servers import serve
+from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
 from tests.serving.test_work import LARGE
 

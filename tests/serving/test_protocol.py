@@ -11,7 +11,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import protocol
-from tests.helpers.servers import DEADLINE_S, Server, serve_here, until
+from tests.helpers.servers import DEADLINE_S, Server, serve_here
+from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
 from tests.serving.test_work import head
 

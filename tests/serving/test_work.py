@@ -26,8 +26,8 @@ from tests.helpers.servers import (
     image_file,
     serve,
     serve_here,
-    until,
 )
+from tests.helpers.wait import until
 from tests.serving.test_predict import FILE, check_problem
 
 PROBES = ("/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready")

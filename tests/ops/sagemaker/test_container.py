@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import venv
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +23,7 @@ from ops.sagemaker.settings import Settings
 from tests.helpers import run_stages
 from tests.helpers import sagemaker_platform as platform
 from tests.helpers.small import ROOT, small_params
+from tests.helpers.wait import until
 
 pytestmark = pytest.mark.slow
 
@@ -104,13 +104,6 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     output, _ = process.communicate(timeout=240)
     assert process.returncode == code, output
     return output
-
-
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)  # a poll
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,128 @@
+"""Set up .venv with what a requirements file names: python3 -m ops.install requirements.txt
+
+`make` runs it, with the Python that you have, so it uses the standard library alone. It installs by
+uv where there is one, else by pip.
+
+PyTorch's build on PyPI brings 5 GB of CUDA libraries on Linux. On a machine without an NVIDIA
+driver this takes PyTorch's CPU build, a tenth of that, from PyTorch's own index; where that index
+can't be reached, the build on PyPI. Choose yourself: make TORCH=cpu, TORCH=pypi or TORCH=cuda.
+"""
+
+import argparse
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+INDEX = "https://download.pytorch.org/whl/cpu"
+PROBE_S = 5  # to find out whether the index answers
+VENV = Path(".venv")
+BUILD = VENV / "torch"  # which build is installed, for the Makefile
+WAYS_OUT = "Choose: make TORCH=cpu, cuda or pypi"
+
+
+def main() -> None:
+    if sys.version_info < (3, 11):  # noqa: UP036  the Python that the user has
+        sys.exit(
+            f"Python 3.11 or later is needed; {sys.executable} is {platform.python_version()}. "
+            f"Name another: make PYTHON=python3.12"
+        )
+    args = parse_args()
+    print("Setting up .venv (once; with PyTorch it takes a while)", flush=True)
+    installer = make_venv()
+    pins = torch_pins(args.requirements)
+    build = install_torch(installer, pins, args.torch, args.index) if pins else None
+    if run([*installer, "-r", str(args.requirements)]):
+        sys.exit(f"Setting up .venv failed; the installer's own message stands above. {WAYS_OUT}")
+    if build:
+        BUILD.write_text(build, encoding="utf-8")
+
+
+def make_venv() -> list[str]:
+    """Make .venv where there is none; the command that installs into it."""
+    python = VENV / "bin" / "python"
+    if uv := shutil.which("uv"):
+        if not python.exists():
+            run([uv, "venv", "--quiet", "--python", sys.executable, str(VENV)], check=True)
+        return [uv, "pip", "install", "--quiet", "--python", str(python)]
+    if not (VENV / "bin" / "pip").exists():
+        run([sys.executable, "-m", "venv", str(VENV)], check=True)
+    # Twice quiet: pip's warnings are about its own configuration. Errors are still shown.
+    return [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+
+
+def torch_pins(requirements: Path) -> dict[str, str]:
+    """Versions of torch and torchvision in a requirements file and in those that it includes."""
+    text = requirements.read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^(torch|torchvision)==([\w.]+)", text, re.MULTILINE))
+    for included in re.findall(r"^-r (\S+)", text, re.MULTILINE):
+        pins |= torch_pins(requirements.with_name(included))
+    return pins
+
+
+def install_torch(installer: list[str], pins: dict[str, str], asked: str, index: str) -> str:
+    """Install PyTorch's CPU build, or leave PyTorch to what PyPI has; which of both it was."""
+    if asked == "auto" and (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return "pypi"  # which has no CUDA libraries for this machine
+    if asked == "auto" and has_nvidia_driver():
+        print(f"PyTorch with CUDA, for this machine's NVIDIA driver. {WAYS_OUT}", flush=True)
+        return "cuda"
+    if asked in ("cuda", "pypi"):
+        installed = BUILD.read_text(encoding="utf-8") if BUILD.exists() else ""
+        if installed == "cpu":  # it counts as the same version, so it would stay
+            wanted = [f"{name}=={version}" for name, version in pins.items()]
+            run([*installer, "--force-reinstall", "--no-deps", *wanted], check=True)
+        return asked
+    if asked == "auto" and not reachable(index):
+        print(
+            f"PyTorch from PyPI, 5 GB with CUDA libraries: {index} can't be reached. {WAYS_OUT}",
+            flush=True,
+        )
+        return "pypi"
+    wanted = [f"{name}=={version}+cpu" for name, version in pins.items()]
+    option = "--default-index" if "--python" in installer else "--index-url"  # uv's, pip's
+    if run([*installer, option, index, "--no-deps", *wanted]):
+        sys.exit(f"{index} does not give {' and '.join(wanted)}. Without it: make TORCH=pypi")
+    reason = "as asked" if asked == "cpu" else "no NVIDIA driver was found"
+    print(f"PyTorch's CPU build: {reason}. {WAYS_OUT}", flush=True)
+    return "cpu"
+
+
+def has_nvidia_driver() -> bool:
+    return bool(shutil.which("nvidia-smi")) or Path("/proc/driver/nvidia/version").exists()
+
+
+def reachable(index: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{index}/torch/", timeout=PROBE_S):
+            return True
+    except OSError:
+        return False
+
+
+def run(words: list[str], check: bool = False) -> int:
+    return subprocess.run(words, check=check).returncode
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python3 -m ops.install",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("requirements", type=Path, help="requirements file to install")
+    parser.add_argument(
+        "--torch",
+        choices=("auto", "cpu", "cuda", "pypi"),
+        default="auto",
+        help="PyTorch's build (auto); cuda is PyPI's on Linux",
+    )
+    parser.add_argument("--index", default=INDEX, help="index with CPU builds of PyTorch")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Waiting for what another process or thread does, without a sleep of a guessed length.
+
+until(lambda: "running on" in log.read_text())
+until(lambda: not living(project), seconds=20)
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    """Ask until a condition is true, and return what it gave; an AssertionError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"in vain for {seconds:g} s"
+        time.sleep(0.01)  # a poll
+    return found

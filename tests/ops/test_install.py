@@ -1,0 +1,127 @@
+"""Which PyTorch is installed, with stand-ins for PyPI and for PyTorch's own index."""
+
+import functools
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from ops import install
+from tests.helpers.small import ROOT
+
+pytestmark = pytest.mark.slow
+
+UNREACHABLE = "http://127.0.0.1:1/cpu"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of two indexes, `pypi` and `cpu`, with a torch of a few bytes in each."""
+    folder = tmp_path_factory.mktemp("indexes")
+    for index, version in (("pypi", "2.15.0"), ("cpu", "2.15.0+cpu")):
+        page = folder / index / "torch"
+        page.mkdir(parents=True)
+        information = f"torch-{version}.dist-info"
+        with zipfile.ZipFile(page / f"torch-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("torch.py", f"build = {index!r}\n")
+            metadata = f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n"
+            wheel.writestr(f"{information}/METADATA", metadata)
+            tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            wheel.writestr(f"{information}/WHEEL", tags)
+            names = ["torch.py", f"{information}/METADATA", f"{information}/WHEEL"]
+            record = [*names, f"{information}/RECORD"]
+            wheel.writestr(f"{information}/RECORD", "".join(f"{name},,\n" for name in record))
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(params=["pip", "uv"])
+def installer(
+    request: pytest.FixtureRequest, tmp_path: Path, indexes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty folder with a requirements file, pip or uv, and no NVIDIA driver."""
+    uv = shutil.which("uv")
+    if request.param == "uv" and not uv:
+        pytest.skip("uv is not installed")
+    (tmp_path / "requirements.txt").write_text("-r compute.txt\n")
+    (tmp_path / "compute.txt").write_text("torch==2.15.0  # training\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "which", {"uv": uv if request.param == "uv" else None}.get)
+    monkeypatch.setattr(install, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(install.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", f"{indexes}/pypi")
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", f"{indexes}/pypi")
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+
+
+def set_up(monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    """Run the command, and return which torch there is then."""
+    monkeypatch.setattr(sys, "argv", ["install", "requirements.txt", *words])
+    install.main()
+    shown = [install.VENV / "bin" / "python", "-c", "import torch; print(torch.build)"]
+    return subprocess.check_output(shown, text=True).strip()
+
+
+@pytest.mark.usefixtures("installer")
+def test_the_build_follows_the_machine_the_index_and_the_choice(
+    indexes: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    index = ("--index", f"{indexes}/cpu")
+    assert set_up(monkeypatch, "--index", UNREACHABLE) == "pypi"
+    said, errors = capfd.readouterr()
+    assert said.splitlines()[1:] == [
+        f"PyTorch from PyPI, 5 GB with CUDA libraries: {UNREACHABLE} can't be reached. "
+        "Choose: make TORCH=cpu, cuda or pypi"
+    ]
+    assert errors == ""
+    with pytest.raises(SystemExit, match=r"does not give torch==2\.15\.0\+cpu\. Without it: make"):
+        set_up(monkeypatch, "--index", UNREACHABLE, "--torch", "cpu")
+    capfd.readouterr()
+    assert set_up(monkeypatch, *index) == "cpu"
+    assert "PyTorch's CPU build: no NVIDIA driver was found. Choose: " in capfd.readouterr().out
+    assert install.BUILD.read_text() == "cpu"
+    assert set_up(monkeypatch, *index, "--torch", "pypi") == "pypi"
+    assert set_up(monkeypatch, *index, "--torch", "cpu") == "cpu"
+
+
+def test_a_driver_or_another_machine_takes_what_pypi_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(install, "has_nvidia_driver", lambda: True)
+    assert install.install_torch([], {"torch": "2.15.0"}, "auto", UNREACHABLE) == "cuda"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert install.install_torch([], {"torch": "2.15.0"}, "auto", UNREACHABLE) == "pypi"
+
+
+def test_the_pins_are_found_in_what_a_file_includes() -> None:
+    dev = install.torch_pins(ROOT / "requirements-dev.txt")
+    assert set(dev) == {"torch", "torchvision"}
+    assert install.torch_pins(ROOT / "requirements-serve.txt") == {}
+
+
+def test_a_python_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4))
+    with pytest.raises(SystemExit, match=r"Python 3.11 or later is needed; .* make PYTHON=python3"):
+        install.main()
