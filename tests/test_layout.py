@@ -33,7 +33,7 @@ def test_each_module_of_tests_is_named_after_what_it_tests(test: Path) -> None:
 
 @pytest.mark.parametrize("helper", HELPERS, ids=lambda path: path.stem)
 def test_each_helper_says_how_it_is_used(helper: Path) -> None:
-    text = ast.get_docstring(ast.parse(helper.read_text())) or ""
+    text = ast.get_docstring(ast.parse(helper.read_text()), clean=False) or ""
     assert re.search(r"^    \S", text, re.MULTILINE), "an example, indented"
 
 

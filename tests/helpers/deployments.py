@@ -1,7 +1,9 @@
 """Deployments by the library alone, without Git and DVC.
 
-new = deploy(url, ONE)                    # a folder or s3://...: `production` serves it now
-put(url, f"{new.model}/model.onnx", b"")  # damage it
+Example:
+
+    new = deploy(url, ONE)                    # a folder or s3://...: `production` serves it now
+    put(url, f"{new.model}/model.onnx", b"")  # damage it
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,9 @@
 """Metrics files of runs that err on given images.
 
-files = metrics_files([3, 14], nll=0.02)     # evaluation.json and errors.csv, by name
-(folder / "errors.csv").write_bytes(files["errors.csv"])
+Example:
+
+    files = metrics_files([3, 14], nll=0.02)     # evaluation.json and errors.csv, by name
+    (folder / "errors.csv").write_bytes(files["errors.csv"])
 """
 
 import json

@@ -1,9 +1,11 @@
 """A small project with a model to promote: real Git, real DVC, a folder as remote, no training.
 
-ann = Models.create(tmp_path / "ann", server=tmp_path / "server", storage=tmp_path / "storage")
-ann.train(range(30))                     # commits and pushes a model with 30 errors
-ann.registry("promote")                  # python -m ops.registry promote
-assert ann.held("production") == "v1.0.0"
+Example:
+
+    ann = Models.create(tmp_path / "ann", server=tmp_path / "server", storage=tmp_path / "storage")
+    ann.train(range(30))                     # commits and pushes a model with 30 errors
+    ann.registry("promote")                  # python -m ops.registry promote
+    assert ann.held("production") == "v1.0.0"
 """
 
 import hashlib

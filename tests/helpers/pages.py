@@ -1,6 +1,8 @@
 """What every page must hold to.
 
-assert least_contrast(page) >= 4.5       # `page` is one of Playwright's
+Example:
+
+    assert least_contrast(page) >= 4.5       # `page` is one of Playwright's
 """
 
 from typing import Any

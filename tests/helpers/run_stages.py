@@ -1,7 +1,9 @@
 """The stages as functions from files to files, with the paths that dvc.yaml gives them.
 
-run_train(small_params(tmp_path), prepared, tmp_path)    # writes weights.safetensors, metrics/
-run_export(prepared, tmp_path)
+Example:
+
+    run_train(small_params(tmp_path), prepared, tmp_path)    # writes weights.safetensors, metrics/
+    run_export(prepared, tmp_path)
 """
 
 from pathlib import Path

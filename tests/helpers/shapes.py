@@ -1,6 +1,8 @@
 """A data set of one's own: twelve classes of drawn shapes, in colour, taller than wide.
 
-write_shapes(tmp_path / "own")           # own/train/<class>/*.png, own/test/<class>/*.png
+Example:
+
+    write_shapes(tmp_path / "own")           # own/train/<class>/*.png, own/test/<class>/*.png
 """
 
 from collections.abc import Callable

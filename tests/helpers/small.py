@@ -1,6 +1,8 @@
 """The real params.yaml, shrunken: the pipeline runs in seconds on the bundled digits.
 
-path = small_params(tmp_path, {"train.epochs": 6})     # writes params.yaml into the folder
+Example:
+
+    path = small_params(tmp_path, {"train.epochs": 6})     # writes params.yaml into the folder
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,9 @@
 """Models of a few bytes: an ONNX graph of one matrix, described and evaluated as real ones are.
 
-files = model(seed=1)                    # model.onnx, golden.npz, model.json, evaluation.json
-id = digest(files["model.json"])
+Example:
+
+    files = model(seed=1)                    # model.onnx, golden.npz, model.json, evaluation.json
+    id = digest(files["model.json"])
 """
 
 import hashlib

@@ -1,7 +1,9 @@
 """Waiting for what another process or thread does, without a sleep of a guessed length.
 
-until(lambda: "running on" in log.read_text())
-until(lambda: not living(project), seconds=20)
+Example:
+
+    until(lambda: "running on" in log.read_text())
+    until(lambda: not living(project), seconds=20)
 """
 
 import time

@@ -1,7 +1,9 @@
 """Workflow files, and a machine that runs a job's steps as they stand there, as GitHub's does.
 
-runner = Runner(job("compare"), project, tmp_path / "temp", {"github.base_ref": "main"})
-assert runner.run()["Judge"] == "success", runner.log
+Example:
+
+    runner = Runner(job("compare"), project, tmp_path / "temp", {"github.base_ref": "main"})
+    assert runner.run()["Judge"] == "success", runner.log
 """
 
 import json
