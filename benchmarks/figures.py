@@ -70,14 +70,18 @@ def engine() -> str:
     faster = " and ".join(
         f"{name} {_range(ratios, '.2f')} times" for name, ratios in scaling["ratio"].items()
     )
-    beside = overhead["overhead_s"]
+    beside, idle = overhead["overhead_s"], overhead["idle_s"]["ours"]
+    slowest = max(median(values) for values in overhead["help_cpu_s"].values())
     lines = [
         f"- {_spread(rates)} images/s, "
         f"{throughput['median_share']:.0%} of what its multiplications would allow at the rate of "
         f"this machine's large matrix products. A worker's time: {costs}.",
         f"- {faster} as fast as one (n={len(scaling['epoch_s']['1 worker'])}).",
-        f"- `dvc repro` from nothing takes {_range(beside, '.1f')} s, n={len(beside)}, beside the "
-        f"training loop, for all five stages.",
+        f"- `dvc repro` from nothing takes {_range(beside, '.1f')} s, n={len(beside)}, on top of the "
+        f"training loop, for all stages. With nothing to do it takes {_range(idle, '.2f')} s, "
+        f"{_range(overhead['idle_ratio'], '.2f')} times what it takes in a repository with one "
+        f"stage.",
+        f"- The commands show their `--help` within {slowest:.2f} s of processor time.",
         f"- A checkpoint costs {overhead['checkpoint_share']:.2%} of its epoch; `train` needs "
         f"{overhead['peak_memory_mb']['train']} MB at most.",
     ]

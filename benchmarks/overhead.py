@@ -1,14 +1,17 @@
-"""What `dvc repro` from nothing takes beside the training loop, peak memory, cost of checkpoints.
+"""What a user waits for besides training: `dvc repro`, commands that start, checkpoints, memory.
 
 MNIST_MIRROR=/path/to/folder python -m benchmarks.overhead
 
 The pipeline runs in a clone with one and with two epochs: their difference is an epoch, and the
-shorter run less an epoch is what the five stages cost together (imports, data, export, evaluation).
+shorter run less an epoch is what all stages cost together (imports, data, export, evaluation).
+Then `dvc repro` with nothing to do, next to that of a repository with a single stage. And the
+processor time that each command needs until it has shown its --help.
 """
 
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -22,7 +25,11 @@ from digits.errors import InputError
 from digits.model import Network
 from ops import launch
 
-RUNS = 3
+RUNS = 5
+COMMANDS = (
+    *("correct", "demo", "deploy", "doctor", "evaluators", "experiment", "gate", "predict"),
+    *("registry", "report", "sagemaker", "sweep", "verify"),
+)
 
 
 def main() -> None:
@@ -40,6 +47,7 @@ def main() -> None:
             epochs.append(two - one)
             overheads.append(one - epochs[-1])
             print(f"overhead {overheads[-1]:.1f} s, an epoch {epochs[-1]:.1f} s")
+        idle = idle_seconds(clone, Path(folder, "single"))
         memory = {
             name: round(measure.peak_mb(["sh", "-c", command], clone))
             for name, command in stages(clone).items()
@@ -47,6 +55,11 @@ def main() -> None:
     print(f"beside the training loop: {measure.spread(overheads)} s")
     for name, megabytes in memory.items():
         print(f"  {name:<9} {megabytes} MB at most")
+    ratios = [ours / theirs for ours, theirs in zip(idle["ours"], idle["one_stage"], strict=True)]
+    print(f"nothing to do: {measure.spread(ratios)} times a one-stage repository's dvc repro")
+    starts = {name: [help_seconds(f"ops.{name}") for _ in range(RUNS)] for name in COMMANDS}
+    for name, values in starts.items():
+        print(f"  {name:<11} --help: {measure.spread(values)} s of processor time")
     saves = checkpoint_seconds()
     share = statistics.median(saves) / statistics.median(epochs)
     print(f"a checkpoint: {measure.spread(saves)} s, {share:.2%} of its epoch")
@@ -56,6 +69,9 @@ def main() -> None:
         "overhead_s": [round(value, 1) for value in overheads],
         "median_overhead_s": round(statistics.median(overheads), 1),
         "epoch_s": [round(value, 1) for value in epochs],
+        "help_cpu_s": {k: [round(value, 3) for value in values] for k, values in starts.items()},
+        "idle_s": {k: [round(value, 3) for value in values] for k, values in idle.items()},
+        "idle_ratio": [round(value, 3) for value in ratios],
         "peak_memory_mb": memory,
     }
     measure.save("overhead", results)
@@ -66,6 +82,40 @@ def repro_seconds(clone: Path, epochs: int) -> float:
     words = ["dvc", "repro", "--force", "--no-run-cache"]
     return measure.seconds(
         lambda: subprocess.run(words, cwd=clone, check=True, capture_output=True)
+    )
+
+
+def idle_seconds(clone: Path, single: Path) -> dict[str, list[float]]:
+    """`dvc repro` with nothing to do: of the clone, and of a new repository with one stage."""
+    single.mkdir()
+    (single / "dvc.yaml").write_text(
+        "stages: {copy: {cmd: cp in out, deps: [in], outs: [out]}}\n", encoding="utf-8"
+    )
+    (single / "in").write_text("1", encoding="utf-8")
+    for words in (["git", "init"], ["dvc", "init"], ["dvc", "repro"]):
+        subprocess.run([*words, "--quiet"], cwd=single, check=True)
+    found: dict[str, list[float]] = {"ours": [], "one_stage": []}
+    for _ in range(RUNS):
+        for name, folder in (("ours", clone), ("one_stage", single)):
+            found[name].append(
+                measure.seconds(
+                    lambda folder=folder: subprocess.run(
+                        ["dvc", "repro"], cwd=folder, check=True, capture_output=True
+                    )
+                )
+            )
+    return found
+
+
+def help_seconds(module: str) -> float:
+    """Processor time of a command's --help, its children's included."""
+    before = os.times()
+    subprocess.run([sys.executable, "-m", module, "--help"], check=True, capture_output=True)
+    after = os.times()
+    return (
+        after.children_user
+        + after.children_system
+        - (before.children_user + before.children_system)
     )
 
 

@@ -21,4 +21,5 @@ def parser(name: str, text: str | None) -> argparse.ArgumentParser:
 
 def say(what: str) -> None:
     """Tell of progress, on standard error: results alone go to standard output."""
+    sys.stdout.flush()  # for whoever reads both in one
     print(what, file=sys.stderr, flush=True)

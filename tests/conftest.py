@@ -25,6 +25,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no worker is left with it at the end.
+
+    `slow(seconds)` says how long: of a module whose tests share a fixture, and so stay together on
+    one worker, as a whole.
+    """
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        if any(each[-1].scope == "module" for each in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: -max((m.args[0] for m in item.iter_markers("slow")), default=0))
+
+
 @pytest.fixture(scope="session")
 def uci() -> Any:
     """The bundled digits, as `digits.data.Raw`."""

@@ -106,7 +106,7 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Container:
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 def test_the_image_has_no_training_in_it_and_serves(container: Container, tmp_path: Path) -> None:
     installed = container.root / "venv" / "lib"
     names = {path.name.partition("-")[0] for path in installed.rglob("*.dist-info")}

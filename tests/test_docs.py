@@ -95,7 +95,7 @@ def test_modules_and_targets_exist(name: str) -> None:
             assert target in TARGETS, line
 
 
-@pytest.mark.slow
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_options_are_known_to_the_help(name: str) -> None:
     for words in commands((ROOT / name).read_text()):
@@ -153,7 +153,7 @@ def test_every_figure_is_described(name: str) -> None:
     assert wanted <= set(first_cells(REFERENCE / "metrics.md"))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(90)
 @pytest.mark.parametrize("name", [n for n in NAMES if RUN.search((ROOT / n).read_text())])
 def test_what_is_to_be_typed_runs(name: str, tmp_path: Path) -> None:
     project = Project.scratch(tmp_path / "project")

@@ -115,7 +115,7 @@ def test_every_parameter_is_tried() -> None:
     assert {name for name, _ in leaves(document)} == set(TRAINING) | ELSEWHERE
 
 
-@pytest.mark.slow
+@pytest.mark.slow(3)
 @pytest.mark.parametrize("name", TRAINING)
 def test_a_changed_parameter_changes_the_outcome(name: str, prepared: Path, tmp_path: Path) -> None:
     value, context = TRAINING[name]

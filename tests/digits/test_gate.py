@@ -289,7 +289,7 @@ def blocked_share(loss: float, discordance: int, draws: int = 400) -> float:
     return blocked / draws
 
 
-@pytest.mark.slow
+@pytest.mark.slow(3)
 def test_few_equal_models_are_blocked_and_few_losers_pass() -> None:
     assert blocked_share(0, 30) < 0.05
     assert blocked_share(30, 40) > 0.9

@@ -10,7 +10,7 @@ from digits.places import Unreachable
 from tests.helpers.deployments import ONE, TWO, deploy
 from tests.helpers.s3 import Proxy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(5)
 
 
 @pytest.fixture

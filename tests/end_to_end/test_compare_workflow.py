@@ -10,7 +10,7 @@ from tests.helpers import workflows
 from tests.helpers.project import Project
 from tests.helpers.workflows import GOOD, Runner, repro
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(80)
 
 OVERRIDE = "github.event.action == 'labeled' && github.event.label.name == 'gate-override'"
 # What GitHub's expressions are for a pull request from a fork: no secret, no variable.

@@ -10,7 +10,7 @@ from digits.data import digest, load
 from tests.helpers.project import Project
 from tests.helpers.small import SMALL
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(100)
 
 SETTINGS = [f"--set-param={key}={json.dumps(value)}" for key, value in SMALL.items()]
 
@@ -139,9 +139,8 @@ def test_one_epoch_of_real_mnist(project: Project) -> None:
     mirror = os.environ["MNIST_MIRROR"]
     mirror = mirror if "://" in mirror else str(Path(mirror).resolve())
     project.run("git", "checkout", "--quiet", "main~1")
-    project.run(
-        "dvc", "exp", "run", "-S", "train.epochs=1", "-S", "train.ema=0.98", MNIST_MIRROR=mirror
-    )
+    short = ("-S", "train.epochs=1", "-S", "train.ema=0.98", "-S", "model.channels=[8,16,32]")
+    project.run("dvc", "exp", "run", *short, MNIST_MIRROR=mirror)
     found = json.loads((project.folder / "metrics" / "evaluation.json").read_text())
     assert (found["source"], found["images"]) == ("mnist", 10_000)
     assert (

@@ -13,10 +13,10 @@ import yaml
 
 from digits import places
 from tests.digits.test_inputs import IMAGES, png, write
-from tests.helpers import deployments, tiny_models
+from tests.helpers import deployments, tiny_models, warm_python
 from tests.helpers.small import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(3)
 
 WORKFLOW: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/predict.yml").read_text())
 STEP = next(s for s in WORKFLOW["jobs"]["predict"]["steps"] if s.get("name") == "Predict")
@@ -33,7 +33,12 @@ def run(url: str, temp: Path, day: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", STEP["run"]],
         cwd=ROOT,
-        env={**os.environ, **environment, "GITHUB_STEP_SUMMARY": str(temp / "summary.md")},
+        env={
+            **os.environ,
+            "PATH": warm_python.path(),
+            **environment,
+            "GITHUB_STEP_SUMMARY": str(temp / "summary.md"),
+        },
         capture_output=True,
         text=True,
     )

@@ -19,7 +19,7 @@ from tests.helpers.github import GitHub
 from tests.helpers.project import Project
 from tests.helpers.workflows import FOLDER, GOOD, Runner, repro
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(100)
 
 PROMOTED = "inputs.version && 'production' || 'staging'"
 DEPLOYED = "inputs.stage || contains(github.ref_name, '#production#') && 'production' || 'staging'"

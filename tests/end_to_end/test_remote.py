@@ -15,7 +15,7 @@ from tests.helpers.model_project import Models
 from tests.helpers.project import Project
 from tests.helpers.small import ROOT, SMALL
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(50)
 
 SETTINGS = [f"--set-param={key}={json.dumps(value)}" for key, value in SMALL.items()]
 MODEL = "models/digit-classifier/model.onnx"
@@ -59,7 +59,7 @@ def test_a_second_clone_has_every_revision_without_computing(
     for settings in (SETTINGS, ["--set-param=train.seed=1"]):
         project.run("dvc", "exp", "run", *settings)
         project.commit("a model")
-        project.run("dvc", "push", "--run-cache")
+        project.run("dvc", "push")
         models.append(sha256(project))
     assert models[0] != models[1]
     said = project.run("python", "-m", "ops.doctor", "HEAD", "HEAD~1")
@@ -83,13 +83,25 @@ def test_a_second_clone_has_every_revision_without_computing(
         third.run("dvc", "checkout")
         assert sha256(third) == model
 
-    # Without its dvc.lock, which would tell: the run cache knows what the same inputs gave. That
-    # is so for stages whose outputs are all DVC's; it does not push those that Git has.
-    fourth = clone(project, "fourth", bucket.endpoint)
-    fourth.run("dvc", "fetch", "--run-cache")
-    (fourth.folder / "dvc.lock").unlink()
-    said = fourth.run("dvc", "repro", "--pull", "fetch")
-    assert "Stage 'fetch' is cached - skipping run" in said
+
+def test_parameters_that_ran_before_train_nothing(bucket: s3.Bucket, tmp_path: Path) -> None:
+    """Nor in a second clone, where dvc.lock knows only what ran last."""
+    project = Project.scratch(tmp_path / "project")
+    set_up(project, f"s3://{bucket.name}/runs", bucket.endpoint)
+    for settings in (SETTINGS, ["--set-param=train.seed=1"]):
+        project.run("dvc", "exp", "run", *settings)
+        project.commit("a model")
+    project.run("dvc", "push", "--run-cache")
+    other = clone(project, "other", bucket.endpoint)
+    other.run("dvc", "pull", "--run-cache")
+    for each in (project, other):
+        each.run("git", "checkout", "--quiet", "HEAD~1", "--", "params.yaml")
+        said = each.run("dvc", "repro")
+        for stage in ("train", "export", "evaluate"):
+            assert f"Stage '{stage}' is cached - skipping run" in said
+        assert "Running stage 'describe'" in said
+        assert said.count("Running stage") == 1
+        assert each.run("git", "diff", "HEAD~1", "--", "dvc.lock", "metrics") == ""
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.helpers import warm_python
 from tests.helpers.small import ROOT, small_params
 from tests.helpers.wait import until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(110)
 
 CHANGES = {
     "model.hidden": [16],
@@ -31,7 +32,11 @@ OUTPUTS = ("weights.safetensors", "train.json", "training.csv")
 
 
 def start(
-    folder: Path, prepared: Path, torchrun: Mapping[str, str] | None = None, **settings: int
+    folder: Path,
+    prepared: Path,
+    torchrun: Mapping[str, str] | None = None,
+    python: str | Path = sys.executable,
+    **settings: int,
 ) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     if not (folder / "params.yaml").exists():
@@ -40,7 +45,7 @@ def start(
     paths |= dict(zip(("weights", "metrics", "curve"), OUTPUTS, strict=True))
     words = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
     return subprocess.Popen(
-        [sys.executable, "-m", "ops.launch", "stages.train", *words],
+        [python, "-m", "ops.launch", "stages.train", *words],
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],
@@ -52,6 +57,11 @@ def start(
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def warm() -> Path:
+    """For trainings that nobody kills; `undisturbed` is one by the real Python."""
+    return warm_python.programs() / "python"
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
@@ -88,7 +98,7 @@ def test_same_bytes_for_any_number_of_processes_and_workers(
     tmp_path: Path,
     undisturbed: dict[str, bytes],
 ) -> None:
-    finish(start(tmp_path, prepared, processes=processes, workers=workers))
+    finish(start(tmp_path, prepared, python=warm(), processes=processes, workers=workers))
     assert outputs(tmp_path) == undisturbed
 
 
@@ -108,8 +118,9 @@ def test_hosts_that_disagree_are_told_what_differs(prepared: Path, tmp_path: Pat
     folder = tmp_path / "second"
     folder.mkdir()
     small_params(folder, CHANGES | {"train.label_smoothing": 0.2})
-    second = start(folder, prepared, address | {"PET_NODE_RANK": "1"}, workers=1)
-    first = start(tmp_path / "first", prepared, address | {"PET_NODE_RANK": "0"}, workers=1)
+    address_of = {rank: address | {"PET_NODE_RANK": rank} for rank in "01"}
+    second = start(folder, prepared, address_of["1"], warm(), workers=1)
+    first = start(tmp_path / "first", prepared, address_of["0"], warm(), workers=1)
     assert "process 1 has other parameters than the first one" in finish(second, 1)
     assert "lost the others" in finish(first, 1)
 
@@ -119,7 +130,7 @@ def test_a_host_that_waits_alone_gives_up_and_says_so(
     rank: str, prepared: Path, tmp_path: Path
 ) -> None:
     torchrun = meeting_point() | {"PET_NODE_RANK": rank, "PET_RDZV_CONF": "timeout=2"}
-    output = finish(start(tmp_path, prepared, torchrun, workers=1), code=1)
+    output = finish(start(tmp_path, prepared, torchrun, warm(), workers=1), code=1)
     assert "the hosts did not meet" in output
     assert "Traceback" not in output
 
@@ -127,7 +138,7 @@ def test_a_host_that_waits_alone_gives_up_and_says_so(
 def test_processes_that_cannot_share_the_shards_evenly_are_refused(
     prepared: Path, tmp_path: Path
 ) -> None:
-    output = finish(start(tmp_path, prepared, processes=3, workers=1), code=1)
+    output = finish(start(tmp_path, prepared, python=warm(), processes=3, workers=1), code=1)
     assert "train.shards is 4, which 3 processes can't share evenly" in output
 
 
@@ -143,7 +154,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
         time.sleep(draw.uniform(0, 1))  # the moment of the kill
         process.kill()
         process.communicate()
-    output = finish(start(tmp_path, prepared, processes=1 + seed % 2, workers=2))
+    output = finish(start(tmp_path, prepared, python=warm(), processes=1 + seed % 2, workers=2))
     assert "going on after epoch" in output
     assert outputs(tmp_path) == undisturbed
 
@@ -158,7 +169,7 @@ def test_killed_while_it_writes_the_state_it_goes_on_from_the_one_before(
     process.kill()
     process.communicate()
     state.with_name("state.safetensors.partial").write_bytes(state.read_bytes()[:1000])
-    assert "going on after epoch" in finish(start(tmp_path, prepared, workers=2))
+    assert "going on after epoch" in finish(start(tmp_path, prepared, python=warm(), workers=2))
     assert outputs(tmp_path) == undisturbed
 
 
@@ -171,7 +182,9 @@ def test_a_state_of_other_parameters_is_not_used(
     process.kill()
     process.communicate()
     small_params(tmp_path, CHANGES)
-    assert "is not used: it is of other parameters" in finish(start(tmp_path, prepared))
+    assert "is not used: it is of other parameters" in finish(
+        start(tmp_path, prepared, python=warm())
+    )
     assert outputs(tmp_path) == undisturbed
 
 

@@ -9,8 +9,8 @@ command finds `digits`, `stages` and `ops` where it is run, as with any other Py
 
 A command has the caller's arguments, folder, environment and open files, and the caller gets its
 exit code. SIGINT and SIGTERM are passed on, and a caller that is killed takes its command with it.
-What is asked in another way than `python -m`, the real Python runs. Tests of kills, of what ends
-with its parent and of how a program starts use `sys.executable`, the real one.
+What is asked in another way than `python -m` or `-c`, the real Python runs. Tests of kills, of what
+ends with its parent and of how a program starts use the real one: `sys.executable`, `REAL_PATH`.
 """
 
 import atexit
@@ -53,9 +53,13 @@ CLIENT = """\
 import os, signal, sys
 import _socket
 server, real, name, *arguments = sys.argv[1:]
-if name == "dvc" or arguments[:1] == ["-m"]:
-    words = ["-m", "dvc", *arguments] if name == "dvc" else arguments
-    request = "\\0".join([os.getcwd(), *words, "", *(f"{k}={v}" for k, v in os.environ.items())])
+if name == "dvc":
+    arguments = ["-m", "dvc", *arguments]
+elif arguments[:2] == ["-u", "-m"]:  # as torchrun starts its processes
+    arguments = arguments[1:]
+if arguments[:1] in (["-m"], ["-c"]):
+    variables = (f"{key}={value}" for key, value in os.environ.items())
+    request = "\\0".join([os.getcwd(), str(len(arguments)), *arguments, *variables])
     link = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     link.connect(server)
     content = request.encode("utf-8", "surrogateescape")
@@ -173,21 +177,21 @@ def answer_requests(address: str, program: str) -> None:
 
 
 def receive(link: socket.socket) -> tuple[list[str], str, dict[str, str], list[int]]:
-    """A request: words after `python -m`, folder, environment, standard files."""
+    """A request: the arguments, from -m or -c on, folder, environment, standard files."""
     head, files, _, _ = socket.recv_fds(link, 4, 3)
     length = int.from_bytes(head, "big")
     content = b""
     while len(content) < length:
         content += link.recv(length - len(content))
-    folder, *rest = content.decode("utf-8", "surrogateescape").split("\0")
-    end = rest.index("")
-    return rest[1:end], folder, dict(pair.split("=", 1) for pair in rest[end + 1 :]), list(files)
+    folder, count, *rest = content.decode("utf-8", "surrogateescape").split("\0")
+    words, variables = rest[: int(count)], rest[int(count) :]
+    return words, folder, dict(pair.split("=", 1) for pair in variables), list(files)
 
 
 def run(
     program: str, words: list[str], folder: str, environment: dict[str, str], files: list[int]
 ) -> NoReturn:
-    """Be the command that was asked for, as `python -m` would."""
+    """Be the command that was asked for, as `python` would."""
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -202,14 +206,17 @@ def run(
     sys.stdout = os.fdopen(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False, errors="backslashreplace")
     sys.executable = program
-    sys.argv = words[:]
+    sys.argv = words[1:] if words[0] == "-m" else ["-c", *words[2:]]
     sys.path[0] = folder
     sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
-    sys.modules["__main__"] = ModuleType("__main__")
+    main = sys.modules["__main__"] = ModuleType("__main__")
     random.seed()
     code = 0
     try:
-        runpy._run_module_as_main(words[0])  # type: ignore[attr-defined]  # as `python -m` does
+        if words[0] == "-m":
+            runpy._run_module_as_main(words[1])  # type: ignore[attr-defined]
+        else:
+            exec(compile(words[1], "<string>", "exec"), main.__dict__)
     except SystemExit as ending:
         if isinstance(ending.code, str):
             print(ending.code, file=sys.stderr)

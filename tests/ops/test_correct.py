@@ -15,7 +15,7 @@ from tests.helpers.project import Project
 from tests.helpers.servers import serve
 from tests.helpers.small import SMALL
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(60)
 
 PYTHON = ("python", "-m")
 CORRECTIONS = "data/corrections.csv"

@@ -16,11 +16,12 @@ import pytest
 from digits import golden, places, store
 from ops import deploy
 from ops.deploy import Release
+from tests.helpers import warm_python
 from tests.helpers.s3 import Proxy
 from tests.helpers.small import ROOT
 from tests.helpers.tiny_models import digest, model
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(40)
 
 ONE, TWO = model(1), model(2)
 
@@ -67,10 +68,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def start(folder: Path, *words: str | int, code: str = WITHOUT_GIT + RUN) -> subprocess.Popen[str]:
+def start(
+    folder: Path,
+    *words: str | int,
+    code: str = WITHOUT_GIT + RUN,
+    python: str | Path | None = None,
+) -> subprocess.Popen[str]:
     """The command, for the version that the folder is named after."""
+    python = python or warm_python.programs() / "python"
     return subprocess.Popen(
-        [sys.executable, "-c", code, folder.name, str(folder), *map(str, words)],
+        [python, "-c", code, folder.name, str(folder), *map(str, words)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -116,10 +123,8 @@ def test_killed_at_any_write_to_a_folder_it_serves_the_old_until_it_is_run_again
 ) -> None:
     url = str(tmp_path / "store")
     run_here(models / "1", url)
-    end(
-        start(models / "2", step, number, "--to", url, code=WITHOUT_GIT + KILLED + RUN),
-        -signal.SIGKILL,
-    )
+    killed = {"code": WITHOUT_GIT + KILLED + RUN, "python": sys.executable}
+    end(start(models / "2", step, number, "--to", url, **killed), -signal.SIGKILL)
     moved = number == 7 or (number == 6 and step == "after")
     assert served(url, tmp_path / "model") == ("v1.2.0" if moved else "v1.1.0")
     run_here(models / "2", url)
@@ -142,7 +147,7 @@ def test_killed_at_any_write_to_s3_it_serves_the_old_until_it_is_run_again(
             process[0].wait()
             raise ConnectionAbortedError  # before: nothing reaches the server
 
-    process.append(start(models / "2", "--to", bucket))
+    process.append(start(models / "2", "--to", bucket, python=sys.executable))
     setattr(s3_proxy, step, kill)
     end(process[0], -signal.SIGKILL)
     setattr(s3_proxy, step, lambda method, path: None)
@@ -241,7 +246,7 @@ class Repository:
         folder.mkdir()
         self.environment = {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": warm_python.path(),
             "HOME": str(folder.parent),
             "PYTHONPATH": str(ROOT),
         }

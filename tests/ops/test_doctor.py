@@ -10,7 +10,7 @@ import yaml
 from tests.helpers.model_project import Models
 from tests.helpers.small import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(20)
 
 
 @pytest.fixture(scope="module")

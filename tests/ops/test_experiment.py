@@ -6,7 +6,7 @@ import yaml
 from tests.helpers.project import Project
 from tests.helpers.small import SMALL
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(12)
 
 COMMAND = ("python", "-m", "ops.experiment")
 

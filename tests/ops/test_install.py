@@ -15,7 +15,7 @@ import pytest
 from ops import install
 from tests.helpers.small import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(12)
 
 UNREACHABLE = "http://127.0.0.1:1/cpu"
 

@@ -291,7 +291,7 @@ def test_the_output_is_not_put_among_the_input(here: Path, monkeypatch: pytest.M
     run(monkeypatch, "scans/*.png", "scans/out.csv")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_killed_outright_it_leaves_no_process_and_goes_on(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,7 +312,7 @@ def test_killed_outright_it_leaves_no_process_and_goes_on(
     assert table["path"].to_pylist() == [f"many.npy#{i}" for i in range(len(many))]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_what_is_wrong_is_said_without_a_traceback(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from ops import publishing
 from tests.helpers.model_project import Models
 from tests.helpers.small import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(50)
 
 GOOD, BETTER, WORSE = range(100, 130), range(100, 129), range(100, 150)
 

@@ -16,10 +16,15 @@ from tests.helpers.project import Project
 from tests.helpers.small import SMALL
 from tests.helpers.wait import until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(100)
 
 COMMAND = ("python", "-m", "ops.sweep")
-LONG = SMALL | {"train.shards": 2, "train.epochs": 40, "train.early_stopping.patience": 40}
+LONG = SMALL | {
+    "train.shards": 2,
+    "train.batch_size": 128,
+    "train.epochs": 24,
+    "train.early_stopping.patience": 24,
+}
 SWEEP: dict[str, Any] = {
     "seeds": 2,
     "always": LONG,

@@ -133,7 +133,7 @@ def test_what_is_no_http_ends_the_connection(server: Server, text: bytes) -> Non
     assert server.ask("/livez").status == 200
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 def test_slow_clients_are_cut_off_and_hold_up_nobody(server: Server) -> None:
     with ThreadPoolExecutor(60) as pool:
         half_a_body = head(f"Content-Length: {len(FILE)}") + FILE[:100]
@@ -216,7 +216,7 @@ def test_clients_that_leave_are_forgotten(server: Server) -> None:
     assert "ERROR" not in server.log
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 def test_of_many_good_and_bad_requests_each_gets_its_own_answer(server: Server) -> None:
     random = np.random.default_rng(1)
     files = [image_file(random.integers(0, 256, (12, 12), np.uint8)) for _ in range(20)]

@@ -25,7 +25,7 @@ from tests.helpers import sagemaker_platform as platform
 from tests.helpers.small import ROOT, small_params
 from tests.helpers.wait import until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(20)
 
 CHANGES = {
     "model.spatial_dropout": 0.1,

@@ -126,7 +126,7 @@ def test_the_container_finds_the_model_folder_and_nothing_else(
     assert all((folder / name).read_bytes() == MODELS[1][name] for name in MODEL_FILES)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_the_server_of_this_repository_keeps_the_hosting_contract(
     hosted: Platform, release: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -368,7 +368,7 @@ def command(module: str, *words: str, answer: str = "", code: int = 0) -> str:
     return found.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_removal_asks_first(hosted: Platform, release: Callable[..., dict[str, Any]]) -> None:
     release(1)
     remove = ("ops.deploy", "--to", "sagemaker", "--delete")
@@ -384,7 +384,7 @@ def test_removal_asks_first(hosted: Platform, release: Callable[..., dict[str, A
     assert "serves nothing: NOT WHOLE" in said
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
     hosted: Platform, release: Callable[..., dict[str, Any]]
 ) -> None:
@@ -422,7 +422,7 @@ def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
     assert [stream["logStreamName"] for stream in streams] == ["somebody-elses/algo-1-1"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_what_somebody_else_has_and_what_fails_do_not_keep_it_from_cleaning(
     hosted: Platform, release: Callable[..., dict[str, Any]]
 ) -> None:

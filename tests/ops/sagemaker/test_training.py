@@ -66,7 +66,7 @@ def made(folder: Path) -> dict[str, bytes]:
 # The whole way
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_a_job_gives_the_bytes_that_the_stage_gives_here_and_is_paid_for_once(
     aws: Platform, here: Path, prepared: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_job_gives_the_bytes_that_the_stage_gives_here_and_is_paid_for_once(
     assert not aws.asked("s3:PutObject")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_dvc_repro_trains_there_by_its_parameters_alone(aws: Platform, tmp_path: Path) -> None:
     """And the lock is that of a run here."""
     project = Project.scratch(tmp_path / "project")
@@ -120,7 +120,7 @@ def test_dvc_repro_trains_there_by_its_parameters_alone(aws: Platform, tmp_path:
     assert len(aws.asked("sagemaker:CreateTrainingJob")) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_a_failed_job_says_why_and_the_next_attempt_has_another_name(
     aws: Platform, here: Path, prepared: Path
 ) -> None:
