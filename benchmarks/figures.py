@@ -77,8 +77,8 @@ def engine() -> str:
         f"{throughput['median_share']:.0%} of what its multiplications would allow at the rate of "
         f"this machine's large matrix products. A worker's time: {costs}.",
         f"- {faster} as fast as one (n={len(scaling['epoch_s']['1 worker'])}).",
-        f"- `dvc repro` from nothing takes {_range(beside, '.1f')} s, n={len(beside)}, on top of the "
-        f"training loop, for all stages. With nothing to do it takes {_range(idle, '.2f')} s, "
+        f"- `dvc repro` from nothing takes {_range(beside, '.1f')} s, n={len(beside)}, on top of "
+        f"the training loop, for all stages. With nothing to do it takes {_range(idle, '.2f')} s, "
         f"{_range(overhead['idle_ratio'], '.2f')} times what it takes in a repository with one "
         f"stage.",
         f"- The commands show their `--help` within {slowest:.2f} s of processor time.",

@@ -7,14 +7,18 @@ import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.helpers import s3
 from tests.helpers.github import GitHub, serve_github
+from tests.helpers.small import ROOT
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
@@ -25,18 +29,28 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no worker is left with it at the end.
-
-    `slow(seconds)` says how long: of a module whose tests share a fixture, and so stay together on
-    one worker, as a whole.
-    """
-    for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs.values()
-        if any(each[-1].scope == "module" for each in fixtures):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """Begin with what takes longest, so that no worker is left with it at the end."""
     items.sort(key=lambda item: -max((m.args[0] for m in item.iter_markers("slow")), default=0))
+
+
+class ByFixture(LoadScopeScheduling):
+    """Hands out single tests, but those of a module that share a fixture to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if shares_fixtures(module) else nodeid
+
+
+@cache
+def shares_fixtures(module: str) -> bool:
+    files = (ROOT / module, (ROOT / module).with_name("conftest.py"))
+    texts = [file.read_text() for file in files if file.exists() and file != Path(__file__)]
+    return any('scope="module"' in text for text in texts) or "browser: Browser" in texts[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFixture:
+    return ByFixture(config, log)
 
 
 @pytest.fixture(scope="session")

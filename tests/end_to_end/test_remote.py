@@ -84,19 +84,21 @@ def test_a_second_clone_has_every_revision_without_computing(
         assert sha256(third) == model
 
 
-def test_parameters_that_ran_before_train_nothing(bucket: s3.Bucket, tmp_path: Path) -> None:
+def test_parameters_that_ran_before_train_nothing(tmp_path: Path) -> None:
     """Nor in a second clone, where dvc.lock knows only what ran last."""
     project = Project.scratch(tmp_path / "project")
-    set_up(project, f"s3://{bucket.name}/runs", bucket.endpoint)
+    set_up(project, str(tmp_path / "remote"))
+    project.commit("a remote")
     for settings in (SETTINGS, ["--set-param=train.seed=1"]):
         project.run("dvc", "exp", "run", *settings)
         project.commit("a model")
-    project.run("dvc", "push", "--run-cache")
-    other = clone(project, "other", bucket.endpoint)
+        assert "files of earlier runs pushed" in project.run("python", "-m", "ops.push")
+    assert "0 files of earlier runs pushed" in project.run("python", "-m", "ops.push")
+    other = clone(project, "other", "")
     other.run("dvc", "pull", "--run-cache")
-    for each in (project, other):
+    for each, repro in ((project, ("dvc", "repro")), (other, ("dvc", "repro", "--pull"))):
         each.run("git", "checkout", "--quiet", "HEAD~1", "--", "params.yaml")
-        said = each.run("dvc", "repro")
+        said = each.run(*repro)
         for stage in ("train", "export", "evaluate"):
             assert f"Stage '{stage}' is cached - skipping run" in said
         assert "Running stage 'describe'" in said
