@@ -52,11 +52,14 @@ remote: .venv/run  ## where data and models are kept: make remote URL=s3://bucke
 	  $(BIN)/dvc remote modify --quiet --local storage endpointurl "$(ENDPOINT)"; fi
 	@echo "The remote is $(URL). Commit .dvc/config; then dvc push and dvc pull"
 
+# A worker more than there are cores: some tests wait for a while.
+WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+
 test: .venv/dev  ## every test
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $(WORKERS)
 
 check: .venv/dev lint  ## the quick round while working: lint, types, unit tests
-	$(BIN)/pytest -n auto -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) -m "not slow"
 
 lint: .venv/dev  ## style, types, and the workflow files
 	$(BIN)/ruff format --check .

@@ -166,7 +166,7 @@ class Platform:
         found = subprocess.run(
             request["AlgorithmSpecification"]["ContainerEntrypoint"],
             cwd="/",
-            env=environment(root, request),
+            env=environment(root, request) | {"PATH": warm_python.path()},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -267,7 +267,7 @@ def environment(root: Path, request: Mapping[str, Any]) -> dict[str, str]:
     """What a container's first process finds; /opt/ml is `root`."""
     stated = {k: v.replace("/opt/ml", str(root)) for k, v in request["Environment"].items()}
     return {
-        "PATH": warm_python.path(),
+        "PATH": warm_python.REAL_PATH,
         "SAGEMAKER_BASE_DIR": str(root),
         "TRAINING_JOB_NAME": request["TrainingJobName"],
         **stated,

@@ -37,10 +37,18 @@ from typing import NoReturn
 LIBRARIES = (
     *("boto3", "dvc.api", "dvc.cli", "dvc.commands.repro", "dvc.repo.experiments.run"),
     *("dvc.repo.reproduce", "dvc_s3", "fastapi", "fsspec", "gto.cli", "jinja2"),
-    *("matplotlib.backends.backend_agg", "matplotlib.figure", "onnx", "onnxruntime"),
-    *("pyarrow.csv", "pyarrow.parquet", "pydantic", "s3fs", "safetensors.torch"),
-    *("scipy.ndimage", "scipy.optimize", "scipy.stats", "sklearn.datasets"),
-    *("sklearn.model_selection", "torch", "torch.distributed", "tqdm", "uvicorn", "uvloop", "yaml"),
+    *("matplotlib.backends.backend_agg", "matplotlib.figure", "onnxruntime", "pyarrow.csv"),
+    *("pyarrow.parquet", "pydantic", "s3fs", "scipy.ndimage", "scipy.optimize", "tqdm", "uvicorn"),
+    *("uvloop", "yaml"),
+)
+# The larger a process, the longer a fork takes: what only these need is in a process of its own.
+HEAVY_LIBRARIES = (
+    *("onnx", "scipy.stats", "sklearn.datasets", "sklearn.model_selection", "torch"),
+    *("torch.distributed", "safetensors.torch"),
+)
+HEAVY_MODULES = (
+    *("ops.launch", "ops.sweep", "ops.verify", "stages.export", "stages.fetch", "stages.prepare"),
+    "stages.train",
 )
 
 # A thread would be missing in the forks.
@@ -52,16 +60,16 @@ REAL_PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # of this env
 CLIENT = """\
 import os, signal, sys
 import _socket
-server, real, name, *arguments = sys.argv[1:]
-if name == "dvc":
-    arguments = ["-m", "dvc", *arguments]
+server, heavy, real, name, *arguments = sys.argv[1:]
+if name in ("dvc", "gto"):
+    arguments = ["-m", name, *arguments]
 elif arguments[:2] == ["-u", "-m"]:  # as torchrun starts its processes
     arguments = arguments[1:]
 if arguments[:1] in (["-m"], ["-c"]):
     variables = (f"{key}={value}" for key, value in os.environ.items())
     request = "\\0".join([os.getcwd(), str(len(arguments)), *arguments, *variables])
     link = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    link.connect(server)
+    link.connect(f"{server}.heavy" if arguments[1] in heavy.split(",") else server)
     content = request.encode("utf-8", "surrogateescape")
     descriptors = b"".join(n.to_bytes(4, sys.byteorder) for n in (0, 1, 2))
     link.sendmsg(
@@ -89,9 +97,10 @@ def programs() -> Path:
     (folder / "client.py").write_text(CLIENT)
     bin = folder / "bin"
     bin.mkdir()
-    for name in ("python", "dvc"):
+    for name in ("python", "python3", "dvc", "gto"):
         program = bin / name
-        client = f"{sys.executable} -I -S {folder}/client.py {address} {sys.executable} {name}"
+        client = f"{sys.executable} -I -S {folder}/client.py {address} {','.join(HEAVY_MODULES)}"
+        client += f" {sys.executable} {name}"
         program.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
         program.chmod(0o755)
     process = subprocess.Popen(
@@ -100,7 +109,7 @@ def programs() -> Path:
         env={**os.environ, "HOME": str(folder), **SINGLE_THREADED},
     )
     atexit.register(stop, process, folder)
-    while not address.exists():
+    while not (address.exists() and Path(f"{address}.heavy").exists()):
         assert process.poll() is None, "the process that imports the libraries has ended"
         time.sleep(0.01)  # a poll
     return bin
@@ -112,15 +121,18 @@ def path() -> str:
 
 
 def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
-    process.kill()
-    process.wait()
+    process.communicate()  # closes its standard input
     subprocess.run(["rm", "-rf", folder], check=True)
 
 
 def answer_requests(address: str, program: str) -> None:
-    """Answer the programs at a socket, until standard input is closed."""
+    """Answer the programs at two sockets, until standard input is closed."""
     for name in LIBRARIES:
         import_module(name)
+    if not os.fork():
+        for name in HEAVY_LIBRARIES:
+            import_module(name)
+        address += ".heavy"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
     listener.listen(64)
@@ -156,7 +168,7 @@ def answer_requests(address: str, program: str) -> None:
             elif key.fd == 0:
                 for child in callers.values():
                     os.kill(child, signal.SIGKILL)
-                return
+                os._exit(0)
             elif key.fileobj is ended:
                 ended.recv(4096)
             elif (link := key.fileobj) in callers:

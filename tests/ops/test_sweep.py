@@ -146,6 +146,8 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
     project: Project, tmp_path: Path
 ) -> None:
     disturbed = scratch(tmp_path / "project")
+    write(disturbed, "small", SWEEP | {"seeds": 1})
+    disturbed.commit("a sweep of two runs")
     states = disturbed.folder / ".sweep"
 
     def going_on() -> int:
@@ -167,7 +169,8 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
         until(lambda: not living(disturbed), seconds=20)
         assert disturbed.run("git", "status", "--porcelain", "-uno") == ""
     disturbed.run(*COMMAND, "small.yaml", "--jobs", "2")
-    for name in NAMES:
+    assert len(experiments(disturbed)) == 2
+    for name in experiments(disturbed):
         assert lock_of(disturbed, name) == lock_of(project, name)
     assert going_on() == 2
 

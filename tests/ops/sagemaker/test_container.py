@@ -20,7 +20,7 @@ import pytest
 
 from ops.sagemaker import container, training
 from ops.sagemaker.settings import Settings
-from tests.helpers import run_stages
+from tests.helpers import run_stages, warm_python
 from tests.helpers import sagemaker_platform as platform
 from tests.helpers.small import ROOT, small_params
 from tests.helpers.wait import until
@@ -137,7 +137,7 @@ def test_a_training_gives_the_bytes_that_it_gives_here(
     prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     job = make(tmp_path, prepared)
-    output = finish(job.start())
+    output = finish(job.start(PATH=warm_python.path()))
     assert job.outputs() == undisturbed
     assert "epoch 8 of 8: training loss" in output
     manifest = json.loads((job.root / "model" / container.MANIFEST).read_text())
@@ -149,7 +149,7 @@ def test_a_training_gives_the_bytes_that_it_gives_here(
 
 def test_progress_comes_in_lines(prepared: Path, tmp_path: Path) -> None:
     """CloudWatch cuts at the end of a line; a progress bar has none."""
-    output = finish(make(tmp_path, prepared).start())
+    output = finish(make(tmp_path, prepared).start(PATH=warm_python.path()))
     assert "\r" not in output
     assert any(re.search(r"\d+%.*batch/s", line) for line in output.splitlines())
 
@@ -278,7 +278,7 @@ def test_a_disk_so_full_that_not_even_the_failure_fits_still_ends_with_its_exit_
 
 def test_the_stages_own_error_is_the_reason(prepared: Path, tmp_path: Path) -> None:
     job = make(tmp_path, prepared, {"train.epochs": 0, "model.kernel_size": 4})
-    finish(job.start(), code=1)
+    finish(job.start(PATH=warm_python.path()), code=1)
     assert "train.epochs is 0; expected greater than or equal to 1" in job.failure
     assert "model.kernel_size is 4" in job.failure
     assert not (job.root / "model" / container.MANIFEST).exists()
@@ -288,7 +288,7 @@ def test_of_several_processes_the_reason_is_that_of_the_first_to_fail(
     prepared: Path, tmp_path: Path
 ) -> None:
     job = make(tmp_path, prepared, DIGITS_COMPUTE_PROCESSES="3")
-    finish(job.start(), code=1)
+    finish(job.start(PATH=warm_python.path()), code=1)
     assert job.failure.startswith("train.shards is 4, which 3 processes can't share evenly")
 
 
