@@ -33,6 +33,7 @@ class Project:
             "PATH": warm_python.path(),
             "HOME": str(home),
             "SHELL": "/bin/sh",
+            "DIGITS_COMPUTE_WORKERS": "1",  # the tests share the cores already
         }
 
     @classmethod

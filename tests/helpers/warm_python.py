@@ -61,8 +61,10 @@ CLIENT = """\
 import os, signal, sys
 import _socket
 server, heavy, real, name, *arguments = sys.argv[1:]
-if name in ("dvc", "gto"):
-    arguments = ["-m", name, *arguments]
+if name == "dvc":
+    arguments = ["-m", "dvc", *arguments]
+elif name == "gto":
+    arguments = ["-c", "from gto.cli import app; app()", *arguments]
 elif arguments[:2] == ["-u", "-m"]:  # as torchrun starts its processes
     arguments = arguments[1:]
 if arguments[:1] in (["-m"], ["-c"]):

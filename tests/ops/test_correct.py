@@ -23,6 +23,7 @@ DVC = "data/corrections.dvc"
 GOOD = {  # enough for the gate
     "model.channels": [8, 16, 32],
     "train.epochs": 14,
+    "train.shards": 2,
     "train.ema": 0.95,
     "train.optimizer.lr": 0.4,
 }

@@ -23,7 +23,7 @@ DEADLINE_S = 600
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head that computes nothing."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield made
     made.shutdown()
 
