@@ -25,10 +25,11 @@ from digits.errors import InputError
 from digits.model import Network
 from ops import launch
 
-RUNS = 5
+RUNS = 3
+STARTS = 5  # of what takes little time
 COMMANDS = (
     *("correct", "demo", "deploy", "doctor", "evaluators", "experiment", "gate", "predict"),
-    *("registry", "report", "sagemaker", "sweep", "verify"),
+    *("push", "registry", "report", "sagemaker", "sweep", "verify"),
 )
 
 
@@ -57,7 +58,7 @@ def main() -> None:
         print(f"  {name:<9} {megabytes} MB at most")
     ratios = [ours / theirs for ours, theirs in zip(idle["ours"], idle["one_stage"], strict=True)]
     print(f"nothing to do: {measure.spread(ratios)} times a one-stage repository's dvc repro")
-    starts = {name: [help_seconds(f"ops.{name}") for _ in range(RUNS)] for name in COMMANDS}
+    starts = {name: [help_seconds(f"ops.{name}") for _ in range(STARTS)] for name in COMMANDS}
     for name, values in starts.items():
         print(f"  {name:<11} --help: {measure.spread(values)} s of processor time")
     saves = checkpoint_seconds()
@@ -95,7 +96,7 @@ def idle_seconds(clone: Path, single: Path) -> dict[str, list[float]]:
     for words in (["git", "init"], ["dvc", "init"], ["dvc", "repro"]):
         subprocess.run([*words, "--quiet"], cwd=single, check=True)
     found: dict[str, list[float]] = {"ours": [], "one_stage": []}
-    for _ in range(RUNS):
+    for _ in range(STARTS):
         for name, folder in (("ours", clone), ("one_stage", single)):
             found[name].append(
                 measure.seconds(
