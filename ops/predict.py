@@ -172,7 +172,7 @@ def finish(
         for table in under_way.tables():
             writer.write_table(table)
             wrong += len(table) - table["error"].null_count
-            review += pc.sum(table["review"]).as_py()
+            review += int(table["review"].to_numpy(zero_copy_only=False).sum())
     manifest = Manifest(
         plan=under_way.plan,
         version=version,
