@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -80,10 +81,7 @@ def main() -> None:
 
 def repro_seconds(clone: Path, epochs: int) -> float:
     measure.write_params(clone / "params.yaml", {"train.epochs": epochs})
-    words = ["dvc", "repro", "--force", "--no-run-cache"]
-    return measure.seconds(
-        lambda: subprocess.run(words, cwd=clone, check=True, capture_output=True)
-    )
+    return measure.seconds(partial(repro, clone, "--force", "--no-run-cache"))
 
 
 def idle_seconds(clone: Path, single: Path) -> dict[str, list[float]]:
@@ -97,15 +95,13 @@ def idle_seconds(clone: Path, single: Path) -> dict[str, list[float]]:
         subprocess.run([*words, "--quiet"], cwd=single, check=True)
     found: dict[str, list[float]] = {"ours": [], "one_stage": []}
     for _ in range(STARTS):
-        for name, folder in (("ours", clone), ("one_stage", single)):
-            found[name].append(
-                measure.seconds(
-                    lambda folder=folder: subprocess.run(
-                        ["dvc", "repro"], cwd=folder, check=True, capture_output=True
-                    )
-                )
-            )
+        found["ours"].append(measure.seconds(partial(repro, clone)))
+        found["one_stage"].append(measure.seconds(partial(repro, single)))
     return found
+
+
+def repro(folder: Path, *options: str) -> None:
+    subprocess.run(["dvc", "repro", *options], cwd=folder, check=True, capture_output=True)
 
 
 def help_seconds(module: str) -> float:

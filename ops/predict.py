@@ -28,7 +28,6 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow.csv import CSVWriter
 from tqdm import tqdm
