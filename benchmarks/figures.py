@@ -81,7 +81,8 @@ def engine() -> str:
         f"the training loop, for all stages. With nothing to do it takes {_range(idle, '.2f')} s, "
         f"{_range(overhead['idle_ratio'], '.2f')} times what it takes in a repository with one "
         f"stage.",
-        f"- The commands show their `--help` within {slowest:.2f} s of processor time.",
+        f"- The commands show their `--help` within {slowest:.2f} s of processor time. This, "
+        f"`dvc repro` and the next: {_on(overhead)}.",
         f"- A checkpoint costs {overhead['checkpoint_share']:.2%} of its epoch; `train` needs "
         f"{overhead['peak_memory_mb']['train']} MB at most.",
     ]
