@@ -21,6 +21,8 @@ from tests.digits.test_inputs import IMAGES, npy, png, write
 from tests.helpers import deployments, tiny_models
 from tests.helpers.small import ROOT
 
+pytestmark = pytest.mark.slow(4)
+
 MODEL = tiny_models.model(1)
 
 

@@ -19,6 +19,8 @@ from tests.helpers.tiny_models import digest, model
 from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
 
+pytestmark = pytest.mark.slow(12)
+
 QUICK = ("--poll", "0.05")
 
 

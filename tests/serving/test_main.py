@@ -14,6 +14,8 @@ from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
 from tests.serving.test_work import LARGE
 
+pytestmark = pytest.mark.slow(4)
+
 
 def test_sigterm_under_load_loses_no_request(model_folder: Path, tmp_path: Path) -> None:
     """The clients do as those behind a balancer: they go elsewhere once /readyz is red."""

@@ -16,6 +16,8 @@ from tests.helpers.pages import least_contrast
 from tests.helpers.servers import Server, image_file, serve
 from tests.helpers.strokes import STROKES, Stroke
 
+pytestmark = pytest.mark.slow(15)
+
 Open = Callable[..., Page]
 
 

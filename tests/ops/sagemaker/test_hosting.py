@@ -34,6 +34,8 @@ from tests.helpers.sagemaker_platform import Answer, Platform, refusal
 from tests.helpers.servers import serve
 from tests.helpers.tiny_models import model
 
+pytestmark = pytest.mark.slow(4)
+
 MODELS = {number: model(number) for number in (1, 2)}
 
 

@@ -18,6 +18,8 @@ from tests.helpers.small import ROOT, small_params
 from tests.ops.sagemaker.test_hosting import hosted, release  # noqa: F401
 from tests.ops.sagemaker.test_training import words
 
+pytestmark = pytest.mark.slow(4)
+
 PLACES = {"REGION": "us-east-1", "ACCOUNT": "123456789012", "BUCKET": platform.BUCKET} | {
     "ROLE": platform.ROLE.rpartition("/")[2]
 }

@@ -30,6 +30,8 @@ from tests.helpers.project import Project
 from tests.helpers.sagemaker_platform import Platform, refusal
 from tests.helpers.small import ROOT, small_params
 
+pytestmark = pytest.mark.slow(4)
+
 OUTPUTS = {"weights": "w.safetensors", "metrics": "m.json", "curve": "out/c.csv"}
 ENVIRONMENT = {"DIGITS_COMPUTE_WORKERS": "1", "DIGITS_COMPUTE_PROCESSES": "1"}
 
