@@ -67,6 +67,7 @@ def test_the_process_wide_generator_is_not_drawn_from(prepared: Path) -> None:
     assert digest(train(prepared, EVERYTHING_ON)) == digest(first)
 
 
+@pytest.mark.slow(5)
 def test_one_shard_is_a_plain_training_step(prepared: Path) -> None:
     """One batch, one shard, no averaging: what torch's own loop does."""
     changes = {

@@ -17,6 +17,8 @@ from digits.places import Unreachable
 from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
 from tests.helpers.tiny_models import digest, model
 
+pytestmark = pytest.mark.slow(2)
+
 NAMES = sorted([*ONE, "manifest.json"])
 
 

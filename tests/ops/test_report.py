@@ -22,6 +22,8 @@ from tests.helpers import warm_python
 from tests.helpers.pages import least_contrast
 from tests.helpers.small import ROOT
 
+pytestmark = pytest.mark.slow(2)
+
 EVIL = "<img src=x onerror=alert(1)> @octocat https://evil.example | `x` ![i](//evil) &amp; #1"
 CLASSES = ("zero", EVIL)
 IMAGES = 400

@@ -19,6 +19,8 @@ from tests.helpers.servers import Server, serve
 from tests.helpers.small import ROOT
 from tests.serving.test_predict import FILE, check_problem
 
+pytestmark = pytest.mark.slow(2)
+
 TOKEN = "a-token-of-some-length"
 
 

@@ -12,6 +12,8 @@ from digits import metrics
 from digits.classifier import Classifier
 from tests.helpers.servers import Server
 
+pytestmark = pytest.mark.slow(2)
+
 NAME = "digit-classifier"
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)
 

@@ -14,6 +14,8 @@ from tests.helpers.servers import Server, serve, write_model
 from tests.helpers.tiny_models import digest, model
 from tests.serving.test_predict import FILE
 
+pytestmark = pytest.mark.slow(2)
+
 IMAGES = np.random.default_rng(2).integers(0, 256, (500, 8, 8), np.uint8)
 
 

@@ -30,6 +30,8 @@ from tests.helpers.servers import (
 from tests.helpers.wait import until
 from tests.serving.test_predict import FILE, check_problem
 
+pytestmark = pytest.mark.slow(3)
+
 PROBES = ("/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready")
 LARGE = image_file(np.zeros((5000, 5000), np.uint8))  # takes long to decode
 
