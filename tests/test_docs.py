@@ -72,7 +72,7 @@ def module(words: list[str]) -> list[str]:
 
 @cache
 def options(*words: str) -> set[str]:
-    asked = [warm_python.programs() / "python", "-m", *words, "--help"]
+    asked = [warm_python.python(), "-m", *words, "--help"]
     return set(re.findall(r"--[a-z-]+", subprocess.check_output(asked, cwd=ROOT, text=True)))
 
 

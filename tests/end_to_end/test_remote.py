@@ -59,7 +59,7 @@ def test_a_second_clone_has_every_revision_without_computing(
     for settings in (SETTINGS, ["--set-param=train.seed=1"]):
         project.run("dvc", "exp", "run", *settings)
         project.commit("a model")
-        project.run("dvc", "push")
+        project.run("dvc", "push", "--run-cache")
         models.append(sha256(project))
     assert models[0] != models[1]
     said = project.run("python", "-m", "ops.doctor", "HEAD", "HEAD~1")
@@ -82,6 +82,14 @@ def test_a_second_clone_has_every_revision_without_computing(
         third.run("git", "checkout", "--quiet", revision)
         third.run("dvc", "checkout")
         assert sha256(third) == model
+
+    # Without its dvc.lock, which would tell: the run cache knows what the same inputs gave. That
+    # is so for stages whose outputs are all DVC's; it does not push those that Git has.
+    fourth = clone(project, "fourth", bucket.endpoint)
+    fourth.run("dvc", "fetch", "--run-cache")
+    (fourth.folder / "dvc.lock").unlink()
+    said = fourth.run("dvc", "repro", "--pull", "fetch")
+    assert "Stage 'fetch' is cached - skipping run" in said
 
 
 def test_parameters_that_ran_before_train_nothing(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def start(
 
 def warm() -> Path:
     """For trainings that nobody kills; `undisturbed` is one by the real Python."""
-    return warm_python.programs() / "python"
+    return warm_python.python()
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:

@@ -1,8 +1,10 @@
 """A server that answers as GitHub's API does, as far as the operations ask.
 
-def test_a_comment_is_posted(github: GitHub) -> None:     # the fixture sets the environment
-    comment.main()
-    assert github.comments
+Example:
+
+    def test_a_comment_is_posted(github: GitHub) -> None:     # the fixture sets the environment
+        comment.main()
+        assert github.comments
 """
 
 import json

@@ -1,8 +1,10 @@
 """An S3 server on this machine, and a proxy before it that fails as it is told to.
 
-def test_a_model_out_of_reach(s3_proxy: Proxy, bucket: str) -> None:     # fixtures
-    s3_proxy.fail("unavailable")         # until s3_proxy.heal()
-    places.read(places.find(bucket), "production.json")
+Example:
+
+    def test_a_model_out_of_reach(s3_proxy: Proxy, bucket: str) -> None:     # fixtures
+        s3_proxy.fail("unavailable")         # until s3_proxy.heal()
+        places.read(places.find(bucket), "production.json")
 """
 
 import http.client

@@ -1,8 +1,10 @@
 """Servers in processes of their own, started as a person would, and what is asked of them.
 
-with serve(model_folder, tmp_path, "--queue", "1") as server:     # python -m serving
-    answer = server.ask("/predict", image_file(pixels))
-    assert answer.status == 200
+Example:
+
+    with serve(model_folder, tmp_path, "--queue", "1") as server:     # python -m serving
+        answer = server.ask("/predict", image_file(pixels))
+        assert answer.status == 200
 """
 
 import http.client

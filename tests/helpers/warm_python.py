@@ -117,6 +117,11 @@ def programs() -> Path:
     return bin
 
 
+def python() -> Path:
+    """The program to start where no PATH is given."""
+    return programs() / "python"
+
+
 def path() -> str:
     """PATH with these programs before all others."""
     return f"{programs()}:{REAL_PATH}"
@@ -235,7 +240,7 @@ def run(
         if isinstance(ending.code, str):
             print(ending.code, file=sys.stderr)
         code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
-    except BaseException:
+    except BaseException:  # the outermost edge of a process: Python itself would do the same
         traceback.print_exc()
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]

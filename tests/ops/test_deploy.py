@@ -75,7 +75,7 @@ def start(
     python: str | Path | None = None,
 ) -> subprocess.Popen[str]:
     """The command, for the version that the folder is named after."""
-    python = python or warm_python.programs() / "python"
+    python = python or warm_python.python()
     return subprocess.Popen(
         [python, "-c", code, folder.name, str(folder), *map(str, words)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -70,7 +70,7 @@ class Repository:
     def gate(self, *words: str | Path, code: int) -> str:
         """What the gate prints; its exit code must be `code`."""
         found = subprocess.run(
-            [warm_python.programs() / "python", "-m", "ops.gate", *words],
+            [warm_python.python(), "-m", "ops.gate", *words],
             cwd=self.folder,
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(self.folder.parent)},
             capture_output=True,

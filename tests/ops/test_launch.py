@@ -11,7 +11,7 @@ from tests.helpers.small import ROOT, small_params
 
 def launch(folder: Path, words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [warm_python.programs() / "python", "-m", "ops.launch", *words],
+        [warm_python.python(), "-m", "ops.launch", *words],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environment},
         capture_output=True,

@@ -115,7 +115,7 @@ def repository(tmp_path: Path) -> Path:
 def report(repository: Path) -> Report:
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [warm_python.programs() / "python", "-m", "ops.report", *words],
+            [warm_python.python(), "-m", "ops.report", *words],
             cwd=repository,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,

@@ -360,7 +360,7 @@ def test_an_endpoint_that_somebody_else_made_is_left_alone(
 
 def command(module: str, *words: str, answer: str = "", code: int = 0) -> str:
     found = subprocess.run(
-        [warm_python.programs() / "python", "-m", module, *words],
+        [warm_python.python(), "-m", module, *words],
         input=answer,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
