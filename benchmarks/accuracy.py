@@ -18,10 +18,14 @@ from typing import Any
 import torch
 
 from benchmarks import measure
-from digits import commands, compute, data, errors, evaluation, model, presets
-from digits.classifier import Classifier
-from digits.data import Labelled
-from digits.model import Network
+from digits.core import command_line, errors
+from digits.core.workers import count_workers
+from digits.data import dataset
+from digits.data.dataset import Labelled
+from digits.evaluation import evaluate
+from digits.model.classifier import Classifier
+from digits.model.network import Network, save_network
+from ops.tools import presets
 from stages import export
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -38,7 +42,7 @@ IMAGES = 2000  # that are classified to see how long it takes
 
 def main() -> None:
     args = parse_args()
-    train, val, test = (data.load(measure.PREPARED, name) for name in ("train", "val", "test"))
+    train, val, test = (dataset.load(measure.PREPARED, name) for name in ("train", "val", "test"))
     results = measure.load("accuracy")
     results.pop("machine", None)
     for name in args.recipes:
@@ -49,12 +53,12 @@ def main() -> None:
             times = {"train_s": [], "us_per_image": [], "machine": measure.machine()}
         for seed in args.seeds:
             changes = {**RECIPES[name], "train.seed": seed}
-            trained, seconds = measure.train(changes, train, val, compute.workers())
+            trained, seconds = measure.train(changes, train, val, count_workers())
             with tempfile.TemporaryDirectory() as folder:
                 classifier = exported(trained.network, Path(folder))
                 size = Path(folder, "model", "model.onnx").stat().st_size
-            found = evaluation.evaluate(classifier, test, compute.workers())
-            figures = evaluation.summary(found)
+            found = evaluate.evaluate(classifier, test, count_workers())
+            figures = evaluate.summary(found)
             run = {
                 "accuracy": figures["accuracy"],
                 "robustness": figures["robustness"]["mean"],
@@ -88,7 +92,7 @@ def former_runs(entry: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
 def exported(network: Network, folder: Path) -> Classifier:
     """The network as the stage `export` writes it, into folder/model."""
     weights, out = folder / "weights.safetensors", folder / "model"
-    model.save(network, weights)
+    save_network(network, weights)
     export.main(["--weights", f"{weights}", "--data", f"{measure.PREPARED}", "--out", f"{out}"])
     return Classifier.load(out)
 
@@ -101,7 +105,7 @@ def microseconds(classifier: Classifier, test: Labelled) -> float:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("benchmarks.accuracy", __doc__)
+    parser = command_line.parser("benchmarks.accuracy", __doc__)
     here = [name for name in RECIPES if "cuda" not in name or torch.cuda.is_available()]
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=here)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])

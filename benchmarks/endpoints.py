@@ -8,10 +8,10 @@ from fastapi import FastAPI, Request
 from PIL import Image
 
 from benchmarks.measure import ROOT
-from digits import model
+from digits.model.network import load_network
 
 app = FastAPI()
-network = model.load(ROOT / "models" / "weights.safetensors").eval()
+network = load_network(ROOT / "models" / "weights.safetensors").eval()
 
 
 @app.post("/constant")

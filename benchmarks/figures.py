@@ -9,13 +9,13 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks import measure
-from digits import commands, errors, files
+from digits.core import command_line, errors, files
 
 PAGES = (measure.ROOT / "README.md", *sorted((measure.ROOT / "docs").rglob("*.md")))
 
 
 def main() -> None:
-    commands.parser("benchmarks.figures", __doc__).parse_args()
+    command_line.parser("benchmarks.figures", __doc__).parse_args()
     for name, write in FIGURES.items():
         mark = f"<!-- figures: {name} -->"
         pages = [page for page in PAGES if mark in page.read_text(encoding="utf-8")]

@@ -18,8 +18,10 @@ import numpy.typing as npt
 from scipy import stats
 
 from benchmarks import measure
-from digits import commands, errors, gate, params
-from digits.gate import LUCK, Difference, Rules
+from digits.core import command_line, errors, params
+from digits.gate import judge
+from digits.gate.judge import LUCK, Difference
+from digits.gate.rules import Rules
 
 IMAGES = 10_000
 DISCORDANCE = (20, 35, 50, 80)
@@ -32,12 +34,12 @@ Gate = Callable[[Difference], bool]
 
 
 def luck(found: Difference) -> bool:
-    return bool(gate.worse_than_luck("images", found, LUCK))
+    return bool(judge.worse_than_luck("images", found, LUCK))
 
 
 def margin(images: int) -> Gate:
     rules = RULES.model_copy(update={"max_loss": images})
-    return lambda found: luck(found) or bool(gate.too_large_a_loss(found, rules))
+    return lambda found: luck(found) or bool(judge.too_large_a_loss(found, rules))
 
 
 GATES: dict[str, Gate] = {
@@ -50,7 +52,7 @@ GATES: dict[str, Gate] = {
 
 
 def main() -> None:
-    commands.parser("benchmarks.gate_power", __doc__).parse_args()
+    command_line.parser("benchmarks.gate_power", __doc__).parse_args()
     exact = {name: blocked_exactly(decide) for name, decide in GATES.items()}
     three = blocked_with_seeds(GATES["the gate"], runs=3)
     for name, table in [*exact.items(), ("the gate, three runs a side", three)]:
@@ -83,7 +85,7 @@ def blocked_exactly(decide: Gate) -> dict[int, dict[int, float]]:
 def every_count() -> list[list[Difference]]:
     """What is found for each number of broken images (rows) and of fixed ones."""
     counts = range(2 * max(DISCORDANCE))
-    return [[gate.measure([1] * b + [-1] * f, IMAGES) for f in counts] for b in counts]
+    return [[judge.measure([1] * b + [-1] * f, IMAGES) for f in counts] for b in counts]
 
 
 def poisson(mean: float, size: int) -> npt.NDArray[np.float64]:
@@ -110,10 +112,10 @@ def blocked_with_seeds(decide: Gate, runs: int) -> dict[int, dict[int, float]]:
                 base[:, common:] = False
                 candidate = rng.random((runs, common + lost)) < 0.5
                 counts = [side.sum(axis=1).tolist() for side in (base, candidate)]
-                error = gate.standard_error(counts)
+                error = judge.standard_error(counts)
                 differences = runs * (candidate.sum(axis=0) - base.sum(axis=0))
                 signed = differences[differences != 0].tolist()
-                blocked += decide(gate.measure(signed, IMAGES, runs * runs, error))
+                blocked += decide(judge.measure(signed, IMAGES, runs * runs, error))
             shares[m][loss] = round(blocked / DRAWS, 4)
     return shares
 
@@ -127,7 +129,7 @@ def blocked_in_reality(recipe: str) -> dict[str, float]:
     for i, j in permutations(range(n), 2):
         broken, fixed = len(wrong[j] - wrong[i]), len(wrong[i] - wrong[j])
         discordant.append(broken + fixed)
-        blocked[i, j] = GATES["the gate"](gate.measure([1] * broken + [-1] * fixed, IMAGES))
+        blocked[i, j] = GATES["the gate"](judge.measure([1] * broken + [-1] * fixed, IMAGES))
     share = blocked.sum() / (n * (n - 1))
     without = [
         (blocked.sum() - blocked[i].sum() - blocked[:, i].sum()) / ((n - 1) * (n - 2))

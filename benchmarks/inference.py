@@ -30,7 +30,10 @@ import torch
 from PIL import Image
 
 from benchmarks import measure
-from digits import commands, compute, data, errors, model
+from digits.core import command_line, errors
+from digits.core.workers import WORKERS_VARIABLE, count_workers
+from digits.data import dataset
+from digits.model.network import load_network
 
 MODEL = measure.ROOT / "models" / "digit-classifier"
 WEIGHTS = measure.ROOT / "models" / "weights.safetensors"
@@ -93,7 +96,7 @@ def measure_npy(folder: Path) -> dict[str, Any]:
 
 def measure_png(folder: Path) -> dict[str, Any]:
     scans, few = (save_png(folder, files) for files in (FILES, FEW_FILES))
-    workers = compute.workers()
+    workers = count_workers()
     one, every, beyond = [], [], []
     for _ in range(RUNS):
         alone, together = (predict_seconds(folder, scans, workers=n) for n in (1, workers))
@@ -152,7 +155,7 @@ MEASURES = {
 
 
 def some_images(n: int) -> Bytes:
-    images = data.load(measure.PREPARED, "test").images
+    images = dataset.load(measure.PREPARED, "test").images
     return np.resize(images, (n, *images.shape[1:]))
 
 
@@ -184,7 +187,7 @@ def predict_seconds(folder: Path, source: Path, *words: str, workers: int | None
     words_ = command(folder, source, *words)
     environment = dict(os.environ)
     if workers:
-        environment[compute.WORKERS] = str(workers)
+        environment[WORKERS_VARIABLE] = str(workers)
     return measure.seconds(
         lambda: subprocess.run(
             words_, cwd=measure.ROOT, env=environment, check=True, capture_output=True
@@ -194,7 +197,7 @@ def predict_seconds(folder: Path, source: Path, *words: str, workers: int | None
 
 def onnxruntime_ways() -> dict[str, Classify]:
     """On all cores: in one session of so many threads, or in so many calls at once."""
-    workers = compute.workers()
+    workers = count_workers()
     content = (MODEL / "model.onnx").read_bytes()
 
     def session(threads: int) -> onnxruntime.InferenceSession:
@@ -220,8 +223,8 @@ def onnxruntime_ways() -> dict[str, Classify]:
 
 
 def torch_ways() -> dict[str, Classify]:
-    network = model.load(WEIGHTS).eval()
-    torch.set_num_threads(compute.workers())
+    network = load_network(WEIGHTS).eval()
+    torch.set_num_threads(count_workers())
 
     def classify(images: Bytes, batch: int) -> None:
         with torch.inference_mode():
@@ -256,7 +259,7 @@ def rounded(values: list[float]) -> list[float]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("benchmarks.inference", __doc__)
+    parser = command_line.parser("benchmarks.inference", __doc__)
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
     return parser.parse_args()
 

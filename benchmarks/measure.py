@@ -14,11 +14,13 @@ from typing import Any
 import torch
 import yaml
 
-from digits import data, engine, files, model, params, presets
-from digits.data import Labelled
-from digits.engine import Trained
-from digits.model import Architecture
-from digits.recipe import Recipe
+from digits.core import files, params
+from digits.data import dataset
+from digits.data.dataset import Labelled
+from digits.model.network import Architecture, initial_network
+from digits.training import loop
+from digits.training.loop import Trained
+from digits.training.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -57,13 +59,13 @@ def load(name: str) -> dict[str, Any]:
 
 def write_params(path: Path, changes: Mapping[str, Any]) -> None:
     """Write the committed params.yaml, with dotted keys changed."""
-    document = presets.override(params.read_yaml(ROOT / "params.yaml"), changes)
+    document = params.override(params.read_yaml(ROOT / "params.yaml"), changes)
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
 
 
 def configuration(changes: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
     """The committed params.yaml's model and recipe, with dotted keys changed."""
-    document = presets.override(params.read_yaml(ROOT / "params.yaml"), changes)
+    document = params.override(params.read_yaml(ROOT / "params.yaml"), changes)
     return Architecture.parse(document["model"]), Recipe.parse(document["train"])
 
 
@@ -72,10 +74,10 @@ def train(
 ) -> tuple[Trained, float]:
     """Train as the stage does, and the seconds that it took."""
     architecture, recipe = configuration(changes)
-    classes = data.load_source(PREPARED).classes
-    network = model.initial(architecture, classes, train.images, recipe.seed)
+    classes = dataset.load_source(PREPARED).classes
+    network = initial_network(architecture, classes, train.images, recipe.seed)
     started = time.perf_counter()
-    trained = engine.train(network, engine.resolve(recipe), train, val, workers)
+    trained = loop.train(network, loop.resolve(recipe), train, val, workers)
     return trained, time.perf_counter() - started
 
 

@@ -20,11 +20,11 @@ import torch
 import yaml
 
 from benchmarks import measure
-from digits import commands, errors
-from digits.checkpoint import Checkpoint, State
-from digits.errors import InputError
-from digits.model import Network
-from ops import launch
+from digits.core import command_line, errors
+from digits.core.errors import InputError
+from digits.model.network import Network
+from digits.training.checkpoint import Checkpoint, State
+from ops.tools import compute
 
 RUNS = 3
 STARTS = 5  # of what takes little time
@@ -35,8 +35,8 @@ COMMANDS = (
 
 
 def main() -> None:
-    commands.parser("benchmarks.overhead", __doc__).parse_args()
-    mirror = launch.elsewhere()
+    command_line.parser("benchmarks.overhead", __doc__).parse_args()
+    mirror = compute.elsewhere()
     if not mirror:
         raise InputError("MNIST_MIRROR is not set: the download would be measured too")
     os.environ |= mirror

@@ -1,7 +1,7 @@
 """Accuracy on the test images when they come as people's files do: python -m benchmarks.photos
 
 Every MNIST test image is made into an image file, in each way by itself and in all ways together,
-read by digits/images.py, and classified by models/digit-classifier. And what is no digit: how much
+read by digits.imaging, and classified by models/digit-classifier. And what is no digit: how much
 of it is refused, and how sure the model is of the rest.
 """
 
@@ -17,10 +17,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks import measure
-from digits import commands, compute, data, errors, images, metrics
-from digits.classifier import Classifier
-from digits.errors import InputError
-from digits.preprocessing import Preprocessing
+from digits.core import command_line, errors
+from digits.core.errors import InputError
+from digits.core.workers import count_workers
+from digits.data import dataset
+from digits.evaluation import metrics
+from digits.imaging import model_form
+from digits.imaging.preprocessing import Preprocessing
+from digits.model.classifier import Classifier
 
 Bytes = npt.NDArray[np.uint8]
 Random = np.random.Generator
@@ -49,11 +53,11 @@ class Photo:
     def file(self) -> bytes:
         content = io.BytesIO()
         picture = self.picture()
-        turn = images.TURNED.get(self.orientation)
+        turn = model_form.TURNED.get(self.orientation)
         if turn is not None:
             picture = picture.transpose(UNDONE.get(turn, turn))
         exif = Image.Exif()
-        exif[images.ORIENTATION] = self.orientation
+        exif[model_form.ORIENTATION] = self.orientation
         picture.save(content, self.format, exif=exif, quality=75)
         return content.getvalue()
 
@@ -181,10 +185,10 @@ OTHERS = {way.__name__: way for way in (blank, two_digits, noise, crop_of_a_phot
 
 
 def main() -> None:
-    commands.parser("benchmarks.photos", __doc__).parse_args()
+    command_line.parser("benchmarks.photos", __doc__).parse_args()
     model = Classifier.load(MODEL)
-    test = data.load(measure.PREPARED, "test")
-    clean = model.logits(test.images, compute.workers()).argmax(axis=1) == test.labels
+    test = dataset.load(measure.PREPARED, "test")
+    clean = model.logits(test.images, count_workers()).argmax(axis=1) == test.labels
     print(f"{'arrays':<16} {clean.mean():.2%} of {len(test):,} right")
     ways = {}
     for name, way in {**WAYS, "all_together": all_together}.items():
@@ -219,7 +223,7 @@ def answers(
     model: Classifier, make: Callable[[Preprocessing, int], Bytes | None], n: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Classes and confidences of n images; of those that are refused, -1 and 0."""
-    with ProcessPoolExecutor(compute.workers()) as pool:
+    with ProcessPoolExecutor(count_workers()) as pool:
         made = list(pool.map(partial(make, model.preprocessing), range(n), chunksize=CHUNK))
     predicted, confidence = np.full(n, -1), np.zeros(n)
     read = [i for i, image in enumerate(made) if image is not None]
@@ -241,7 +245,7 @@ def from_other(other: Other, clean: Bytes, form: Preprocessing, i: int) -> Bytes
 
 def read(content: bytes, form: Preprocessing) -> Bytes | None:
     try:
-        return images.read(content, form)
+        return model_form.read(content, form)
     except InputError:
         return None
 

@@ -14,14 +14,14 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import measure
-from digits import commands, errors
+from digits.core import command_line, errors
 
 VARIANTS = {"1 worker": (1, 1), "2 workers": (1, 2), "2 processes": (2, 1)}
 RUNS = 3
 
 
 def main() -> None:
-    commands.parser("benchmarks.scaling", __doc__).parse_args()
+    command_line.parser("benchmarks.scaling", __doc__).parse_args()
     epochs: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(RUNS):
         for name, (processes, workers) in VARIANTS.items():

@@ -25,7 +25,7 @@ import psutil
 from PIL import Image
 
 from benchmarks import measure
-from digits import commands, errors
+from digits.core import command_line, errors
 
 RUNS = 5
 SECONDS = 4.0  # of each measurement
@@ -69,7 +69,7 @@ class Server:
 
 
 def main() -> None:
-    commands.parser("benchmarks.server", __doc__).parse_args()
+    command_line.parser("benchmarks.server", __doc__).parse_args()
     bodies = requests()
     with ExitStack() as stack:
         ours, bare = (stack.enter_context(start(command)) for command in (SERVING, BARE))

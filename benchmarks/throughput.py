@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from torch.profiler import profile
 
 from benchmarks import measure
-from digits import commands, compute, data, errors
-from digits.augment import augment
-from digits.data import Labelled
-from digits.model import Network
+from digits.core import command_line, errors
+from digits.core.workers import count_workers
+from digits.data import dataset
+from digits.data.dataset import Labelled
+from digits.model.network import Network
+from digits.training.augment import augment
 
 RUNS = 5
 IMAGES = 12_800
@@ -38,9 +40,9 @@ KINDS = {
 
 def main() -> None:
     device = parse_args().device
-    workers = compute.workers() if device == "cpu" else 1
+    workers = count_workers() if device == "cpu" else 1
     changes = {"train.epochs": 1, "train.device": device}
-    train, val = (data.load(measure.PREPARED, name) for name in ("train", "val"))
+    train, val = (dataset.load(measure.PREPARED, name) for name in ("train", "val"))
     some = Labelled(train.images[:IMAGES], train.labels[:IMAGES])
     few = Labelled(val.images[:10], val.labels[:10])
     trained, _ = measure.train(changes, some, few, workers)  # warm-up
@@ -151,7 +153,7 @@ def time_by_kind(
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("benchmarks.throughput", __doc__)
+    parser = command_line.parser("benchmarks.throughput", __doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return parser.parse_args()
 

@@ -23,8 +23,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import measure
-from digits import commands, compute, data, errors, presets
-from digits.data import Labelled
+from digits.core import command_line, errors
+from digits.core.workers import count_workers
+from digits.data import dataset
+from digits.data.dataset import Labelled
+from ops.tools import presets
 
 RAW = measure.ROOT / "data" / "raw"
 BASELINE_EPOCHS = 14
@@ -38,8 +41,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     args = parse_args()
-    workers = compute.workers()
-    train, test = (data.load(RAW, name) for name in ("train", "test"))
+    workers = count_workers()
+    train, test = (dataset.load(RAW, name) for name in ("train", "test"))
     ours = {goal: time_recipe(goal, train, test, args.seeds, workers) for goal in RECIPES}
     curve = train_baseline(train, test, workers)
     results = compare(ours, curve) | {"runs": ours, "baseline_curve": curve, "workers": workers}
@@ -155,7 +158,7 @@ def baseline_accuracy(network: nn.Module, test: Labelled) -> float:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("benchmarks.time_to_accuracy", __doc__)
+    parser = command_line.parser("benchmarks.time_to_accuracy", __doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     return parser.parse_args()
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from digits import commands, errors
-from ops.github import call, find_own, listed
+from digits.core import command_line, errors
+from ops.tools.github import call, find_own, listed
 
 MARKER = "<!-- compare -->"
 LIMIT = 60_000  # bytes; GitHub takes 65,536 characters, header and all
 # Who changes these, changes the judge of the change.
-JUDGE = (".github/", "Makefile", "ops/", "digits/gate.py", "digits/paired.py", "digits/runs.py")
+JUDGE = (".github/", "Makefile", "ops/", "digits/gate/")
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def post(number: int, body: str) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("ops.comment", __doc__)
+    parser = command_line.parser("ops.comment", __doc__)
     parser.add_argument("file", metavar="FILE", type=Path, help="Markdown; it may be missing")
     return parser.parse_args()
 

@@ -17,12 +17,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from digits import commands, corrections, errors, inputs
-from digits.classifier import Classifier
-from digits.data import Bytes
-from digits.errors import InputError
-from ops.experiment import DVC
-from ops.predict import bring_model
+from digits.core import command_line, errors
+from digits.core.errors import InputError
+from digits.data import corrections
+from digits.data.dataset import Bytes
+from digits.model.classifier import Classifier
+from ops.tools import inputs
+from ops.tools.dvc import DVC
+from ops.tools.models import bring_model
 
 CORRECTIONS = Path("data/corrections.csv")
 
@@ -56,7 +58,7 @@ def read(path: Path, model: Classifier) -> Iterator[tuple[Bytes, str, str]]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("ops.correct", __doc__)
+    parser = command_line.parser("ops.correct", __doc__)
     parser.add_argument("labels", metavar="LABELS.csv", type=Path, help="columns path and label")
     parser.add_argument(
         "--model",

@@ -8,17 +8,18 @@ import json
 import subprocess
 from pathlib import Path
 
-from digits import commands, errors, files
-from digits.errors import InputError
-from ops import git
-from ops.experiment import DVC, settings
+from digits.core import command_line, errors, files
+from digits.core.errors import InputError
+from ops.tools import git
+from ops.tools.dvc import DVC
+from ops.tools.presets import set_params_of
 
 OUT = Path("demo")
 EXPERIMENT = "make-demo"
 
 
 def main() -> None:
-    commands.parser("ops.demo", __doc__).parse_args()
+    command_line.parser("ops.demo", __doc__).parse_args()
     commit = run_experiment(EXPERIMENT)
     copy_outputs(commit, OUT)
     print_table(OUT)
@@ -28,7 +29,7 @@ def run_experiment(name: str) -> str:
     """Reproduce the pipeline with the demo's parameters; the experiment's commit."""
     if name in git.experiments():
         subprocess.run([*DVC, "exp", "remove", "--quiet", name], check=True)
-    words = [*DVC, "exp", "run", "--temp", "--name", name, *settings("demo")]
+    words = [*DVC, "exp", "run", "--temp", "--name", name, *set_params_of("demo")]
     if subprocess.run(words).returncode:
         raise InputError("the pipeline failed; its own message stands above")
     commit = git.experiments().get(name)

@@ -22,34 +22,19 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from digits import commands, errors, golden, store
-from digits.commands import say
-from digits.errors import InputError
-from digits.places import Unreachable
-from digits.store import Pointer
-from ops import git, tags
-from ops.evaluators import MODEL, fetch_committed
-from ops.evidence import METRICS, RUN
+from digits.core import command_line, errors
+from digits.core.command_line import say
+from digits.core.errors import InputError
+from digits.model import self_test
+from digits.storage import model_store
+from digits.storage.filesystem import Unreachable
+from digits.storage.model_store import Pointer
+from ops.tools.models import Release, bring_release, find_release
 
 SAGEMAKER = "sagemaker"  # in the place of a URL
-
-
-@dataclass(frozen=True)
-class Release:
-    """A commit whose model holds a stage."""
-
-    commit: str
-    tag: str
-    version: str
-
-    @property
-    def model(self) -> str:
-        """What messages call its model."""
-        return f"{MODEL} of {self.version} ({self.commit[:9]})"
 
 
 def main() -> None:
@@ -71,30 +56,32 @@ def main() -> None:
 def deploy(url: str, stage: str) -> dict[str, Any]:
     """Bring the stage's model to the URL, and only then point at it."""
     release = find_release(stage)
-    seen = store.read_pointer(url, stage)
+    seen = model_store.read_pointer(url, stage)
     refuse_an_older(release, seen, url)
     say(f"bringing {release.model}")
-    contents = bring(release)
+    contents = bring_release(release)
     say(f"copying it to {url}")
-    model = store.put_model(url, contents, release.model)
+    model = model_store.put_model(url, contents, release.model)
     say("trying what was copied on its golden images")
     images = try_model(url, model)
     pointer = Pointer(model=model, version=release.version, tag=release.tag)
-    store.move_pointer(url, stage, pointer, seen)
-    store.put_model(url, contents, release.model)  # a --prune beside may have thought it unused
+    model_store.move_pointer(url, stage, pointer, seen)
+    model_store.put_model(
+        url, contents, release.model
+    )  # a --prune beside may have thought it unused
     return deployed(url, stage, pointer, seen, seen != pointer, images)
 
 
 def deploy_to_sagemaker(stage: str) -> dict[str, Any]:
     """Bring the stage's model behind an endpoint, which takes it or stays as it was."""
-    from ops.sagemaker import hosting  # boto3
+    from ops.tools.sagemaker import hosting  # boto3
 
     release = find_release(stage)
     seen = hosting.read_pointer(stage)
     refuse_an_older(release, seen, SAGEMAKER)
     say(f"bringing {release.model}")
-    contents = bring(release)
-    model = store.check(contents, release.model)
+    contents = bring_release(release)
+    model = model_store.check(contents, release.model)
     pointer = Pointer(model=model, version=release.version, tag=release.tag)
     changed, images = hosting.deploy(stage, pointer, contents, seen)
     return deployed(SAGEMAKER, stage, pointer, seen, changed, images)
@@ -112,23 +99,6 @@ def deployed(
     }
 
 
-def find_release(stage: str) -> Release:
-    known = tags.read()
-    holder = tags.holder(known, stage)
-    if holder is None:
-        raise InputError(
-            f"no version holds the stage {stage}. Are the tags here (git fetch --tags)? "
-            f"The first: python -m ops.registry promote --stage {stage}"
-        )
-    version = tags.version_of(known, holder.commit)
-    if version is None:
-        raise InputError(
-            f"{holder.name} is at {holder.commit[:9]}, which has no version tag "
-            f"(digit-classifier@v1.2.0). Are all tags here? git fetch --tags"
-        )
-    return Release(holder.commit, holder.name, version)
-
-
 def refuse_an_older(release: Release, seen: Pointer | None, url: str) -> None:
     """A clone that lacks the newest tags must not bring back what they replaced."""
     if seen and number(seen.tag) > number(release.tag):
@@ -144,38 +114,12 @@ def number(tag: str) -> int:
     return int(last) if last.isdecimal() else 0
 
 
-def bring(release: Release) -> dict[str, bytes]:
-    """The model folder and its evaluation, by file name."""
-    evaluation = git.read(release.commit, METRICS + RUN)
-    if evaluation is None:
-        raise InputError(f"{release.commit[:9]} has no {METRICS}{RUN}: its model was not evaluated")
-    with tempfile.TemporaryDirectory(prefix="deploy-") as temporary:
-        folder = Path(temporary, "model")
-        try:
-            fetch_committed(release.commit, MODEL, folder)
-        except InputError as error:
-            raise InputError(f"{error}. Where it was made: dvc push") from None
-        contents = {
-            name: (folder / name).read_bytes()
-            for name in store.MODEL_FILES
-            if (folder / name).is_file()
-        }
-    contents[store.EVALUATION] = evaluation
-    try:
-        store.check(contents, release.model)
-    except InputError as error:
-        raise InputError(
-            f"{error}.\n  Is it damaged in the cache or the remote? python -m ops.doctor"
-        ) from None
-    return contents
-
-
 def try_model(url: str, model: str) -> int:
     """Fetch a model as a server does and run its golden images; how many there are."""
     with tempfile.TemporaryDirectory(prefix="deploy-") as temporary:
         folder = Path(temporary, "model")
-        store.fetch_model(url, model, folder)
-        return golden.check(folder)
+        model_store.fetch_model(url, model, folder)
+        return self_test.check(folder)
 
 
 def check(url: str, stage: str) -> dict[str, Any]:
@@ -183,12 +127,12 @@ def check(url: str, stage: str) -> dict[str, Any]:
     pointer = None
     try:
         if url == SAGEMAKER:
-            from ops.sagemaker import hosting
+            from ops.tools.sagemaker import hosting
 
             pointer = hosting.read_pointer(stage)
             images = hosting.check(stage)
         else:
-            pointer = store.read_pointer(url, stage)
+            pointer = model_store.read_pointer(url, stage)
             if pointer is None:
                 raise InputError(f"nothing was deployed yet: there is no {stage}.json")
             images = try_model(url, pointer.model)
@@ -209,15 +153,15 @@ def check(url: str, stage: str) -> dict[str, Any]:
 
 
 def delete_endpoint(stage: str) -> dict[str, Any]:
-    from ops.sagemaker import hosting
-    from ops.sagemaker.aws import agreed
+    from ops.tools.sagemaker import hosting
+    from ops.tools.sagemaker.aws import agreed
 
     removed = hosting.delete(stage, agreed)
     return {"message": "removed" if removed else "left as it is", "removed": removed}
 
 
 def prune(url: str, keep: int) -> dict[str, Any]:
-    removed = store.prune(url, keep)
+    removed = model_store.prune(url, keep)
     return {
         "message": "\n".join([f"{url}: {len(removed)} models removed", *removed]),
         "removed": removed,
@@ -229,11 +173,11 @@ def describe(pointer: Pointer) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("ops.deploy", __doc__)
+    parser = command_line.parser("ops.deploy", __doc__)
     parser.add_argument(
         "--to", metavar="URL", required=True, help="a folder, s3://bucket/prefix or sagemaker"
     )
-    parser.add_argument("--stage", choices=store.STAGES, default="production")
+    parser.add_argument("--stage", choices=model_store.STAGES, default="production")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="what does URL serve; is it whole?")
     what.add_argument("--prune", action="store_true", help="remove old models: with --keep N")

@@ -17,13 +17,12 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
-from digits import commands, errors
-from ops import git, storage
-from ops.evidence import read_here
-from ops.storage import Output, Store
+from digits.core import command_line, errors
+from ops.tools import git, object_store
+from ops.tools.object_store import Output, Store
+from ops.tools.tree import WORKING_TREE, Tree
 
 State = Literal["whole", "missing", "truncated", "corrupt"]
 Seen = tuple[str, int] | None  # MD5 and bytes; None where an object is missing
@@ -47,16 +46,16 @@ Fault = tuple[str, State, Object]  # on which side, what, of which object
 
 def main() -> None:
     args = parse_args()
-    tell = commands.say if args.json else print
-    with storage.stores() as (cache, remote):
+    tell = command_line.say if args.json else print
+    with object_store.stores() as (cache, remote):
         sides = {"cache": cache} | ({"remote": remote} if remote else {})
         if not remote:
-            commands.say("no DVC remote: the cache alone is looked at")
+            command_line.say("no DVC remote: the cache alone is looked at")
         objects, lost = find_objects(all_outputs(args.revs), sides)
         seen = {name: look(name, side, objects) for name, side in sides.items()}
         states = {name: examine(name, seen, objects) for name in sides}
         if set(states["cache"].values()) == {"missing"} and "remote" in states:
-            commands.say("nothing was pulled here: the remote alone is looked at")
+            command_line.say("nothing was pulled here: the remote alone is looked at")
             del states["cache"], sides["cache"]
         wrong = list(faults(objects, states))
         for fault in wrong:
@@ -67,7 +66,7 @@ def main() -> None:
     if not wrong and not lost:
         tell(f"whole: {len(objects)} objects in the {' and the '.join(sides)}")
     elif left and not args.repair:
-        commands.say("To mend it: python -m ops.doctor --repair")
+        command_line.say("To mend it: python -m ops.doctor --repair")
     if args.json:
         found = {
             "whole": not (left or lost),
@@ -82,11 +81,8 @@ def main() -> None:
 
 def all_outputs(revs: Sequence[str]) -> list[Output]:
     """What the working tree's dvc.lock names, or those of revisions; each once."""
-    readers: list[Callable[[str], bytes | None]] = [
-        partial(git.read, git.commit(rev)) for rev in revs
-    ]
-    readers = readers or [read_here]
-    found = {(o.path, o.oid): o for read in readers for o in storage.outputs(read)}
+    trees = [Tree(git.commit(rev)) for rev in revs] or [WORKING_TREE]
+    found = {(o.path, o.oid): o for tree in trees for o in object_store.outputs(tree)}
     return list(found.values())
 
 
@@ -103,11 +99,11 @@ def find_objects(
         size = output.size
         inside: dict[str, str] = {}
         if output.oid.endswith(".dir"):
-            lists = (storage.content(side, output.oid) for side in sides.values())
-            whole = next(filter(None, lists), None) or storage.list_folder(output)
+            lists = (object_store.content(side, output.oid) for side in sides.values())
+            whole = next(filter(None, lists), None) or object_store.list_folder(output)
             if whole is None:
                 lost.append(output)
-            inside = dict(storage.listing(whole)) if whole else {}
+            inside = dict(object_store.listing(whole)) if whole else {}
             size = len(whole) if whole else None
         for path, oid in inside.items():
             file = Output(f"{output.path}/{path}", output.stage, oid)
@@ -118,8 +114,8 @@ def find_objects(
 
 def look(name: str, side: Store, objects: Sequence[Object]) -> dict[str, Seen]:
     """Hash each object on one side, by oid."""
-    commands.say(f"hashing {len(objects)} objects in the {name}: {side.path}")
-    return {it.oid: storage.digest(side, it.oid) for it in objects}
+    command_line.say(f"hashing {len(objects)} objects in the {name}: {side.path}")
+    return {it.oid: object_store.digest(side, it.oid) for it in objects}
 
 
 def examine(
@@ -177,7 +173,7 @@ def repair(
         whole = [sides[other] for other in sides if states[other][it.oid] == "whole"]
         # DVC takes a folder's list as proof that its files are there, so it comes last.
         complete = all(states[name][oid] == "whole" for oid in it.inside)
-        if complete and storage.mend(sides[name], it.output, whole):
+        if complete and object_store.mend(sides[name], it.output, whole):
             states[name][it.oid] = "whole"
             tell(f"mended    in the {name:<6}  {it.output.path}")
             continue
@@ -186,7 +182,7 @@ def repair(
             tell(f"left      in the {name:<6}  {it.output.path}, whose files are not whole")
             continue
         if name == "cache" and state != "missing" and not whole:
-            storage.remove(sides[name], it.oid)
+            object_store.remove(sides[name], it.oid)
         tell(f"left      in the {name:<6}  {it.output.path}: {way_to_make(it.output.stage)}")
     return left
 
@@ -196,7 +192,7 @@ def way_to_make(stage: str) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("ops.doctor", __doc__)
+    parser = command_line.parser("ops.doctor", __doc__)
     parser.add_argument(
         "revs", nargs="*", metavar="REV", help="whose dvc.lock; none: the working tree's"
     )

@@ -11,14 +11,10 @@ checkout` goes back. Where the name is taken on this commit, a number is added t
 import itertools
 import subprocess
 import sys
-from collections.abc import Mapping
-from typing import Any
 
-from digits import errors, params, presets
-from digits.errors import InputError
-from ops import git
-
-DVC = (sys.executable, "-m", "dvc")
+from digits.core import errors
+from ops.tools import git, presets
+from ops.tools.dvc import DVC
 
 
 def main() -> None:
@@ -28,23 +24,16 @@ def main() -> None:
             for name, purpose in presets.names().items():
                 print(f"  {name:<10} {purpose}")
         case [name, *options]:
-            words = [*DVC, "exp", "run", *settings(name), "--name", free_name(name), *options]
+            words = [
+                *DVC,
+                "exp",
+                "run",
+                *presets.set_params_of(name),
+                "--name",
+                free_name(name),
+                *options,
+            ]
             sys.exit(subprocess.run(words).returncode)
-
-
-def settings(name: str) -> list[str]:
-    """A preset as options of `dvc exp run`; raises `InputError` if it names no parameter."""
-    changes = presets.load(name)
-    try:
-        presets.override(params.read_yaml("params.yaml"), changes)
-    except InputError as error:
-        raise InputError(f"{presets.PRESETS / name}.yaml: {error}") from None
-    return set_params(changes)
-
-
-def set_params(changes: Mapping[str, Any]) -> list[str]:
-    """Overrides by dotted key as options of `dvc exp run`."""
-    return [f"--set-param={key}={presets.shown(value)}" for key, value in changes.items()]
 
 
 def free_name(name: str) -> str:

@@ -10,30 +10,14 @@ spread it over several hosts. A stage does not outlive the `dvc` that asked for 
 import os
 import runpy
 import sys
-import threading
-import time
-from pathlib import Path
-from typing import Annotated, Literal
 
-import psutil
-from pydantic import Field
-
-from digits import compute, errors
-from digits.errors import InputError
-from digits.params import Params, read_yaml
+from digits.core import errors
+from digits.core.errors import InputError
+from digits.core.workers import WORKERS_VARIABLE, count_workers
+from ops.tools.compute import ComputeParams, load_params
+from ops.tools.processes import end_with_parent
 
 MEETING_S = 300  # for all hosts to be there; PET_RDZV_CONF says otherwise
-SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
-
-
-class ComputeParams(Params):
-    workers: Literal["auto"] | Annotated[int, Field(ge=1)]
-    processes: Annotated[int, Field(ge=1)]
-    backend: Literal["local", "sagemaker"]
-
-
-class LaunchParams(Params):
-    compute: ComputeParams
 
 
 def main() -> None:
@@ -46,8 +30,8 @@ def main() -> None:
         return run_on_sagemaker(params, module, arguments)
     workers = params.workers
     if workers == "auto":
-        workers = max(1, compute.workers() // params.processes)
-    os.environ[compute.WORKERS] = str(workers)
+        workers = max(1, count_workers() // params.processes)
+    os.environ[WORKERS_VARIABLE] = str(workers)
     if params.processes == 1 and "PET_NNODES" not in os.environ:
         return run_here(module, arguments)
     run_under_torchrun(params.processes, module, arguments)
@@ -62,26 +46,6 @@ def stage_and_arguments() -> tuple[str, list[str]]:
             return module, arguments
         case found:
             raise InputError(f"arguments are {found}; expected: stages.NAME ARGUMENTS")
-
-
-def load_params(path: str) -> ComputeParams:
-    """The `compute` section, with what the environment says in its place."""
-    section = dict(read_yaml(path).get("compute", {}))
-    section.pop("sagemaker", None)  # read by ops/sagemaker/settings.py, where it is used
-    for key in ComputeParams.model_fields:
-        stated = os.environ.get(f"DIGITS_COMPUTE_{key.upper()}")
-        if stated is not None:
-            section[key] = int(stated) if stated.isdecimal() else stated
-    origin = f"{path}, or DIGITS_COMPUTE_<KEY> in the environment"
-    return LaunchParams.parse({"compute": section}, origin).compute
-
-
-def elsewhere() -> dict[str, str]:
-    """The environment of a pipeline in another folder: MNIST as it is found from there."""
-    mirror = os.environ.get("MNIST_MIRROR")
-    if mirror and Path(mirror).is_dir():
-        mirror = str(Path(mirror).resolve())
-    return {"MNIST_MIRROR": mirror} if mirror else {}
 
 
 def run_here(module: str, arguments: list[str]) -> None:
@@ -111,37 +75,11 @@ def run_under_torchrun(processes: int, module: str, arguments: list[str]) -> Non
 
 
 def run_on_sagemaker(params: ComputeParams, module: str, arguments: list[str]) -> None:
-    from ops.sagemaker import training  # which the container has not
+    from ops.tools.sagemaker import training  # which the container has not
 
     stated = {"WORKERS": params.workers, "PROCESSES": params.processes}
     environment = {f"DIGITS_COMPUTE_{key}": str(value) for key, value in stated.items()}
     training.run(module, arguments, environment)
-
-
-def end_with_parent() -> None:
-    """End this process when the one that asked for it ends, however that one ends.
-
-    `dvc` starts stages through `sh -c`, which outlives it, so the shell's parent counts too. A
-    shell that a person types into does not count: a run may go on in the background.
-    """
-    parents = psutil.Process().parents()
-    by_shell = bool(parents) and parents[0].name() in SHELLS
-    typed = by_shell and "-c" not in parents[0].cmdline()
-    watched = [] if typed else parents[: 2 if by_shell else 1]
-
-    def watch() -> None:
-        while all(alive(parent) for parent in watched):
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 if __name__ == "__main__":

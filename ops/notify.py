@@ -9,13 +9,13 @@ import json
 import os
 from pathlib import Path
 
-from digits import commands, errors
-from digits.errors import InputError
-from ops.github import call, find_own, send
+from digits.core import command_line, errors
+from digits.core.errors import InputError
+from ops.tools.github import call, find_own, send
 
 
 def main() -> None:
-    commands.parser("ops.notify", __doc__).parse_args()
+    command_line.parser("ops.notify", __doc__).parse_args()
     event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_bytes())
     workflow, run = event["workflow"]["name"], event["workflow_run"]
     text = (

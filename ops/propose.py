@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from digits import commands, errors
-from ops.github import call, listed
+from digits.core import command_line, errors
+from ops.tools.github import call, listed
 
 BASE = "main"
 
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("ops.propose", __doc__)
+    parser = command_line.parser("ops.propose", __doc__)
     parser.add_argument("branch", metavar="BRANCH", help="which the server has already")
     parser.add_argument("title", metavar="TITLE", help="where none is open yet")
     parser.add_argument("file", metavar="FILE", type=Path, help="Markdown")

@@ -11,19 +11,19 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from digits import commands, errors
-from digits.errors import InputError
-from digits.params import read_yaml
-from ops import storage
-from ops.experiment import DVC
-from ops.storage import Output, Store
+from digits.core import command_line, errors
+from digits.core.errors import InputError
+from digits.core.params import read_yaml
+from ops.tools import object_store
+from ops.tools.dvc import DVC
+from ops.tools.object_store import Output, Store
 
 
 def main() -> None:
-    commands.parser("ops.push", __doc__).parse_args()
+    command_line.parser("ops.push", __doc__).parse_args()
     if subprocess.run([*DVC, "push", "--run-cache"]).returncode:
         raise InputError("dvc push failed; its own message stands above")
-    with storage.stores() as (cache, remote):
+    with object_store.stores() as (cache, remote):
         assert remote is not None  # else dvc push had failed
         missing = [
             output
@@ -31,7 +31,7 @@ def main() -> None:
             if not remote.fs.exists(remote.oid_to_path(output.oid))
         ]
         for output in missing:
-            if not storage.mend(remote, output, [cache]):
+            if not object_store.mend(remote, output, [cache]):
                 raise InputError(f"{output.path} of an earlier run is not whole in the cache")
     print(f"{len(missing)} files of earlier runs pushed")
 

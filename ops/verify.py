@@ -16,8 +16,6 @@ dvc.lock to compare with: it runs twice, with one worker and with several, and c
 import argparse
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -27,13 +25,13 @@ from typing import Any
 
 import yaml
 
-from digits import commands, compute, errors
-from digits.errors import InputError
-from digits.params import parse_yaml, read_yaml
-from digits.presets import flat
-from ops import git, launch
-from ops.evaluators import fetch_committed
-from ops.evidence import METRICS
+from digits.core import command_line, errors
+from digits.core.errors import InputError
+from digits.core.params import flat, parse_yaml, read_yaml
+from digits.core.workers import count_workers
+from ops.tools import git
+from ops.tools.dvc import clone_with_data, reproduce
+from ops.tools.revisions import METRICS
 
 # How far a metric may be off before it is a difference. Seeds alone move accuracy by 0.0005.
 TOLERANCES = {
@@ -47,7 +45,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Record:
     """What dvc.lock and metrics/ say of a run.
 
     `digests` are of its outputs, by stage and path; `metrics` those with a tolerance; `inputs` are
@@ -77,26 +75,17 @@ def main() -> None:
 def verify(rev: str, source: str, folder: Path, tell: Tell) -> str:
     """Run the revision anew and compare: tells the findings and returns the verdict."""
     clone = folder / "clone"
-    checkout(git.commit(rev), clone)
+    clone_with_data(git.commit(rev), clone)
     if source == "uci":
-        cores = max(2, compute.workers())
+        cores = max(2, count_workers())
         shorten(clone / "params.yaml")
-        expected, found = reproduce(clone, 1), reproduce(clone, cores)
+        expected, found = run(clone, 1), run(clone, cores)
         tell(f"one worker against {cores}, on scikit-learn's digits")
     else:
         expected = committed(rev)
-        found = reproduce(clone, compute.workers())
+        found = run(clone, count_workers())
         tell(f"{rev} against its dvc.lock")
     return report(expected, found, tell)
-
-
-def checkout(commit: str, clone: Path) -> None:
-    """A commit in a new folder, and what it has under DVC that no stage makes."""
-    git.clone(commit, clone)
-    for path in git.paths(commit, "data"):
-        if path.endswith(".dvc"):
-            data = path.removesuffix(".dvc")
-            fetch_committed(commit, data, clone / data)
 
 
 def shorten(path: Path) -> None:
@@ -107,16 +96,13 @@ def shorten(path: Path) -> None:
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
 
 
-def reproduce(clone: Path, workers: int) -> Outcome:
-    """Run every stage, whatever a cache may hold."""
-    words = ["dvc", "repro", "--force", "--no-run-cache"]
-    environment = os.environ | launch.elsewhere() | {compute.WORKERS: str(workers)}
-    if subprocess.run(words, cwd=clone, env=environment, stdout=sys.stderr).returncode:
-        raise InputError("the pipeline failed; its own message stands above")
+def run(clone: Path, workers: int) -> Record:
+    """Run every stage in a clone, and read the result."""
+    reproduce(clone, workers)
     return outcome(clone)
 
 
-def committed(rev: str) -> Outcome:
+def committed(rev: str) -> Record:
     """What a revision says of its run."""
     commit = git.commit(rev)
 
@@ -129,7 +115,7 @@ def committed(rev: str) -> Outcome:
     return parse(read)
 
 
-def outcome(folder: Path) -> Outcome:
+def outcome(folder: Path) -> Record:
     """What a folder says of its run."""
 
     def read(path: str) -> bytes:
@@ -140,13 +126,13 @@ def outcome(folder: Path) -> Outcome:
     return parse(read)
 
 
-def parse(read: Callable[[str], bytes]) -> Outcome:
+def parse(read: Callable[[str], bytes]) -> Record:
     """An outcome from the contents of its files, which `read` gives."""
     lock = parse_yaml(read("dvc.lock"), "dvc.lock")["stages"]
     order = [stage for stage in parse_yaml(read("dvc.yaml"), "dvc.yaml")["stages"] if stage in lock]
     digests = {stage: {out["path"]: out["md5"] for out in lock[stage]["outs"]} for stage in order}
     outs = {path: md5 for found in digests.values() for path, md5 in found.items()}
-    return Outcome(
+    return Record(
         digests,
         metrics={path: parse_json(read(path), path) for path in TOLERANCES},
         inputs={stage: inputs(lock[stage], tuple(outs)) for stage in order},
@@ -181,7 +167,7 @@ def inputs(stage: Mapping[str, Any], outs: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def report(expected: Outcome, found: Outcome, tell: Tell = print) -> str:
+def report(expected: Record, found: Record, tell: Tell = print) -> str:
     """Tell what is the same and what is not; the verdict."""
     if outdated := [*stale(expected, found)]:
         tell("stale: the committed dvc.lock and metrics/ are not of this code")
@@ -211,7 +197,7 @@ def report(expected: Outcome, found: Outcome, tell: Tell = print) -> str:
     return verdict
 
 
-def stale(expected: Outcome, found: Outcome) -> Iterator[str]:
+def stale(expected: Record, found: Record) -> Iterator[str]:
     """What the committed dvc.lock says of its inputs that is not so, and metrics not of its run."""
     for stage in expected.inputs | found.inputs:
         before, now = (side.inputs.get(stage, {}) for side in (expected, found))
@@ -222,7 +208,7 @@ def stale(expected: Outcome, found: Outcome) -> Iterator[str]:
         yield f"{path} is not the one that dvc.lock names"
 
 
-def compare_metrics(expected: Outcome, found: Outcome) -> list[tuple[str, bool]]:
+def compare_metrics(expected: Record, found: Record) -> list[tuple[str, bool]]:
     lines = []
     for path, tolerances in TOLERANCES.items():
         for name, tolerance in tolerances.items():
@@ -233,7 +219,7 @@ def compare_metrics(expected: Outcome, found: Outcome) -> list[tuple[str, bool]]
     return lines
 
 
-def compare_environment(expected: Outcome) -> list[str]:
+def compare_environment(expected: Record) -> list[str]:
     """What the committed run says of its machine and libraries, beside what is here."""
     import torch  # 2 s
 
@@ -253,7 +239,7 @@ def compare_environment(expected: Outcome) -> list[str]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("ops.verify", __doc__)
+    parser = command_line.parser("ops.verify", __doc__)
     parser.add_argument("rev", nargs="?", default="HEAD", help="a Git revision (HEAD)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(

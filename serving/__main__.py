@@ -14,12 +14,14 @@ from types import FrameType
 import scipy.ndimage  # noqa: F401  now, so that the first photo need not wait for it
 import uvicorn
 
-from digits import commands, compute, errors, store
-from serving import app, edge
-from serving.current import Current, log
+from digits.core import command_line, errors
+from digits.core.workers import count_workers
+from digits.storage import model_store
+from serving import app, middleware
+from serving.live_model import Current, log
 from serving.protocol import Protocol
 from serving.service import Service
-from serving.work import Queue
+from serving.worker_pool import Queue
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 STOP_S = 20  # for what is in flight; SageMaker, for one, kills 30 s after SIGTERM
@@ -47,9 +49,9 @@ class Server(uvicorn.Server):
 
 def main() -> None:
     args = parse_args()
-    token = edge.token()
-    current = Current(store.locate(args.model, args.stage))
-    service = Service(current, Queue(args.queue, compute.workers()))
+    token = middleware.token()
+    current = Current(model_store.locate(args.model, args.stage))
+    service = Service(current, Queue(args.queue, count_workers()))
     config = uvicorn.Config(
         app.create(service, token),
         host=args.host,
@@ -64,15 +66,15 @@ def main() -> None:
     )
     log.info("serves %s from %s", current.served, current.location.url)
     if args.host not in LOCAL and token is None:
-        log.warning("%s is open to others, and %s is not set", args.host, edge.TOKEN)
+        log.warning("%s is open to others, and %s is not set", args.host, middleware.TOKEN)
     current.follow(args.poll)
     Server(config, service, args.drain).run()
 
 
 def parse_args() -> argparse.Namespace:
-    parser = commands.parser("serving", __doc__)
+    parser = command_line.parser("serving", __doc__)
     parser.add_argument("--model", metavar="URL", help="default: models/digit-classifier, or demo/")
-    parser.add_argument("--stage", choices=store.STAGES, default="production")
+    parser.add_argument("--stage", choices=model_store.STAGES, default="production")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 to let others in")
     parser.add_argument("--port", type=int, default=8000, help="0 is any that is free")
     parser.add_argument("--queue", metavar="N", type=int, default=64, help="requests that may wait")

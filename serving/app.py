@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from prometheus_client.exposition import choose_encoder
 
 from serving import kserve, predict, problems
-from serving.edge import Edge
+from serving.middleware import Edge
 from serving.service import Service, service_of
 
 PAGE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")

@@ -14,11 +14,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic_core import to_json
 
-from digits.classifier import Classifier
-from serving import bodies, problems
-from serving.bodies import Images
-from serving.current import Served
+from digits.model.classifier import Classifier
+from serving import problems, request_body
+from serving.live_model import Served
 from serving.problems import Problem
+from serving.request_body import Images
 from serving.service import Answer, service_of
 
 NAME = "digit-classifier"
@@ -112,7 +112,7 @@ async def model_ready(request: Request) -> dict[str, Any]:
 @router.post("/models/{name}/versions/{version}/infer")
 async def infer(request: Request) -> Response:
     service, served = service_of(request), _find(request)
-    body = await bodies.read(request, service.reading)
+    body = await request_body.read(request, service.reading)
     exchange = _Exchange(body, request.headers.get(LENGTH))
     return await service.answer(exchange.images, exchange.response, served)
 

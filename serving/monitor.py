@@ -15,9 +15,9 @@ from prometheus_client.core import (
 )
 from starlette.types import Scope
 
-from digits import drift
-from serving.current import Current, Served
-from serving.work import Queue
+from digits.evaluation import drift
+from serving.live_model import Current, Served
+from serving.worker_pool import Queue
 
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # a line more for each
 

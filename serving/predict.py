@@ -7,9 +7,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from serving import bodies
-from serving.bodies import Pixels
+from serving import request_body
 from serving.problems import Document
+from serving.request_body import Pixels
 from serving.service import Answer, service_of
 
 router = APIRouter()
@@ -81,7 +81,8 @@ INPUT = {
 DESCRIPTION = f"""
 - An image file as the body: `curl --data-binary @digit.png URL/predict`. PNG, JPEG, WebP and more,
   dark on light or light on dark, of any size.
-- Up to {bodies.FILES} of them as a form: `curl -F image=@one.png -F image=@two.jpg URL/predict`
+- Up to {request_body.FILES} of them as a form:
+  `curl -F image=@one.png -F image=@two.jpg URL/predict`
 - Pixels as the model takes them, `Content-Type: application/json`
 """
 
@@ -107,7 +108,7 @@ DESCRIPTION = f"""
             for status, text in {
                 400: "The body can't be read",
                 408: "The body does not arrive",
-                413: f"The body is larger than {bodies.BODY_BYTES:,} bytes",
+                413: f"The body is larger than {request_body.BODY_BYTES:,} bytes",
                 429: "Too many are waiting; Retry-After says when to come again",
             }.items()
         },
@@ -115,7 +116,7 @@ DESCRIPTION = f"""
 )
 async def predict(request: Request) -> Response:
     service = service_of(request)
-    images = await bodies.images_of(request, service.reading)
+    images = await request_body.images_of(request, service.reading)
     with_input = request.query_params.get("input") == "true"
     return await service.answer(images, partial(_response, with_input=with_input))
 

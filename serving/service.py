@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from fastapi import Request, Response
 
-from digits import metrics
-from serving.bodies import Decode, Images, Reading
-from serving.current import Current, Served
+from digits.evaluation import metrics
+from serving.live_model import Current, Served
 from serving.monitor import Monitor
 from serving.problems import Problem
-from serving.work import Queue
+from serving.request_body import Decode, Images, Reading
+from serving.worker_pool import Queue
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from digits import card, commands, data, errors, files
-from digits.card import Subject
-from digits.classifier import Classifier
-from digits.errors import InputError
+from digits.core import command_line, errors, files
+from digits.core.errors import InputError
+from digits.data import dataset
+from digits.evaluation import model_card
+from digits.evaluation.model_card import Subject
+from digits.model.classifier import Classifier
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -26,9 +28,9 @@ def main(argv: list[str] | None = None) -> None:
 
     figures = json.loads(read(args.metrics))
     confusion = parse_confusion(read(args.confusion))
-    source, counts = data.load_description(args.data)
+    source, counts = dataset.load_description(args.data)
     subject = Subject(figures, confusion, Classifier.load(args.model), source, counts)
-    files.write(args.out, card.write(subject, os.path.relpath(args.plots, args.out.parent)))
+    files.write(args.out, model_card.write(subject, os.path.relpath(args.plots, args.out.parent)))
 
 
 def read(path: Path) -> str:
@@ -46,7 +48,7 @@ def parse_confusion(table: str) -> npt.NDArray[np.int64]:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = commands.parser("stages.describe", __doc__)
+    parser = command_line.parser("stages.describe", __doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder that `export` wrote")
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON that `evaluate` wrote")

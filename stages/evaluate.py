@@ -10,36 +10,39 @@ under ten corruptions, every error, and pictures.
 import argparse
 from pathlib import Path
 
-from digits import commands, compute, data, errors, evaluation, files, pictures, tables
-from digits.classifier import Classifier
+from digits.core import command_line, errors, files
+from digits.core.workers import count_workers
+from digits.data import dataset
+from digits.evaluation import evaluate, plots
+from digits.model.classifier import Classifier
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
 
     classifier = Classifier.load(args.model)
-    test = data.load(args.data, "test")
-    found = evaluation.evaluate(classifier, test, compute.workers())
+    test = dataset.load(args.data, "test")
+    found = evaluate.evaluate(classifier, test, count_workers())
 
-    report = evaluation.summary(found) | {
-        "source": data.load_source(args.data).name,
+    report = evaluate.summary(found) | {
+        "source": dataset.load_source(args.data).name,
         "parameters": classifier.parameters,
         "model_bytes": (args.model / "model.onnx").stat().st_size,
         "model": classifier.id,
-        "test_set": data.digest(test),
+        "test_set": dataset.digest(test),
     }
     files.write(args.metrics, files.canonical_json(report))
     columns = ["index", "label", "predicted", "confidence"]
-    files.write(args.errors, tables.csv(evaluation.error_rows(found), columns))
-    for name, rows in evaluation.plot_tables(found).items():
-        files.write(args.plots / f"{name}.csv", tables.csv(rows))
-    files.write(args.plots / "overview.png", pictures.overview(found))
-    files.write(args.plots / "errors.png", pictures.worst_errors(found, test.images))
+    files.write(args.errors, files.csv_table(evaluate.error_rows(found), columns))
+    for name, rows in evaluate.plot_tables(found).items():
+        files.write(args.plots / f"{name}.csv", files.csv_table(rows))
+    files.write(args.plots / "overview.png", plots.overview(found))
+    files.write(args.plots / "errors.png", plots.worst_errors(found, test.images))
     print("accuracy {accuracy:.2%}: {errors} errors in {images} images".format(**report))
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = commands.parser("stages.evaluate", __doc__)
+    parser = command_line.parser("stages.evaluate", __doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder that `export` wrote")
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the figures")

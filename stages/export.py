@@ -10,23 +10,27 @@ Fails when ONNX Runtime and torch disagree on any test image.
 import argparse
 from pathlib import Path
 
-from digits import commands, compute, data, errors, export, files, model
+from digits.core import command_line, errors, files
+from digits.core.workers import count_workers
+from digits.data import dataset
+from digits.model import onnx_export
+from digits.model.network import load_network
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
 
-    network = model.load(args.weights)
-    test = data.load(args.data, "test")
-    form = export.preprocessing(network, data.load_source(args.data).method)
-    content = export.to_onnx(network)
-    logits = export.compare(network, content, test.images, compute.workers())
+    network = load_network(args.weights)
+    test = dataset.load(args.data, "test")
+    form = onnx_export.preprocessing(network, dataset.load_source(args.data).method)
+    content = onnx_export.to_onnx(network)
+    logits = onnx_export.compare(network, content, test.images, count_workers())
     with files.new_directory(args.out) as folder:
-        export.write_folder(folder, network, content, form, test, logits)
+        onnx_export.write_folder(folder, network, content, form, test, logits)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = commands.parser("stages.export", __doc__)
+    parser = command_line.parser("stages.export", __doc__)
     parser.add_argument("--weights", type=Path, required=True, help="file that `train` wrote")
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")

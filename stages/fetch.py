@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from digits import commands, data, errors, files, sources
-from digits.params import Params
+from digits.core import command_line, errors, files
+from digits.core.params import Params
+from digits.data import dataset, sources
 
 Side = Annotated[int, Field(ge=sources.SIDES[0], le=sources.SIDES[1])]
 
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         case "folder":
             raw = sources.folder(Path(params.data.folder), params.data.size)
     with files.new_directory(args.out) as folder:
-        data.save(folder, raw.source, {"train": raw.train, "test": raw.test})
+        dataset.save(folder, raw.source, {"train": raw.train, "test": raw.test})
     height, width = raw.train.images.shape[1:]
     print(
         f"{raw.source.name}: {len(raw.train)} training and {len(raw.test)} test images of "
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = commands.parser("stages.fetch", __doc__)
+    parser = command_line.parser("stages.fetch", __doc__)
     parser.add_argument("--params", type=Path, default="params.yaml")
     parser.add_argument("--out", type=Path, required=True, help="folder for the arrays")
     return parser.parse_args(argv)

@@ -16,10 +16,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from digits import commands, corrections, data, errors, files
-from digits.corrections import Added
-from digits.data import Source
-from digits.params import Params
+from digits.core import command_line, errors, files
+from digits.core.params import Params
+from digits.data import corrections, dataset
+from digits.data.corrections import Added
+from digits.data.dataset import Source
 
 
 class SplitParams(Params):
@@ -36,22 +37,22 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = PrepareParams.load(args.params).prepare
 
-    raw = data.load_raw(args.raw)
-    data.check(raw, params.max_class_ratio)
-    train, val = data.split_indices(raw.train.labels, params.val_fraction, params.seed)
-    data.check_partition([train, val], len(raw.train))
+    raw = dataset.load_raw(args.raw)
+    dataset.check(raw, params.max_class_ratio)
+    train, val = dataset.split_indices(raw.train.labels, params.val_fraction, params.seed)
+    dataset.check_partition([train, val], len(raw.train))
     test = np.arange(len(raw.test))
     given = corrections.load(args.corrections, raw.train.images.shape[1:])
     added = corrections.add(raw.train.take(train), given, raw)
     splits = {"train": added.train, "val": raw.train.take(val), "test": raw.test}
 
     with files.new_directory(args.out) as folder:
-        data.save(folder, with_corrections(raw.source, args.corrections, added), splits)
-        data.save_indices(folder, {"train": train, "val": val, "test": test})
+        dataset.save(folder, with_corrections(raw.source, args.corrections, added), splits)
+        dataset.save_indices(folder, {"train": train, "val": val, "test": test})
     report = {
         "source": raw.source.name,
         "images": {name: len(split) for name, split in splits.items()},
-        "duplicates": data.count_duplicates(raw.test, raw.train),
+        "duplicates": dataset.count_duplicates(raw.test, raw.train),
     }
     if given:
         report["corrections"] = added.used
@@ -74,7 +75,7 @@ def with_corrections(source: Source, path: Path, added: Added) -> Source:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = commands.parser("stages.prepare", __doc__)
+    parser = command_line.parser("stages.prepare", __doc__)
     parser.add_argument("--params", type=Path, default="params.yaml")
     parser.add_argument("--raw", type=Path, required=True, help="folder that `fetch` wrote")
     parser.add_argument(

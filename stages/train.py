@@ -14,10 +14,13 @@ from pathlib import Path
 
 import torch
 
-from digits import checkpoint, commands, compute, data, engine, errors, files, model, tables
-from digits.model import Architecture
-from digits.params import Params
-from digits.recipe import Recipe
+from digits.core import command_line, errors, files
+from digits.core.params import Params
+from digits.core.workers import count_workers
+from digits.data import dataset
+from digits.model.network import Architecture, initial_network, save_network
+from digits.training import checkpoint, loop
+from digits.training.recipe import Recipe
 
 
 class TrainParams(Params):
@@ -28,25 +31,25 @@ class TrainParams(Params):
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = TrainParams.load(args.params)
-    recipe = engine.resolve(params.train)
+    recipe = loop.resolve(params.train)
 
-    train, val = data.load(args.data, "train"), data.load(args.data, "val")
-    classes = data.load_source(args.data).classes
-    network = model.initial(params.model, classes, train.images, recipe.seed)
+    train, val = dataset.load(args.data, "train"), dataset.load(args.data, "val")
+    classes = dataset.load_source(args.data).classes
+    network = initial_network(params.model, classes, train.images, recipe.seed)
     with checkpoint.open_folder(args.resume) as state:
         on_epoch = partial(save_curve, args.curve)
-        trained = engine.train(network, recipe, train, val, compute.workers(), state, on_epoch)
-        model.save(trained.network, args.weights)
+        trained = loop.train(network, recipe, train, val, count_workers(), state, on_epoch)
+        save_network(trained.network, args.weights)
         save_curve(args.curve, trained.curve)
         files.write(args.metrics, files.canonical_json(summary(trained, recipe)))
 
 
-def save_curve(path: Path, curve: list[engine.Epoch]) -> None:
+def save_curve(path: Path, curve: list[loop.Epoch]) -> None:
     """Also while training goes on, so that it can be watched: dvc plots show."""
-    files.write(path, tables.csv([asdict(row) for row in curve]))
+    files.write(path, files.csv_table([asdict(row) for row in curve]))
 
 
-def summary(trained: engine.Trained, recipe: Recipe) -> dict[str, int | float | str]:
+def summary(trained: loop.Trained, recipe: Recipe) -> dict[str, int | float | str]:
     best = trained.best
     return {
         "epochs": len(trained.curve),
@@ -64,7 +67,7 @@ def summary(trained: engine.Trained, recipe: Recipe) -> dict[str, int | float | 
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = commands.parser("stages.train", __doc__)
+    parser = command_line.parser("stages.train", __doc__)
     parser.add_argument("--params", type=Path, default="params.yaml")
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors file to write")

@@ -55,8 +55,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFixtu
 
 @pytest.fixture(scope="session")
 def uci() -> Any:
-    """The bundled digits, as `digits.data.Raw`."""
-    from digits import sources
+    """The bundled digits, as `digits.data.dataset.Raw`."""
+    from digits.data import sources
 
     return sources.uci()
 
@@ -64,17 +64,17 @@ def uci() -> Any:
 @pytest.fixture(scope="session")
 def prepared(uci: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared folder of a few hundred real scans."""
-    from digits import data
+    from digits.data import dataset
 
     folder = tmp_path_factory.mktemp("data") / "prepared"
     folder.mkdir()
-    train, val = data.split_indices(uci.train.labels, 0.1, seed=0)
+    train, val = dataset.split_indices(uci.train.labels, 0.1, seed=0)
     splits = {
         "train": uci.train.take(train[:256]),
         "val": uci.train.take(val),
         "test": uci.test,
     }
-    data.save(folder, uci.source, splits)
+    dataset.save(folder, uci.source, splits)
     return folder
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from digits.classifier import Classifier
+from digits.model.classifier import Classifier
 from tests.helpers.servers import serve, write_model
 from tests.helpers.small import ROOT
 from tests.serving.test_predict import FILE, probabilities

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from digits.params import read_yaml
-from digits.presets import flat
+from digits.core.params import flat, read_yaml
 from tests.helpers import warm_python
 from tests.helpers.project import Project
 from tests.helpers.small import ROOT, SMALL

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from digits import params
-from digits.errors import InputError
-from digits.recipe import Recipe
+from digits.core import params
+from digits.core.errors import InputError
+from digits.training.recipe import Recipe
 from stages.train import TrainParams
 from tests.helpers import run_stages
 from tests.helpers.small import ROOT, small_params
@@ -84,7 +84,7 @@ ELSEWHERE = {
     "prepare.max_class_ratio",
     "compute.workers",
     "compute.processes",
-    "compute.backend",  # tests/ops/sagemaker
+    "compute.backend",  # tests/ops/tools/sagemaker
 }
 
 

@@ -97,7 +97,7 @@ def test_a_stale_lock_blocks(origin: Project, check_out: Callable[[str], Runner]
     assert outcomes.pop("Compare with what was committed") == "failure"
     assert set(outcomes.values()) == {"success"}, runner.log
     comment = (runner.temp / "comment.md").read_text()
-    assert "train: other digits/engine.py\n" in comment
+    assert "train: other digits/training/loop.py\n" in comment
     assert "The way out: dvc repro, and commit dvc.lock and metrics/" in comment
 
 
@@ -124,7 +124,7 @@ def test_a_changed_evaluator_scores_the_base_too(
     repro(origin, {"train.optimizer.lr": 0.201})
     runner = check_out("evaluator")
     assert set(runner.run().values()) == {"success"}, runner.log
-    assert "how origin/main was evaluated: other in digits/metrics.py" in runner.log
+    assert "how origin/main was evaluated: other in digits/evaluation/metrics.py" in runner.log
     assert "Running the pipeline of " in runner.log
     assert "against origin/main (its evaluator)" in runner.log
 

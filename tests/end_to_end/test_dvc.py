@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from digits.data import digest, load
+from digits.data.dataset import digest, load
 from tests.helpers import warm_python
 from tests.helpers.project import Project
 from tests.helpers.small import SMALL

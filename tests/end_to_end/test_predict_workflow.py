@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from digits import places
-from tests.digits.test_inputs import IMAGES, png, write
+from digits.storage import filesystem
 from tests.helpers import deployments, tiny_models, warm_python
 from tests.helpers.small import ROOT
+from tests.ops.tools.test_inputs import IMAGES, png, write
 
 pytestmark = pytest.mark.slow(3)
 
@@ -51,8 +51,8 @@ def test_a_night_reads_what_arrived_on_its_day(bucket: str, tmp_path: Path) -> N
     today = datetime.fromtimestamp(time.time(), UTC).date().isoformat()
     done = run(bucket, tmp_path, today)
     assert done.returncode == 0, done.stderr
-    place = places.find(f"{bucket}/out")
-    (tmp_path / "rows.parquet").write_bytes(places.read(place, f"{today}.parquet") or b"")
+    place = filesystem.find(f"{bucket}/out")
+    (tmp_path / "rows.parquet").write_bytes(filesystem.read(place, f"{today}.parquet") or b"")
     found = pq.read_table(tmp_path / "rows.parquet").to_pylist()
     assert [row["path"] for row in found] == [f"{bucket}/in/a.png", f"{bucket}/in/deep/b.png"]
     assert "2 images by v1.1.0, model " in (tmp_path / "summary.md").read_text()

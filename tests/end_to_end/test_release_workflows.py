@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from digits import golden, store
+from digits.model import self_test
+from digits.storage import model_store
 from tests.helpers import s3, workflows
 from tests.helpers.github import GitHub
 from tests.helpers.project import Project
@@ -97,10 +98,10 @@ def made(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     shop.ann.run("git", "init", "--quiet", "--bare", "--initial-branch=main", "../server")
     shop.ann.run("git", "remote", "add", "origin", "../server")
     shop.ann.run("dvc", "remote", "add", "--default", "storage", "s3://dvc/pipeline")
-    append(shop.ann, "digits/sources.py", GROWING)
+    append(shop.ann, "digits/data/sources.py", GROWING)
     repro(shop.ann, GOOD)
     shop.ann.run("git", "checkout", "--quiet", "-b", "two")
-    append(shop.ann, "digits/metrics.py", "# Measures as before.\n")
+    append(shop.ann, "digits/evaluation/metrics.py", "# Measures as before.\n")
     repro(shop.ann, {"train.optimizer.lr": 0.201})
     shop.ann.run("dvc", "push", "--all-branches")
     shop.ann.run("git", "push", "--quiet", "--set-upstream", "origin", "main", "two")
@@ -124,10 +125,10 @@ def append(project: Project, name: str, text: str) -> None:
 
 def served(url: str, stage: str, folder: Path) -> str:
     """The version that a server would load, which answers as it should."""
-    pointer = store.read_pointer(url, stage)
+    pointer = model_store.read_pointer(url, stage)
     assert pointer is not None
-    store.fetch_model(url, pointer.model, folder)
-    golden.check(folder)
+    model_store.fetch_model(url, pointer.model, folder)
+    self_test.check(folder)
     return pointer.version
 
 
@@ -142,7 +143,7 @@ def test_a_merge_becomes_a_version_that_staging_serves(
     assert "\ntagger octocat <octocat@users.noreply.github.com> " in text
     shop.deploy(bucket, "staging")
     assert served(bucket, "staging", tmp_path / "model") == "v1.0.0"
-    assert store.read_pointer(bucket, "production") is None
+    assert model_store.read_pointer(bucket, "production") is None
 
     fill = "printf 'protocol=https\nhost=github.com\n\n' | git credential fill"
     said = machine.project.run("sh", "-c", fill, GITHUB_TOKEN="the token")
@@ -163,7 +164,7 @@ def test_a_version_takes_production_by_hand_and_a_rollback_leaves_it(
     shop.ann.run("git", "push", "--quiet", "origin", "two:main")
     shop.promote()
     shop.ann.run("git", "checkout", "--quiet", "two")
-    append(shop.ann, "digits/metrics.py", "# And again.\n")
+    append(shop.ann, "digits/evaluation/metrics.py", "# And again.\n")
     shop.ann.commit("not reproduced yet")
     shop.ann.run("git", "push", "--quiet", "origin", "two:main")
     log = shop.promote("v1.1.0").log
@@ -183,7 +184,9 @@ def test_promotion_scores_both_models_where_the_evaluator_is_another(shop: Shop)
     shop.ann.run("dvc", "checkout", "--quiet", "--force")
     before = shop.on_server("tags")
     said = shop.registry("promote", code=2)
-    assert "production (v1.0.0) was evaluated otherwise (other: digits/metrics.py)" in said
+    assert (
+        "production (v1.0.0) was evaluated otherwise (other: digits/evaluation/metrics.py)" in said
+    )
     assert "Score both models with both evaluators: --base-model" in said
     repro(shop.ann, {"train.epochs": 1, "train.optimizer.lr": 0.0001})
     shop.ann.run("dvc", "push")

@@ -8,8 +8,8 @@ Example:
 
 from collections.abc import Mapping
 
-from digits import places, store
-from digits.store import Pointer
+from digits.storage import filesystem, model_store
+from digits.storage.model_store import Pointer
 from tests.helpers.tiny_models import digest, model
 
 ONE, TWO = model(1), model(2)
@@ -25,10 +25,10 @@ def pointer(contents: Mapping[str, bytes], number: int) -> Pointer:
 
 def deploy(url: str, contents: Mapping[str, bytes], number: int = 1) -> Pointer:
     new = pointer(contents, number)
-    store.put_model(url, contents, "the model")
-    store.move_pointer(url, "production", new, store.read_pointer(url, "production"))
+    model_store.put_model(url, contents, "the model")
+    model_store.move_pointer(url, "production", new, model_store.read_pointer(url, "production"))
     return new
 
 
 def put(url: str, name: str, content: bytes) -> None:
-    places.write(places.find(url), name, content)
+    filesystem.write(filesystem.find(url), name, content)

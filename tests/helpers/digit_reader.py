@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import measure
-from digits import data, engine, export, images, model
-from digits.data import Labelled, Raw
+from digits.data import dataset
+from digits.data.dataset import Labelled, Raw
+from digits.imaging import model_form
+from digits.model import onnx_export
+from digits.model.network import initial_network
+from digits.training import loop
 
 CHANGES = {
     "model.channels": [8, 16, 32],
@@ -24,20 +28,20 @@ CHANGES = {
 def write_folder(folder: Path, uci: Raw) -> Path:
     """Train, and export to a folder."""
     architecture, recipe = measure.configuration(CHANGES)
-    train, val = (uci.train.take(part) for part in data.split_indices(uci.train.labels, 0.1, 0))
-    network = model.initial(architecture, uci.source.classes, train.images, recipe.seed)
-    form = export.preprocessing(network, uci.source.method)
+    train, val = (uci.train.take(part) for part in dataset.split_indices(uci.train.labels, 0.1, 0))
+    network = initial_network(architecture, uci.source.classes, train.images, recipe.seed)
+    form = onnx_export.preprocessing(network, uci.source.method)
 
     def prepare(*scans: Labelled) -> Labelled:
-        found = [images.convert(image, form) for each in scans for image in each.images]
+        found = [model_form.convert(image, form) for each in scans for image in each.images]
         return Labelled(np.stack(found), np.concatenate([each.labels for each in scans]))
 
     both = prepare(train, with_a_fine_pen(train))
-    trained = engine.train(network, engine.resolve(recipe), both, prepare(val), workers=2)
-    content, test = export.to_onnx(trained.network), prepare(uci.test)
-    logits = export.compare(trained.network, content, test.images, workers=2)
+    trained = loop.train(network, loop.resolve(recipe), both, prepare(val), workers=2)
+    content, test = onnx_export.to_onnx(trained.network), prepare(uci.test)
+    logits = onnx_export.compare(trained.network, content, test.images, workers=2)
     folder.mkdir()
-    export.write_folder(folder, trained.network, content, form, test, logits)
+    onnx_export.write_folder(folder, trained.network, content, form, test, logits)
     return folder
 
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from ops.github import BOT
+from ops.tools.github import BOT
 
 
 class GitHub(ThreadingHTTPServer):

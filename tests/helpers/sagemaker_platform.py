@@ -28,7 +28,7 @@ from botocore import session, validate
 from botocore.model import ServiceModel
 from s3fs import S3FileSystem
 
-from ops.sagemaker.aws import faults
+from ops.tools.sagemaker.aws import faults
 from tests.helpers import s3, warm_python
 
 ROLE = "arn:aws:iam::123456789012:role/digits"

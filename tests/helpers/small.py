@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from digits import params
-from digits.presets import override
+from digits.core import params
+from digits.core.params import override
 
 ROOT = Path(__file__).parents[2]
 SMALL = {

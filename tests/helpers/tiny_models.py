@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from digits import classifier
+from digits.model import classifier
 from tests.helpers.metrics_files import metrics_files
 
 SIZE = (8, 8)

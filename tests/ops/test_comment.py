@@ -8,7 +8,7 @@ import pytest
 
 from ops import comment
 from ops.comment import LIMIT, MARKER
-from ops.github import BOT
+from ops.tools.github import BOT
 from tests.helpers.github import GitHub
 
 SHA = "c0ffee" + "0" * 34
@@ -89,9 +89,9 @@ def test_a_link_is_not_followed(github: GitHub, tmp_path: Path) -> None:
 def test_a_change_of_the_judge_is_named(github: GitHub) -> None:
     files = github.at("pulls/3/files")
     files += [
-        {"filename": "gate.py", "previous_filename": "ops/gate.py", "status": "renamed"},
+        {"filename": "gate.py", "previous_filename": "ops/gate/__main__.py", "status": "renamed"},
         {"filename": "stages/train.py"},
     ]
     comment.main()
     [body] = github.bodies("issues/3/comments")
-    assert "changes what judges it, so read that first: `ops/gate.py`\n" in body
+    assert "changes what judges it, so read that first: `ops/gate/__main__.py`\n" in body

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digits import data
-from digits.data import Raw
+from digits.data import dataset
+from digits.data.dataset import Raw
 from tests.helpers import shapes
 from tests.helpers.project import Project
 from tests.helpers.servers import serve
@@ -78,11 +78,13 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
     assert (
         "corrections: 23 more to learn from; 0 are training images already, 1 test images" in said
     )
-    before = data.load(project.folder / "data" / "raw", "test")
-    prepared = {name: data.load(project.folder / "data/prepared", name) for name in ("test", "val")}
-    assert data.digest(prepared["test"]) == data.digest(before)
+    before = dataset.load(project.folder / "data" / "raw", "test")
+    prepared = {
+        name: dataset.load(project.folder / "data/prepared", name) for name in ("test", "val")
+    }
+    assert dataset.digest(prepared["test"]) == dataset.digest(before)
     assert len(prepared["val"]) == 120
-    assert len(data.load(project.folder / "data/prepared", "train")) == 1080 + 23
+    assert len(dataset.load(project.folder / "data/prepared", "train")) == 1080 + 23
     report = json.loads((project.folder / "metrics/data.json").read_text())
     assert report["corrections"] == 23
     project.commit("23 corrections")

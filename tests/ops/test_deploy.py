@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from digits import golden, places, store
+from digits.model import self_test
+from digits.storage import filesystem, model_store
 from ops import deploy
-from ops.deploy import Release
+from ops.tools.models import Release
 from tests.helpers import warm_python
 from tests.helpers.s3 import Proxy
 from tests.helpers.small import ROOT
@@ -106,10 +107,10 @@ def run_here(folder: Path, url: str) -> None:
 
 def served(url: str, folder: Path) -> str:
     """The version that a server would load now; it is whole."""
-    pointer = store.read_pointer(url, "production")
+    pointer = model_store.read_pointer(url, "production")
     assert pointer is not None
-    store.fetch_model(url, pointer.model, folder)
-    golden.check(folder)
+    model_store.fetch_model(url, pointer.model, folder)
+    self_test.check(folder)
     return pointer.version
 
 
@@ -203,7 +204,7 @@ def test_check_tells_whole_from_damaged_from_out_of_reach(
     assert found["whole"] is True
     assert found["pointer"]["model"] == digest(ONE["model.json"])
     path = f"{found['pointer']['model']}/model.onnx"
-    places.write(places.find(bucket), path, TWO["model.onnx"])
+    filesystem.write(filesystem.find(bucket), path, TWO["model.onnx"])
     assert f"NOT WHOLE: {bucket}/{path} is damaged" in check(models, bucket, 1)
     assert json.loads(check(models, bucket, 1, "--json"))["whole"] is False
     s3_proxy.fail("forbidden")

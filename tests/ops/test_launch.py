@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from digits import compute
-from digits.errors import InputError
+from digits.core.errors import InputError
+from digits.core.workers import count_workers
 from tests.helpers import warm_python
 from tests.helpers.small import ROOT, small_params
 
@@ -62,16 +62,16 @@ def test_the_environment_states_the_number(
     monkeypatch: pytest.MonkeyPatch, stated: str, number: int
 ) -> None:
     monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", stated)
-    assert compute.workers() == number
+    assert count_workers() == number
 
 
 def test_auto_is_a_worker_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", "auto")
-    assert compute.workers() >= 1
+    assert count_workers() >= 1
 
 
 @pytest.mark.parametrize("stated", ["0", "-1", "two", ""])
 def test_anything_else_is_refused(monkeypatch: pytest.MonkeyPatch, stated: str) -> None:
     monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", stated)
     with pytest.raises(InputError, match="expected 'auto' or a number from 1"):
-        compute.workers()
+        count_workers()

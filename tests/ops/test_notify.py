@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from digits.errors import InputError
+from digits.core.errors import InputError
 from ops import notify
 from tests.helpers.github import GitHub
 

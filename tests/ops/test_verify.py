@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ops import verify
-from ops.verify import Outcome
+from ops.verify import Record
 
 DIGESTS = {"fetch": {"data/raw": "1"}, "train": {"weights": "2", "metrics/train.json": "3"}}
 METRICS: dict[str, dict[str, Any]] = {
@@ -17,15 +17,15 @@ METRICS: dict[str, dict[str, Any]] = {
         "torch": "1.0",
     },
 }
-INPUTS = {"train": {"cmd": "python", "train.epochs": 8, "digits/engine.py": "4"}}
-COMMITTED = Outcome(DIGESTS, METRICS, INPUTS)
+INPUTS = {"train": {"cmd": "python", "train.epochs": 8, "digits/training/loop.py": "4"}}
+COMMITTED = Record(DIGESTS, METRICS, INPUTS)
 
 
-def changed(stage: str, path: str, **metrics: float) -> Outcome:
+def changed(stage: str, path: str, **metrics: float) -> Record:
     digests, found = deepcopy(DIGESTS), deepcopy(METRICS)
     digests[stage][path] = "other"
     found["metrics/evaluation.json"] |= metrics
-    return Outcome(digests, found, INPUTS)
+    return Record(digests, found, INPUTS)
 
 
 def test_the_same_bytes_are_identical(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +58,7 @@ def test_other_data_are_different_whatever_the_metrics() -> None:
     assert verify.report(COMMITTED, changed("fetch", "data/raw")) == "different"
 
 
-@pytest.mark.parametrize(("name", "value"), [("train.epochs", 2), ("digits/engine.py", "5")])
+@pytest.mark.parametrize(("name", "value"), [("train.epochs", 2), ("digits/training/loop.py", "5")])
 def test_a_lock_of_other_code_or_parameters_is_stale_though_all_outputs_agree(
     name: str, value: object, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from digits.classifier import Classifier
+from digits.model.classifier import Classifier
 from tests.helpers.servers import Server, serve, write_model
 
 

@@ -8,8 +8,8 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from digits import metrics
-from digits.classifier import Classifier
+from digits.evaluation import metrics
+from digits.model.classifier import Classifier
 from tests.helpers.servers import Server
 
 pytestmark = pytest.mark.slow(2)

@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.servers import serve
 from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
-from tests.serving.test_work import LARGE
+from tests.serving.test_worker_pool import LARGE
 
 pytestmark = pytest.mark.slow(4)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from digits import drift, metrics
-from digits.classifier import Classifier
+from digits.evaluation import drift, metrics
+from digits.model.classifier import Classifier
 from tests.helpers.deployments import deploy
 from tests.helpers.servers import Server, serve, write_model
 from tests.helpers.tiny_models import digest, model

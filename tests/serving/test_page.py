@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from digits.data import Raw
-from serving import edge
+from digits.data.dataset import Raw
+from serving import middleware
 from tests.helpers import digit_reader
 from tests.helpers.deployments import ONE, TWO, deploy
 from tests.helpers.pages import least_contrast
@@ -215,7 +215,7 @@ def test_the_version_that_answers_is_shown_when_it_changes(open_page: Open, tmp_
 
 def test_a_token_is_asked_for_once(browser: Browser, model_folder: Path, tmp_path: Path) -> None:
     token = "a-token-of-some-length"
-    with serve(model_folder, tmp_path, **{edge.TOKEN: token}) as server:
+    with serve(model_folder, tmp_path, **{middleware.TOKEN: token}) as server:
         page = browser.new_page()
         page.goto(server.url)
         for given in ("another-token-of-some-length", token):

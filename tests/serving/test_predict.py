@@ -8,9 +8,10 @@ import pytest
 from openapi_spec_validator import validate
 from PIL import Image
 
-from digits import images, metrics
-from digits.classifier import Classifier
-from serving import bodies
+from digits.evaluation import metrics
+from digits.imaging import model_form
+from digits.model.classifier import Classifier
+from serving import request_body
 from tests.helpers.servers import Answer, Server, form, image_file
 
 RANDOM = np.random.default_rng(0)
@@ -36,7 +37,7 @@ def test_a_file_gets_what_the_library_says(
     server: Server, classifier: Classifier, kind: str | None
 ) -> None:
     answer = server.ask("/predict", FILE, kind)
-    read = images.read(FILE, classifier.preprocessing)
+    read = model_form.read(FILE, classifier.preprocessing)
     assert probabilities(answer) == expected(classifier, read[None])
     [prediction] = answer.json["predictions"]
     assert list(prediction["probabilities"]) == list(classifier.classes)
@@ -48,7 +49,7 @@ def test_a_file_gets_what_the_library_says(
 
 def test_several_files_are_answered_in_their_order(server: Server, classifier: Classifier) -> None:
     files = {f"{i}.png": image_file(RANDOM.integers(0, 256, (20, 20), np.uint8)) for i in range(5)}
-    read = [images.read(content, classifier.preprocessing) for content in files.values()]
+    read = [model_form.read(content, classifier.preprocessing) for content in files.values()]
     answer = server.ask("/predict", *form(files))
     assert probabilities(answer) == expected(classifier, np.stack(read))
 
@@ -61,7 +62,7 @@ def test_pixels_are_answered_as_they_are(server: Server, classifier: Classifier)
 
 def test_what_the_model_saw_is_told_if_asked_for(server: Server, classifier: Classifier) -> None:
     [found] = server.ask("/predict?input=true", FILE).json["predictions"]
-    assert found["input"] == images.read(FILE, classifier.preprocessing).tolist()
+    assert found["input"] == model_form.read(FILE, classifier.preprocessing).tolist()
     [found] = server.ask("/predict", FILE).json["predictions"]
     assert "input" not in found
 
@@ -130,7 +131,7 @@ def test_each_bad_file_of_a_form_is_named(server: Server) -> None:
     [
         (b"", "multipart/form-data"),
         (b"--x", "multipart/form-data; boundary=frontier"),
-        (form({str(i): FILE for i in range(bodies.FILES + 1)})),
+        (form({str(i): FILE for i in range(request_body.FILES + 1)})),
         (form({})),
     ],
 )
@@ -204,7 +205,7 @@ def test_the_documentation_is_valid_and_its_examples_have_the_stated_form(server
     validate(document)
     operation = document["paths"]["/predict"]["post"]
     example = operation["requestBody"]["content"]["application/json"]["example"]
-    assert bodies.Pixels.model_validate(example)
+    assert request_body.Pixels.model_validate(example)
     assert np.array(example["images"]).shape == (1, 28, 28)
     for text in ("curl", "multipart/form-data", "429"):
         assert text in json.dumps(operation)

@@ -14,7 +14,7 @@ from serving import protocol
 from tests.helpers.servers import DEADLINE_S, Server, serve_here
 from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
-from tests.serving.test_work import head
+from tests.serving.test_worker_pool import head
 
 HALF_A_HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from digits import data
-from digits.data import Labelled, Raw
-from digits.errors import InputError
+from digits.core.errors import InputError
+from digits.data import dataset
+from digits.data.dataset import Labelled, Raw
 from tests.helpers import run_stages
 from tests.helpers.small import small_params
 
@@ -38,13 +38,13 @@ def test_fetch_and_prepare_divide_the_bundled_digits(tmp_path: Path) -> None:
     run_stages.run_fetch(params, tmp_path)
     run_stages.run_prepare(params, tmp_path)
     labels = load_digits().target
-    parts = {name: data.load(tmp_path / "prepared", name) for name in ("train", "val", "test")}
+    parts = {name: dataset.load(tmp_path / "prepared", name) for name in ("train", "val", "test")}
     indices = {name: np.load(tmp_path / "prepared" / f"{name}-indices.npy") for name in parts}
     assert sorted([*indices["train"], *indices["val"]]) == list(range(1200))
     assert indices["test"].tolist() == list(range(597))
     np.testing.assert_array_equal(parts["train"].labels, labels[:1200][indices["train"]])
     np.testing.assert_array_equal(parts["test"].labels, labels[1200:])
-    raw = data.load_raw(tmp_path / "raw")
+    raw = dataset.load_raw(tmp_path / "raw")
     np.testing.assert_array_equal(parts["val"].images, raw.train.images[indices["val"]])
     report = json.loads((tmp_path / "metrics" / "data.json").read_text())
     counts = {"train": 1080, "val": 120, "test": 597}
@@ -74,7 +74,7 @@ def test_prepare_counts_test_images_that_were_trained_on(tmp_path: Path, uci: Ra
     leaked = Labelled(uci.test.images.copy(), uci.test.labels)
     leaked.images[:3] = uci.train.images[:3]
     (tmp_path / "raw").mkdir()
-    data.save(tmp_path / "raw", uci.source, {"train": uci.train, "test": leaked})
+    dataset.save(tmp_path / "raw", uci.source, {"train": uci.train, "test": leaked})
     run_stages.run_prepare(small_params(tmp_path), tmp_path)
     assert json.loads((tmp_path / "metrics" / "data.json").read_text())["duplicates"] == 3
 
@@ -82,7 +82,7 @@ def test_prepare_counts_test_images_that_were_trained_on(tmp_path: Path, uci: Ra
 def test_prepare_refuses_a_class_that_is_too_rare(tmp_path: Path, uci: Raw) -> None:
     rare = uci.train.take(np.flatnonzero((uci.train.labels != 3) | (np.arange(1200) < 100)))
     (tmp_path / "raw").mkdir()
-    data.save(tmp_path / "raw", uci.source, {"train": rare, "test": uci.test})
+    dataset.save(tmp_path / "raw", uci.source, {"train": rare, "test": uci.test})
     with pytest.raises(InputError, match=r"train: \d+ images of class \d, but \d+ of class 3;"):
         run_stages.run_prepare(small_params(tmp_path), tmp_path)
     assert not (tmp_path / "prepared").exists()

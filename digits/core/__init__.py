@@ -1,0 +1,1 @@
+"""What everything uses: errors, files, parameters, the command line, the number of workers."""

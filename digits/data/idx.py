@@ -1,0 +1,77 @@
+"""The IDX format of the MNIST files (LeCun et al., yann.lecun.com/exdb/mnist)."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from digits.core.errors import InputError
+
+UNSIGNED_BYTE = 0x08
+
+
+def shape(content: bytes, dimensions: int, name: str) -> tuple[int, ...]:
+    """What the header of an IDX file of unsigned bytes states.
+
+    Layout: two zero bytes, the type (0x08), the number of dimensions, each dimension as a
+    big-endian uint32, then the elements in C order.
+
+    Parameters
+    ----------
+    content : the uncompressed file, or its first `header_size(dimensions)` bytes
+    dimensions : how many are expected: 3 for images, 1 for labels
+    name : of the file, for the error
+
+    Raises
+    ------
+    InputError
+        If the magic number is another, or the header is not whole.
+    """
+    expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
+    if len(content) < 4:
+        raise InputError(f"{name}: truncated: {len(content)} bytes, less than a magic number")
+    if content[:4] != expected:
+        raise InputError(
+            f"{name}: the magic number is 0x{content[:4].hex()}; expected 0x{expected.hex()} "
+            f"(unsigned bytes in {dimensions} dimension{'s' * (dimensions > 1)})"
+        )
+    if len(content) < header_size(dimensions):
+        raise InputError(
+            f"{name}: truncated: {len(content)} bytes, less than its header of "
+            f"{header_size(dimensions)}"
+        )
+    return tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
+
+
+def header_size(dimensions: int) -> int:
+    """Bytes before the elements."""
+    return 4 + 4 * dimensions
+
+
+def parse(content: bytes, dimensions: int, name: str) -> npt.NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes; see `shape`.
+
+    Parameters
+    ----------
+    content : the uncompressed file
+    dimensions : how many are expected: 3 for images, 1 for labels
+    name : of the file, for the error
+
+    Returns
+    -------
+    uint8 array of the shape that the header states, read-only
+
+    Raises
+    ------
+    InputError
+        If the magic number is another, or the length is not what the header states.
+    """
+    stated, start = shape(content, dimensions, name), header_size(dimensions)
+    length = start + math.prod(stated)
+    if len(content) != length:
+        what = "truncated" if len(content) < length else "too long"
+        raise InputError(
+            f"{name}: {what}: {len(content)} bytes; expected {length} for the shape {stated} "
+            f"that its header states"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(stated)

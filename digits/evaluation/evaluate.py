@@ -1,0 +1,124 @@
+"""Everything that is said about a model, from its probabilities on the test images."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from digits.data.dataset import Labelled
+from digits.evaluation import drift, metrics
+from digits.evaluation.corruptions import CORRUPTIONS, corrupt
+from digits.model.classifier import Classifier
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's answers to the test images, clean and corrupted."""
+
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.uint8]
+    probabilities: npt.NDArray[np.float64]
+    robustness: dict[str, float]
+
+    @cached_property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        found: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return found
+
+    @cached_property
+    def confidence(self) -> npt.NDArray[np.float64]:
+        found: npt.NDArray[np.float64] = self.probabilities.max(axis=1)
+        return found
+
+    @cached_property
+    def wrong(self) -> npt.NDArray[np.int64]:
+        """Positions of the misclassified images, ascending."""
+        return np.flatnonzero(self.predicted != self.labels)
+
+    @cached_property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Counts, a row a true class, a column a predicted one."""
+        return metrics.confusion(self.predicted, self.labels, len(self.classes))
+
+    @cached_property
+    def reliability(self) -> list[metrics.Bin]:
+        return metrics.reliability(self.probabilities, self.labels)
+
+
+def evaluate(classifier: Classifier, test: Labelled, workers: int) -> Evaluation:
+    """Run a model on the test images, and on each corruption of them."""
+    robustness = {}
+    with ThreadPoolExecutor(workers) as pool:
+        corrupted = pool.map(lambda name: corrupt(test.images, name), CORRUPTIONS)
+        for name, images in zip(CORRUPTIONS, corrupted, strict=True):
+            logits = classifier.logits(images, workers)
+            robustness[name] = metrics.accuracy(logits.argmax(axis=1), test.labels)
+    probabilities = metrics.softmax(classifier.logits(test.images, workers))
+    return Evaluation(classifier.classes, test.labels, probabilities, robustness)
+
+
+def summary(evaluation: Evaluation) -> Row:
+    """The figures: counts, fractions in [0, 1], and nll in nats; rounded to six digits."""
+    e = evaluation
+    support = e.confusion.sum(axis=1)
+    by_class = list(zip(e.classes, np.diag(e.confusion), support, strict=True))
+    return {
+        "images": len(e.labels),
+        "errors": len(e.wrong),
+        "accuracy": round(metrics.accuracy(e.predicted, e.labels), 6),
+        "nll": round(metrics.nll(e.probabilities, e.labels), 6),
+        "ece": round(metrics.expected_calibration_error(e.reliability), 6),
+        "recall": {name: round(int(hits) / int(n), 6) for name, hits, n in by_class},
+        "support": {name: int(n) for name, _, n in by_class},
+        "robustness": {
+            **{name: round(value, 6) for name, value in e.robustness.items()},
+            "mean": round(sum(e.robustness.values()) / len(e.robustness), 6),
+        },
+        # What answers in production are compared with. Lists: DVC makes no columns of them.
+        "answers": {
+            "predicted": e.confusion.sum(axis=0).tolist(),
+            "confidence": np.bincount(
+                drift.bins(e.confidence.tolist()), minlength=len(drift.EDGES)
+            ).tolist(),
+        },
+    }
+
+
+def error_rows(evaluation: Evaluation) -> list[Row]:
+    """One row a misclassified test image, in order."""
+    e = evaluation
+    return [
+        {
+            "index": i,
+            "label": e.classes[e.labels[i]],
+            "predicted": e.classes[e.predicted[i]],
+            "confidence": f"{e.confidence[i]:.4f}",
+        }
+        for i in e.wrong.tolist()
+    ]
+
+
+def plot_tables(evaluation: Evaluation) -> Mapping[str, list[Row]]:
+    """What DVC plots: the tables by name."""
+    e = evaluation
+    figures = summary(e)
+    return {
+        "confusion": [
+            {"actual": actual, "predicted": predicted, "images": int(e.confusion[i, j])}
+            for i, actual in enumerate(e.classes)
+            for j, predicted in enumerate(e.classes)
+        ],
+        "reliability": [asdict(bar) for bar in e.reliability],
+        "recall": [{"class": name, "recall": r} for name, r in figures["recall"].items()],
+        "robustness": [
+            {"corruption": name, "accuracy": value}
+            for name, value in figures["robustness"].items()
+            if name != "mean"
+        ],
+    }

@@ -1,0 +1,221 @@
+"""A run as its metrics tell it, read without trust: every figure is checked against the others."""
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from digits.core.errors import InputError
+from digits.core.params import Params
+
+ROUNDED = 1e-6  # figures are written with six digits
+COLUMNS = ["index", "label", "predicted", "confidence"]
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Answers(Params):
+    """How many test images got each answer: by class, and by confidence (see drift.py)."""
+
+    predicted: tuple[Count, ...]
+    confidence: tuple[Count, ...]
+
+
+class Scores(Params):
+    """evaluation.json; what else stands in it is not looked at."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    source: str
+    images: Annotated[int, Field(ge=1)]
+    errors: Count
+    accuracy: Share
+    nll: Annotated[float, Field(ge=0)]
+    ece: Share
+    recall: dict[str, Share]
+    support: dict[str, Annotated[int, Field(ge=1)]]
+    robustness: dict[str, Share]
+    parameters: Count
+    model_bytes: Count
+    model: str
+    test_set: str
+    answers: Answers | None = None  # evaluations of earlier versions have none
+
+
+@dataclass(frozen=True)
+class Error:
+    """A row of errors.csv: true class, predicted class, and the model's confidence in it."""
+
+    label: str
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run's metrics files say; `duplicates` and `seed` are None where no file has them."""
+
+    name: str
+    scores: Scores
+    errors: dict[int, Error]  # by position among the test images
+    duplicates: int | None = None
+    seed: int | None = None
+
+    @cached_property
+    def class_errors(self) -> Counter[str]:
+        return Counter(error.label for error in self.errors.values())
+
+    def wrong(self, label: str | None = None) -> set[int]:
+        """Positions of the misclassified images: all, or those of one class."""
+        return {i for i, error in self.errors.items() if label in (None, error.label)}
+
+
+def parse(name: str, files: Mapping[str, bytes]) -> Run:
+    """Read a run from its files' contents, by their names.
+
+    `evaluation.json` and `errors.csv` are needed; `data.json` and `train.json` may be there.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or broken, or one contradicts another; names file and field.
+    """
+    scores = _scores(f"{name}/evaluation.json", _content(name, files, "evaluation.json"))
+    errors = _errors(f"{name}/errors.csv", _content(name, files, "errors.csv"), scores)
+    _check_counts(name, scores, errors)
+    return Run(
+        name,
+        scores,
+        errors,
+        _optional_count(name, files, "data.json", "duplicates"),
+        _optional_count(name, files, "train.json", "seed"),
+    )
+
+
+def _content(name: str, files: Mapping[str, bytes], file: str) -> bytes:
+    if file not in files:
+        raise InputError(f"{name}/{file} is missing. Run: dvc repro")
+    return files[file]
+
+
+def _json(path: str, content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds a {type(found).__name__}; expected an object")
+    return found
+
+
+def _optional_count(name: str, files: Mapping[str, bytes], file: str, key: str) -> int | None:
+    if file not in files:
+        return None
+    value = _json(f"{name}/{file}", files[file]).get(key)
+    if value is not None and (type(value) is not int or value < 0):
+        raise InputError(f"{name}/{file}: {key} is {value!r}; expected a count")
+    return value
+
+
+def _scores(path: str, content: bytes) -> Scores:
+    scores = Scores.parse(_json(path, content), path)
+    if scores.recall.keys() != scores.support.keys():
+        odd = sorted(scores.recall.keys() ^ scores.support.keys())
+        raise InputError(f"{path}: recall and support differ in the classes {', '.join(odd)}")
+    if "mean" not in scores.robustness:
+        raise InputError(f"{path}: robustness.mean is missing")
+    if (total := sum(scores.support.values())) != scores.images:
+        raise InputError(f"{path}: images is {scores.images}, but support adds up to {total}")
+    for key, counts in scores.answers or ():
+        if sum(counts) != scores.images:
+            raise InputError(
+                f"{path}: images is {scores.images}, but answers.{key} adds up to {sum(counts)}"
+            )
+    return scores
+
+
+def _errors(path: str, content: bytes, scores: Scores) -> dict[int, Error]:
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode()), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not CSV: {error}") from None
+    if not rows or rows[0] != COLUMNS:
+        raise InputError(f"{path}: expected a first line of {','.join(COLUMNS)}")
+    errors: dict[int, Error] = {}
+    last = -1
+    for number, row in enumerate(rows[1:], start=2):
+        where = f"{path}, line {number}"
+        if len(row) != len(COLUMNS):
+            raise InputError(f"{where}: expected {len(COLUMNS)} fields, found {len(row)}")
+        index = _index(where, row[0])
+        if not last < index < scores.images:
+            raise InputError(
+                f"{where}: index is {index}; expected more than {last}, the one before, and less "
+                f"than {scores.images}"
+            )
+        errors[index] = _error(where, row, scores)
+        last = index
+    return errors
+
+
+def _index(where: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise InputError(f"{where}: index is {text!r}; expected a whole number")
+    return int(text)
+
+
+def _error(where: str, row: list[str], scores: Scores) -> Error:
+    _, label, predicted, confidence = row
+    for column, value in (("label", label), ("predicted", predicted)):
+        if value not in scores.support:
+            raise InputError(
+                f"{where}: {column} is {value!r}; expected one of: {', '.join(scores.support)}"
+            )
+    if label == predicted:
+        raise InputError(f"{where}: label and predicted are both {label!r}: that is no error")
+    try:
+        share = float(confidence)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise InputError(f"{where}: confidence is {confidence!r}; expected a fraction")
+    return Error(label, predicted, share)
+
+
+def _check_counts(name: str, scores: Scores, errors: dict[int, Error]) -> None:
+    if len(errors) != scores.errors:
+        raise InputError(
+            f"{name}: errors.csv has {len(errors)} rows, evaluation.json's errors is "
+            f"{scores.errors}"
+        )
+    by_class = Counter(error.label for error in errors.values())
+    expected = {"accuracy": (scores.accuracy, scores.errors, scores.images)} | {
+        f"recall.{label}": (scores.recall[label], by_class[label], support)
+        for label, support in scores.support.items()
+    }
+    for key, (value, wrong, images) in expected.items():
+        if wrong > images or abs(value - (images - wrong) / images) > ROUNDED:
+            raise InputError(
+                f"{name}: evaluation.json's {key} is {value}, but errors.csv has {wrong} errors "
+                f"in {images} images"
+            )
+    if scores.answers is None:
+        return
+    taken_for = Counter(error.predicted for error in errors.values())
+    predicted = [
+        support - by_class[label] + taken_for[label] for label, support in scores.support.items()
+    ]
+    # In the model's order of classes, which is not known here.
+    if sorted(scores.answers.predicted) != sorted(predicted):
+        raise InputError(
+            f"{name}: evaluation.json's answers.predicted is {list(scores.answers.predicted)}, but "
+            f"by support and errors.csv it holds {predicted}"
+        )

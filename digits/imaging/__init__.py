@@ -1,0 +1,1 @@
+"""From any image that a person has to the array that a model takes."""

@@ -1,0 +1,244 @@
+"""The convolutional network: three blocks, an adaptive pooling, a fully connected head.
+
+An ensemble is several of these side by side, trained at once, and one network to everybody else.
+
+Images go in as pixels from 0 to 255; normalisation is the network's own first step, so it cannot
+differ between training, evaluation and serving.
+"""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from digits.core import files
+from digits.core.errors import InputError
+from digits.core.params import Params
+
+# The last layer's inputs are many and large: a scale below 1 keeps it stable at learning rates that
+# suit the rest. When training ends, calibration sets it anew.
+INITIAL_LOGIT_SCALE = 1 / 8
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Architecture(Params):
+    """What the network looks like: the `model` section of params.yaml."""
+
+    channels: tuple[Width, Width, Width]
+    convolutions: tuple[
+        Annotated[int, Field(ge=1, le=8)],
+        Annotated[int, Field(ge=1, le=8)],
+        Annotated[int, Field(ge=1, le=8)],
+    ]
+    kernel_size: Literal[1, 3, 5, 7]
+    batch_norm: bool
+    pooling: Literal["max", "avg"]
+    pool_size: Annotated[int, Field(ge=1, le=28)]
+    hidden: tuple[Width, ...]
+    spatial_dropout: Rate
+    dense_dropout: Rate
+    members: Annotated[int, Field(ge=1, le=64)]  # networks whose logits are averaged
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask comes from `generator`, where torch's own draws from the process-wide one.
+
+    With `spatial`, whole feature maps are dropped (Tompson et al. 2015).
+    """
+
+    def __init__(self, rate: float, *, spatial: bool = False) -> None:
+        super().__init__()
+        self.rate = rate
+        self.spatial = spatial
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        shape = (*x.shape[:2], 1, 1) if self.spatial else x.shape
+        uniform = torch.rand(shape, generator=self.generator, device=x.device)
+        return x * (uniform >= self.rate).to(x.dtype) / (1 - self.rate)
+
+
+class Network(nn.Module):
+    """Logits for a batch of images.
+
+    Parameters
+    ----------
+    architecture : the sizes of its parts
+    classes : the classes' names, in the order of the logits
+    image_size : height and width of the images, pixels
+    mean, std : of the training images' pixels, 0 to 255
+
+    Shapes: float32 (n, height, width), 0 to 255 -> float32 (n, classes).
+    """
+
+    mean: Tensor
+    std: Tensor
+    logit_scale: Tensor
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        classes: tuple[str, ...],
+        image_size: tuple[int, int],
+        mean: float,
+        std: float,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.classes = classes
+        self.image_size = image_size
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+        self.register_buffer("logit_scale", torch.tensor(INITIAL_LOGIT_SCALE))
+        self.members = nn.ModuleList(
+            nn.Sequential(*_layers(architecture, len(classes), image_size))
+            for _ in range(architecture.members)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.member_logits(images).mean(0)
+
+    def member_logits(self, images: Tensor) -> Tensor:
+        """What each member says, float32 (members, n, classes)."""
+        x = (images - self.mean) / self.std
+        # Not unsqueeze(1): its strides read as channels-first, which takes twice the time on a CPU.
+        x = x.unsqueeze(-1).permute(0, 3, 1, 2)
+        logits = torch.stack([member(x) for member in self.members])
+        return logits.float() * self.logit_scale
+
+
+def initial_network(
+    architecture: Architecture, classes: tuple[str, ...], images: npt.NDArray[np.uint8], seed: int
+) -> Network:
+    """A network with fresh weights, drawn from a seed, that knows the pixels of what it will learn.
+
+    Parameters
+    ----------
+    architecture, classes : as `Network` has them
+    images : uint8 (n, height, width), the training images
+    seed : of torch's process-wide generator
+    """
+    torch.manual_seed(seed)
+    size = images.shape[1:]
+    return Network(architecture, classes, size, float(images.mean()), float(images.std()))
+
+
+def save_network(network: Network, path: str | Path) -> None:
+    """Write weights and architecture to a safetensors file; the same network, the same bytes."""
+    tensors = {
+        name: tensor.detach().clone().contiguous()
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")  # only read where batch norm has no momentum
+    }
+    description = {
+        "architecture": network.architecture.model_dump(),
+        "classes": network.classes,
+        "image_size": network.image_size,
+    }
+    # One key: safetensors writes several in an order that changes from run to run.
+    metadata = {"network": json.dumps(description, sort_keys=True)}
+    files.write(path, to_safetensors(tensors, metadata))
+
+
+def load_network(path: str | Path) -> Network:
+    """Read what `save` wrote; raises `InputError` when the file is absent or something else."""
+    try:
+        with safe_open(path, "pt") as file:
+            description = json.loads(file.metadata()["network"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist. Run: dvc repro train") from None
+    except (SafetensorError, TypeError, KeyError) as error:
+        raise InputError(f"{path} holds no network's weights: {error}") from None
+    network = Network(
+        Architecture.parse(description["architecture"], path),
+        tuple(description["classes"]),
+        tuple(description["image_size"]),
+        *(tensors[name].item() for name in ("mean", "std")),
+    )
+    network.load_state_dict(tensors)
+    return network.eval()
+
+
+def _layers(a: Architecture, classes: int, size: tuple[int, int]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    width = 1
+    for block, (channels, convolutions) in enumerate(zip(a.channels, a.convolutions, strict=True)):
+        if block > 0:
+            layers.append(Dropout(a.spatial_dropout, spatial=True))
+        for i in range(1, convolutions + 1):
+            layers.append(_convolution(width, channels, a))
+            if i == convolutions and block < 2:
+                layers.append(nn.MaxPool2d(2))  # first, so that what follows has a quarter to do
+                size = (size[0] // 2, size[1] // 2)
+            if a.batch_norm:
+                layers.append(nn.BatchNorm2d(channels))
+            layers.append(nn.ReLU(inplace=True))
+            width = channels
+    layers += [_adaptive_pool(a, size), nn.Flatten()]
+    width *= a.pool_size**2
+    for hidden in a.hidden:
+        layers += [Dropout(a.dense_dropout), nn.Linear(width, hidden), nn.ReLU(inplace=True)]
+        width = hidden
+    return [*layers, Dropout(a.dense_dropout), nn.Linear(width, classes)]
+
+
+def _convolution(width: int, channels: int, a: Architecture) -> nn.Conv2d:
+    padding = a.kernel_size // 2
+    layer = nn.Conv2d(width, channels, a.kernel_size, padding=padding, bias=not a.batch_norm)
+    if layer.bias is not None:  # without batch norm, weights must keep the signal's size themselves
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class UnevenPool(nn.Module):
+    """Adaptive pooling with windows of different sizes, in operations that ONNX has."""
+
+    def __init__(self, kind: str, size: tuple[int, int], parts: int) -> None:
+        super().__init__()
+        self.reduce = torch.amax if kind == "max" else torch.mean
+        self.windows = [
+            [(i * n // parts, -(-(i + 1) * n // parts)) for i in range(parts)] for n in size
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for dim, windows in enumerate(self.windows, start=2):
+            pieces = [x.narrow(dim, a, b - a) for a, b in windows]
+            x = torch.cat([self.reduce(piece, dim=dim, keepdim=True) for piece in pieces], dim)
+        return x
+
+
+def _adaptive_pool(a: Architecture, size: tuple[int, int]) -> nn.Module:
+    """Adaptive pooling as a plain one, where its windows are all alike: ONNX runs that faster."""
+    if a.pool_size > min(size):
+        raise InputError(
+            f"model.pool_size is {a.pool_size}; expected at most {min(size)}, the size of the last "
+            f"block's maps"
+        )
+    windows = [_uniform_window(n, a.pool_size) for n in size]
+    if None in windows:
+        return UnevenPool(a.pooling, size, a.pool_size)
+    plain = nn.MaxPool2d if a.pooling == "max" else nn.AvgPool2d
+    kernels, strides = zip(*windows, strict=True)
+    return plain(kernels, strides)
+
+
+def _uniform_window(size: int, parts: int) -> tuple[int, int] | None:
+    """Kernel and stride that cut `size` as adaptive pooling does, or None where there are none."""
+    starts = [i * size // parts for i in range(parts)]
+    kernels = {-(-(i + 1) * size // parts) - starts[i] for i in range(parts)}
+    strides = {b - a for a, b in itertools.pairwise(starts)} or {size}
+    return (kernels.pop(), strides.pop()) if len(kernels) == len(strides) == 1 else None

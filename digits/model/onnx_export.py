@@ -1,0 +1,195 @@
+"""From weights to the folder that is evaluated and served: model.onnx, golden.npz, model.json."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from digits.core import files
+from digits.core.errors import InputError
+from digits.core.workers import CHUNK
+from digits.data.dataset import Labelled
+from digits.imaging.preprocessing import Preprocessing
+from digits.model import classifier
+from digits.model.classifier import Floats
+from digits.model.network import Dropout, Network, UnevenPool
+
+GOLDEN_PER_CLASS = 3
+OPSET = 20
+IR_VERSION = 10
+
+
+def to_onnx(network: Network) -> bytes:
+    """The network as one ONNX file, a node a layer; the same weights give the same bytes.
+
+    Input `images`: uint8 (n, height, width), pixels as they are stored: whoever runs it has nothing
+    to prepare. Output `logits`: float32 (n, classes).
+
+    (torch.onnx.export would take ten seconds, nearly all of them for its imports.)
+    """
+    graph = _Graph()
+    x = graph.add("Cast", "images", to=TensorProto.FLOAT)
+    x = graph.add("Sub", x, graph.constant(network.mean))
+    x = graph.add("Div", x, graph.constant(network.std))
+    x = graph.add("Unsqueeze", x, graph.constant([1]))
+    logits = [graph.layer(member, x) for member in network.members]
+    mean = graph.add("Mean", *logits) if len(logits) > 1 else logits[0]
+    graph.add("Mul", mean, graph.constant(network.logit_scale), output="logits")
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "digit-classifier",
+            [
+                helper.make_tensor_value_info(
+                    "images", TensorProto.UINT8, ["n", *network.image_size]
+                )
+            ],
+            [
+                helper.make_tensor_value_info(
+                    "logits", TensorProto.FLOAT, ["n", len(network.classes)]
+                )
+            ],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+class _Graph:
+    """An ONNX graph as it grows; what a node gives goes by its number."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        output = output or f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def constant(self, value: Tensor | list[int]) -> str:
+        array = value.detach().numpy() if isinstance(value, Tensor) else np.array(value, np.int64)
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def weights(self, *tensors: Tensor | None) -> list[str]:
+        return [self.constant(tensor) for tensor in tensors if tensor is not None]
+
+    def layer(self, layer: nn.Module, x: str) -> str:
+        match layer:
+            case nn.Sequential():
+                for part in layer:
+                    x = self.layer(part, x)
+                return x
+            case nn.Conv2d():
+                weights = self.weights(layer.weight, layer.bias)
+                return self.add("Conv", x, *weights, pads=[*layer.padding, *layer.padding])
+            case nn.BatchNorm2d():
+                state = (layer.weight, layer.bias, layer.running_mean, layer.running_var)
+                weights = self.weights(*state)
+                return self.add("BatchNormalization", x, *weights, epsilon=layer.eps)
+            case nn.MaxPool2d() | nn.AvgPool2d():
+                kind = "MaxPool" if isinstance(layer, nn.MaxPool2d) else "AveragePool"
+                kernel, strides = map(_pair, (layer.kernel_size, layer.stride))
+                return self.add(kind, x, kernel_shape=kernel, strides=strides)
+            case UnevenPool():
+                return self.uneven_pool(layer, x)
+            case nn.Linear():
+                return self.add("Gemm", x, *self.weights(layer.weight, layer.bias), transB=1)
+            case nn.ReLU():
+                return self.add("Relu", x)
+            case nn.Flatten():
+                return self.add("Flatten", x)
+            case Dropout():
+                return x
+        raise AssertionError(f"no ONNX node for {layer}")
+
+    def uneven_pool(self, pool: UnevenPool, x: str) -> str:
+        kind = "ReduceMax" if pool.reduce is torch.amax else "ReduceMean"
+        for dim, windows in enumerate(pool.windows, start=2):
+            axis = self.constant([dim])
+            pieces = []
+            for begin, end in windows:
+                piece = self.add("Slice", x, self.constant([begin]), self.constant([end]), axis)
+                pieces.append(self.add(kind, piece, axis))
+            x = self.add("Concat", *pieces, axis=dim)
+        return x
+
+
+def _pair(size: Any) -> list[int]:
+    return list(size) if isinstance(size, tuple) else [size, size]
+
+
+def compare(network: Network, model: bytes, images: npt.NDArray[np.uint8], workers: int) -> Floats:
+    """Run torch and ONNX Runtime on the same images; the logits of the latter.
+
+    Raises
+    ------
+    InputError
+        If a prediction differs, or a logit by more than `classifier.TOLERANCE` of the largest one.
+    """
+    found = classifier.run(classifier.session(model), images, workers)
+    torch.set_num_threads(workers)
+    with torch.inference_mode():
+        chunks = torch.split(torch.from_numpy(images), CHUNK)
+        expected = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
+    differing, gap, agree = classifier.compare(found, expected)
+    if not agree:
+        raise InputError(
+            f"torch and ONNX Runtime disagree on {differing} of {len(images)} predictions; their "
+            f"logits differ by {gap:.1e} of the largest, expected at most "
+            f"{classifier.TOLERANCE:.0e}"
+        )
+    print(f"torch and ONNX Runtime agree on {len(images)} predictions, logits within {gap:.1e}")
+    return found
+
+
+def preprocessing(network: Network, method: str) -> Preprocessing:
+    """How an image becomes the network's input; raises `InputError` on an unknown method."""
+    normalisation = {"mean": network.mean.item(), "std": network.std.item()}
+    return Preprocessing.parse(
+        {
+            "size": network.image_size,
+            "method": method,
+            "background": 0,
+            "normalisation": {
+                **{name: round(value, 6) for name, value in normalisation.items()},
+                "where": "in the graph",
+            },
+        },
+        "preprocessing",
+    )
+
+
+def write_folder(
+    folder: Path,
+    network: Network,
+    model: bytes,
+    form: Preprocessing,
+    test: Labelled,
+    logits: Floats,
+) -> None:
+    """Write the model folder; `digits.model.network.classifier` says what is in it."""
+    golden = np.concatenate(
+        [np.flatnonzero(test.labels == k)[:GOLDEN_PER_CLASS] for k in range(len(network.classes))]
+    )
+    files.write(folder / "model.onnx", model)
+    np.savez(folder / "golden.npz", images=test.images[golden], logits=logits[golden])
+    description = {
+        "architecture": network.architecture.model_dump(),
+        "classes": network.classes,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "preprocessing": form.model_dump(),
+        "files": {name: files.sha256(folder / name) for name in ("model.onnx", "golden.npz")},
+    }
+    files.write(folder / "model.json", files.canonical_json(description))

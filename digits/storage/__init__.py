@@ -1,0 +1,1 @@
+"""A folder or a bucket: whole writes, compare-and-set, and the models deployed there."""

@@ -1,0 +1,1 @@
+"""The gate: is this change safe to merge?"""

@@ -1,0 +1,66 @@
+"""What the gate is asked; the report that explains its answer takes the same arguments."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from digits.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which candidate is judged, against which base, by which rules.
+
+    `base` is None where there is no base yet. The candidate is what `revisions` name, or the
+    folders in `metrics`, one for each seed; with neither, the metrics in the working tree.
+    """
+
+    base: str | None
+    revisions: tuple[str, ...] = ()
+    metrics: tuple[Path, ...] = ()
+    rules: Path | None = None
+    base_model: bool = False  # if the evaluator differs, score both models with both evaluators
+    override: str | None = None  # the reason to pass in spite of what the gate finds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    against = parser.add_mutually_exclusive_group(required=True)
+    against.add_argument("--base", metavar="REV|DIR", help="what to compare with")
+    against.add_argument("--first", action="store_true", help="there is no base yet: limits only")
+    candidate = parser.add_mutually_exclusive_group()
+    candidate.add_argument(
+        "--of",
+        metavar="REV",
+        action="append",
+        default=[],
+        help="judge a revision or an experiment instead of metrics/; once for each seed",
+    )
+    candidate.add_argument(
+        "--metrics",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="judge a folder of metrics instead of metrics/; once for each seed",
+    )
+    parser.add_argument("--rules", metavar="FILE", type=Path, help="instead of the base's rules")
+    parser.add_argument(
+        "--base-model",
+        action="store_true",
+        help="if the evaluator or the test set has changed, score both models with both",
+    )
+    parser.add_argument("--override", metavar="REASON", help="pass in spite of what is found")
+
+
+def question(args: argparse.Namespace) -> Question:
+    """The arguments as a value; raises `InputError` where an override has no reason."""
+    if args.override is not None and not args.override.strip():
+        raise InputError("--override requires a reason")
+    return Question(
+        base=None if args.first else args.base,
+        revisions=tuple(args.of),
+        metrics=tuple(args.metrics),
+        rules=args.rules,
+        base_model=args.base_model,
+        override=args.override,
+    )

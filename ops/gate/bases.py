@@ -1,0 +1,86 @@
+"""What a candidate is compared with, and the rules that decide."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from digits.core.errors import InputError
+from digits.core.params import Params, parse_yaml
+from digits.gate import rules as gate_rules
+from digits.gate.results import Run
+from digits.gate.rules import Rules
+from ops.tools import git, tags
+from ops.tools.revisions import PARAMS, runs_in_commit, runs_in_folder
+from ops.tools.tree import Tree
+
+
+class GateParams(Params):
+    gate: Rules
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a candidate is compared with; `commit` is None for a folder."""
+
+    name: str
+    commit: str | None
+    runs: list[Run]
+
+
+def find_bases(base: str) -> list[Base]:
+    """The base that a user names, and what is in production."""
+    commit = git.find_commit(base)
+    if os.path.isdir(base):  # unlike Path, takes "" for no folder
+        if commit:
+            raise InputError(f"{base!r} is a folder and a revision. For the folder: ./{base}")
+        return [Base(base, None, runs_in_folder(Path(base)))]
+    if commit is None:
+        raise InputError(f"{base!r} is neither a folder nor a revision of this repository")
+    git.require_history()
+    named = {base: commit}
+    if (tag := production_tag()) and git.commit(tag) != commit:
+        named[tag] = git.commit(tag)
+    return [Base(name, commit, runs_in_commit(commit, name)) for name, commit in named.items()]
+
+
+def production_tag() -> str | None:
+    """GTO's tag of the version in production."""
+    holder = tags.holder(tags.read(), "production")
+    return holder.name if holder else None
+
+
+def find_rules(path: Path | None, bases: Sequence[Base]) -> tuple[Rules, str]:
+    """The rules and where they come from: the file that is named, else the base, else here."""
+    if path:
+        return GateParams.load(path).gate, str(path)
+    if not bases:
+        return GateParams.load(PARAMS).gate, PARAMS
+    base = bases[0]
+    if base.commit is None:
+        raise InputError(f"{base.name} is a folder, which has no rules: --rules {PARAMS}")
+    return rules_in_commit(base.commit, base.name)
+
+
+def rules_in_commit(commit: str, name: str) -> tuple[Rules, str]:
+    """A commit's rules, and where they are written."""
+    content = git.read(commit, PARAMS)
+    if content is None:
+        raise InputError(f"{name} has no {PARAMS}, and so no rules")
+    origin = f"{name}:{PARAMS}"
+    document = parse_yaml(content, origin)
+    if "gate" not in document:
+        raise InputError(
+            f"{origin} has no section `gate`, and so no rules. Name some: --rules FILE"
+        )
+    return GateParams.parse({"gate": document["gate"]}, origin).gate, origin
+
+
+def changed_rules(rules: Rules, tree: Tree) -> Mapping[str, tuple[object, object]]:
+    """The rules that the candidate changes; they apply from the next change on."""
+    content = tree.read(PARAMS)
+    if content is None:
+        return {}
+    document = parse_yaml(content, PARAMS)
+    changed = GateParams.parse({"gate": document.get("gate")}, PARAMS).gate
+    return gate_rules.changed_rules(rules, changed)

@@ -1,0 +1,168 @@
+"""Read both sides and the rules, and decide."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from digits.core.errors import InputError
+from digits.gate import judge as judging
+from digits.gate.judge import Judgement
+from digits.gate.results import Run
+from digits.gate.rules import Limit, Rules, check_limits, check_seeds
+from ops.gate import bases as gate_bases
+from ops.gate.arguments import Question
+from ops.gate.bases import Base
+from ops.gate.evaluators import comparable
+from ops.tools import git
+from ops.tools.revisions import METRICS, check_lock, count_looks, runs_in_commit, runs_in_folder
+from ops.tools.tree import WORKING_TREE, Tree
+
+Verdict = Literal["pass", "blocked", "overridden"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """All that the gate found. A candidate passes with no reason to block, or by an override."""
+
+    candidate: list[Run]
+    bases: list[Base]
+    rules: Rules
+    rules_from: str
+    changed_rules: Mapping[str, tuple[object, object]]
+    looks: int
+    override: str | None
+    limits: list[Limit]
+    pairs: dict[str, tuple[list[Run], list[Run]]]  # by the base's name: its runs, the candidate's
+    judgements: dict[str, Judgement]  # by the base's name
+    code: Tree | None  # that made the candidate's metrics; None where it is unknown
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it blocks, limits first."""
+        beyond = [
+            f"{limit.name} is {limit.value:g}; allowed is at "
+            f"{'least' if limit.at_least else 'most'} {limit.limit:g}"
+            for limit in self.limits
+            if not limit.held
+        ]
+        return beyond + [
+            f"against {name}, {reason}"
+            for name, judgement in self.judgements.items()
+            for reason in judgement.reasons
+        ]
+
+    @property
+    def verdict(self) -> Verdict:
+        if not self.reasons:
+            return "pass"
+        return "blocked" if self.override is None else "overridden"
+
+    @property
+    def passes(self) -> bool:
+        return self.verdict != "blocked"
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a line, for people."""
+        match self.verdict:
+            case "overridden":
+                return f"OVERRIDDEN by a reviewer ({self.override}), in spite of: {self.reasons[0]}"
+            case "blocked":
+                return f"BLOCKED: {self.reasons[0]}"
+        if not self.judgements:
+            return "PASS: within all limits; there is no base to compare with"
+        claims = [
+            f"{'better than' if judgement.better else 'no worse than'} {name}"
+            for name, judgement in self.judgements.items()
+        ]
+        return f"PASS: {', '.join(claims)}"
+
+
+def decide(question: Question) -> Decision:
+    """Read both sides and the rules, and judge; raises `InputError` where it can't be judged."""
+    candidate, code = find_candidate(question)
+    bases = [] if question.base is None else gate_bases.find_bases(question.base)
+    rules, rules_from = gate_bases.find_rules(question.rules, bases)
+    by_base_rules = bool(bases) and not question.rules
+    latest = git.commit(question.revisions[0] if question.revisions else "HEAD")
+    in_git = bool(bases) and bases[0].commit is not None
+    return judge(
+        candidate,
+        bases,
+        rules,
+        rules_from,
+        code=code,
+        cross=question.base_model,
+        changed_rules=gate_bases.changed_rules(rules, code or WORKING_TREE)
+        if by_base_rules
+        else {},
+        looks=count_looks(candidate[0].scores.test_set, latest) if in_git else 1,
+        override=question.override,
+    )
+
+
+def find_candidate(question: Question) -> tuple[list[Run], Tree | None]:
+    """The runs to judge, and the code that made them, where it is known."""
+    if question.metrics:
+        return [run for folder in question.metrics for run in runs_in_folder(folder)], None
+    if not question.revisions:
+        check_lock(WORKING_TREE)
+        return runs_in_folder(Path(METRICS)), WORKING_TREE
+    runs, trees = [], []
+    for rev in question.revisions:
+        tree = Tree(git.commit(rev))
+        trees.append(tree)
+        check_lock(tree)
+        runs += runs_in_commit(git.commit(rev), rev)
+    return runs, trees[0]
+
+
+def judge(
+    candidate: list[Run],
+    bases: list[Base],
+    rules: Rules,
+    rules_from: str,
+    *,
+    code: Tree | None,
+    cross: bool = False,
+    changed_rules: Mapping[str, tuple[object, object]] | None = None,
+    looks: int = 1,
+    override: str | None = None,
+) -> Decision:
+    """Hold a candidate against the limits and its bases; `code` and `cross` as in `comparable`."""
+    check_seeds(candidate, rules)
+    for base in bases:
+        check_none_is_left_over(candidate, base)
+    pairs = {
+        name: (theirs, ours)
+        for base in bases
+        for name, theirs, ours in comparable(base, candidate, code=code, cross=cross)
+    }
+    return Decision(
+        candidate,
+        bases,
+        rules,
+        rules_from,
+        changed_rules=changed_rules or {},
+        looks=looks,
+        override=override,
+        limits=check_limits(candidate, rules),
+        pairs=pairs,
+        judgements={
+            name: judging.judge(theirs, ours, rules, looks)
+            for name, (theirs, ours) in pairs.items()
+        },
+        code=code,
+    )
+
+
+def check_none_is_left_over(candidate: list[Run], base: Base) -> None:
+    """Raises `InputError` if a further seed's run is the base's, left from before this change."""
+    before = {run.scores.model for run in base.runs}
+    left = [run.name for run in candidate[1:] if run.scores.model in before]
+    if left and candidate[0].scores.model not in before:
+        raise InputError(
+            f"{', '.join(left)} describes a model of {base.name}, from before this change. Run "
+            f"that seed again, or remove it: git rm -r {left[0]}"
+        )

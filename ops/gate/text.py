@@ -1,0 +1,73 @@
+"""A decision in words, and as JSON."""
+
+from dataclasses import asdict
+from typing import Any
+
+from digits.gate.judge import Difference
+from ops.gate.decision import Decision
+
+
+def render(decision: Decision) -> str:
+    """The decision for a terminal, headline first."""
+    d = decision
+    lines = [d.headline, *(f"  and {reason}" for reason in d.reasons[1:])]
+    longest = max(6, *(len(label) for label in d.candidate[0].scores.support))
+    for name, judgement in d.judgements.items():
+        counts = judgement.errors
+        lines += [
+            "",
+            f"against {name}",
+            f"  errors       {counts_of(counts['base'])} -> {counts_of(counts['candidate'])}, "
+            f"of {judgement.overall.images} images a run",
+            f"  all          {describe(judgement.overall)}",
+            *(
+                f"  class {label:<{longest}} {describe(found)}"
+                for label, found in judgement.by_class.items()
+                if found.broken or found.fixed
+            ),
+            *(f"  note: {note}" for note in judgement.notes),
+        ]
+    width = max(len(limit.name) for limit in d.limits)
+    lines += ["", "limits"]
+    lines += [
+        f"  {limit.name:<{width}}  {limit.value:>12,.7g}  {'>=' if limit.at_least else '<='} "
+        f"{limit.limit:<12,.7g}{'' if limit.held else 'BEYOND'}".rstrip()
+        for limit in d.limits
+    ]
+    lines += ["", f"rules: {d.rules_from}"]
+    lines += [
+        f"  changed here, not applied: gate.{name} {before} -> {after}"
+        for name, (before, after) in d.changed_rules.items()
+    ]
+    if d.looks > 1:
+        lines.append(f"looks at this test set: {d.looks}; better means p <= 0.05 / {d.looks}")
+    return "\n".join(lines)
+
+
+def counts_of(errors: list[int]) -> str:
+    return ", ".join(map(str, errors))
+
+
+def describe(found: Difference) -> str:
+    return (
+        f"{found.broken} broken, {found.fixed} fixed, p = {found.p:.2g}, loss at most "
+        f"{found.bound:.1f} per 10,000"
+    )
+
+
+def as_json(decision: Decision) -> dict[str, Any]:
+    d = decision
+    return {
+        "verdict": "pass" if d.passes else "blocked",
+        "headline": d.headline,
+        "override": d.override,
+        "reasons": d.reasons,
+        "candidate": [run.name for run in d.candidate],
+        "bases": {base.name: base.commit for base in d.bases},
+        "against": {name: asdict(judgement) for name, judgement in d.judgements.items()},
+        "limits": [asdict(limit) | {"held": limit.held} for limit in d.limits],
+        "rules": d.rules.model_dump(),
+        "rules_from": d.rules_from,
+        "changed_rules": {name: list(pair) for name, pair in d.changed_rules.items()},
+        "looks": d.looks,
+    }

@@ -1,0 +1,1 @@
+"""Batch inference: many images in, one table out."""

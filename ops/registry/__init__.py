@@ -1,0 +1,1 @@
+"""The registry: promote, roll back, and the history of both."""

@@ -1,0 +1,87 @@
+"""What is checked before a tag is made, and what a tag says of a model."""
+
+import hashlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+
+from digits.core.errors import InputError
+from digits.gate.results import Run
+from ops.registry import publishing
+from ops.tools import git, object_store, tags
+from ops.tools.dvc import MODEL
+from ops.tools.tags import Tag
+from ops.tools.tree import Tree
+
+
+def start() -> tuple[str | None, list[Tag]]:
+    """The Git remote, if there is one, and all tags, which are then the same here and there."""
+    publishing.identity()
+    git.require_history()
+    server = publishing.find_server()
+    if server:
+        publishing.fetch(server)
+    else:
+        print("no Git remote: the tags stay in this repository", file=sys.stderr)
+    return server, tags.read()
+
+
+def read_version(text: str) -> str:
+    if not re.fullmatch(f"v?{tags.VERSION}", text):
+        raise InputError(f"the version is {text!r}; expected three numbers, as in 1.2.0")
+    return f"v{text.removeprefix('v')}"
+
+
+def version_or_commit(known: Sequence[Tag], commit: str) -> str:
+    """The version of a commit, or the start of its id if it has none."""
+    return tags.version_of(known, commit) or commit[:9]
+
+
+def check_model(commit: str, model: str, server: str | None) -> None:
+    """Raises `InputError` unless others can fetch the commit's model, as it was evaluated.
+
+    It is read from the DVC remote, byte by byte; where there is neither that nor a Git remote, from
+    the cache, since nobody else asks for it.
+    """
+    outputs = object_store.outputs(Tree(commit))
+    output = next((output for output in outputs if output.path == MODEL), None)
+    if output is None:
+        raise InputError(f"dvc.lock of {commit[:9]} has no {MODEL}. Run: dvc repro")
+    with object_store.stores() as (cache, remote):
+        if remote is None and server:
+            raise InputError(
+                f"there is no DVC remote, so nobody else can fetch the model: "
+                f"{object_store.NO_REMOTE}"
+            )
+        if remote is None:
+            print("no DVC remote: the model stays in this repository's cache", file=sys.stderr)
+        try:
+            files = object_store.files_of(remote or cache, output)
+        except InputError as error:
+            raise InputError(f"{error}\n  {way_to_store(remote is None, commit)}") from None
+    digest = hashlib.sha256(files.get("model.json", b"")).hexdigest()
+    if digest != model:
+        raise InputError(
+            f"{MODEL} is {digest[:9]}, but metrics/ describe {model[:9]}. Run: dvc repro"
+        )
+
+
+def way_to_store(local: bool, commit: str) -> str:
+    if local:
+        return "Make it: dvc repro. Is it broken? python -m ops.doctor --repair"
+    return f"Push it: dvc push --rev {commit[:9]}. Is it broken? python -m ops.doctor --repair"
+
+
+def figures(run: Run) -> Mapping[str, str]:
+    """What a tag says of a model."""
+    s = run.scores
+    return {
+        "Model": s.model,
+        "Test-set": s.test_set,
+        "Source": s.source,
+        "Errors": f"{s.errors} of {s.images}",
+        "Accuracy": f"{s.accuracy:g}",
+        "Nll": f"{s.nll:g}",
+        "Ece": f"{s.ece:g}",
+        "Robustness": f"{s.robustness['mean']:g}",
+    }

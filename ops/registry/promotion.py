@@ -1,0 +1,166 @@
+"""Promote: check a commit, have the gate judge its model, and publish the tags."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from digits.core.errors import InputError
+from digits.gate.results import Run
+from ops.gate import decision as gate
+from ops.gate import text
+from ops.gate.bases import Base, rules_in_commit
+from ops.gate.decision import Decision
+from ops.registry import publishing
+from ops.registry.checks import check_model, figures, read_version, start, version_or_commit
+from ops.tools import git, pipeline, tags
+from ops.tools.revisions import check_lock, count_looks, runs_in_commit
+from ops.tools.tags import ARTIFACT, Tag
+from ops.tools.tree import WORKING_TREE, Tree
+
+BY_FORCE = "To promote it in spite of that: --force --reason TEXT"
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """The gate's decision. `unknown` says why it could not compare; None where it did."""
+
+    decision: Decision
+    unknown: str | None
+
+    @property
+    def verdict(self) -> str:
+        """A line for the tag."""
+        if self.unknown:
+            return f"OVERRIDDEN: not compared, since {self.unknown}"
+        return self.decision.headline
+
+    @property
+    def forced(self) -> bool:
+        return self.unknown is not None or self.decision.verdict == "overridden"
+
+
+def promote(stage: str, version: str | None, *, force: bool, reason: str, base_model: bool) -> bool:
+    """Assign a version to a stage; False if the gate blocks it.
+
+    Parameters
+    ----------
+    stage : production or staging
+    version : one that exists, or the name that HEAD gets; by default the next minor version
+    force : promote in spite of the gate, for a `reason`
+    base_model : if the evaluators differ, have each score both models
+
+    Raises
+    ------
+    InputError
+        If the commit is not the result of its code, its model can't be fetched by others, or there
+        is no verdict. Nothing has changed then.
+    """
+    server, known = start()
+    commit, version = find_candidate(version, known, server)
+    holder = tags.holder(known, stage)
+    registered = version in tags.versions(known)
+    if registered and holder and holder.commit == commit:
+        print(f"{stage} is {version} already: {holder.name}")
+        return True
+    check_is_reproduced(commit)
+    runs = runs_in_commit(commit, version)
+    check_model(commit, runs[0].scores.model, server)
+    base = (f"{stage} ({version_or_commit(known, holder.commit)})", holder) if holder else None
+    ruling = judge(commit, runs, base, override=reason if force else None, cross=base_model)
+    print(text.render(ruling.decision), end="\n\n")
+    if not ruling.decision.passes:
+        print(f"not promoted. {BY_FORCE}", file=sys.stderr)
+        return False
+    evidence = {
+        "Stage": stage,
+        "Action": "promote",
+        "Version": version,
+        "From": version_or_commit(known, holder.commit) if holder else "",
+        "Verdict": ruling.verdict,
+        **figures(runs[0]),
+        "Forced-by": publishing.identity().partition(" <")[0] if ruling.forced else "",
+        "Reason": reason,
+    }
+    stage_tag = f"{ARTIFACT}#{stage}#{tags.next_number(known)}"
+    names = [] if registered else [f"{ARTIFACT}@{version}"]
+    publishing.publish(server, commit, [*names, stage_tag], evidence, known)
+    print(f"{stage} is {version} now: {stage_tag}")
+    return True
+
+
+def find_candidate(wanted: str | None, known: Sequence[Tag], server: str | None) -> tuple[str, str]:
+    """The commit to promote, and the version that it has or gets."""
+    registered = tags.versions(known)
+    version = read_version(wanted) if wanted else None
+    if version in registered:
+        return registered[version], version
+    if changed := git.run("status", "--porcelain", "--untracked-files=no"):
+        raise InputError(
+            f"the working tree differs from HEAD, and only a commit can be promoted:\n{changed}\n"
+            f"  Commit and push it, or put it aside: git stash"
+        )
+    commit = git.commit("HEAD")
+    if server and not git.run("for-each-ref", "--contains", commit, f"refs/remotes/{server}"):
+        raise InputError(
+            f"the commit {commit[:9]} is on no branch of {server}: git push {server} HEAD"
+        )
+    already = tags.version_of(known, commit)
+    if already and version:
+        raise InputError(
+            f"the commit {commit[:9]} is {already}, and a commit has one version: leave out "
+            f"--version {wanted}"
+        )
+    if version and any(tag.version == version for tag in known):
+        raise InputError(
+            f"{version} was taken back (gto deregister). Choose another: --version X.Y.Z"
+        )
+    return commit, already or version or tags.next_version(known)
+
+
+def check_is_reproduced(commit: str) -> None:
+    """Raises `InputError` unless dvc.lock is of the commit's code, and its metrics of dvc.lock."""
+    tree = Tree(commit)
+    check_lock(tree)
+    for stage in pipeline.read(tree):
+        if stage.state != "up to date":
+            raise InputError(
+                f"dvc.lock is not of this code: the stage {stage.name} is {stage.state} "
+                f"({', '.join(stage.since)}). dvc repro, then commit dvc.lock and metrics/"
+            )
+
+
+def judge(
+    commit: str, runs: list[Run], base: tuple[str, Tag] | None, *, override: str | None, cross: bool
+) -> Ruling:
+    """Ask the gate; where it can't compare, only an override goes on from there.
+
+    Parameters
+    ----------
+    commit, runs : the candidate
+    base : what holds the stage now, and its name in messages
+    override : the reason to promote in spite of the gate
+    cross : as for `evaluators.comparable`
+    """
+    if base is None:
+        rules, origin = rules_in_commit(commit, commit[:9])
+        return Ruling(gate.judge(runs, [], rules, origin, code=None, override=override), None)
+    name, holder = base
+    rules, origin = rules_in_commit(holder.commit, name)
+    judged = partial(
+        gate.judge,
+        runs,
+        rules=rules,
+        rules_from=origin,
+        looks=count_looks(runs[0].scores.test_set, commit),
+        override=override,
+    )
+    checked_out = commit == git.commit("HEAD") and not git.run("status", "--porcelain", "-uno")
+    code = WORKING_TREE if checked_out else Tree(commit)
+    try:
+        before = Base(name, holder.commit, runs_in_commit(holder.commit, name))
+        return Ruling(judged([before], code=code, cross=cross), None)
+    except InputError as error:
+        if override is None:
+            raise InputError(f"{error}\n  {BY_FORCE}") from None
+        return Ruling(judged([], code=None), str(error).partition("\n")[0])

@@ -1,0 +1,1 @@
+"""The report: what has changed, as Markdown or as one HTML page."""

@@ -1,0 +1,188 @@
+"""The content of a report: the gate's decision, and both sides' pipeline, plots and images."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from digits.core.errors import InputError
+from digits.core.params import changes
+from digits.data import dataset
+from digits.gate import diff, judge
+from digits.gate.diff import Answer, Figure
+from digits.gate.results import Run
+from ops.gate.arguments import Question
+from ops.gate.decision import Decision, decide
+from ops.tools import dvc, git, pipeline, revisions
+from ops.tools.pipeline import Stage
+from ops.tools.tree import WORKING_TREE, Tree
+
+Image = npt.NDArray[np.uint8]
+Rows = list[dict[str, float]]
+Changes = Mapping[str, tuple[object, object]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of several, side by side: its figures against the base's, and the parameters it changes.
+
+    `params` is None for the base, and where the base has none.
+    """
+
+    name: str
+    run: Run
+    figures: dict[str, Figure]
+    params: Changes | None
+
+
+@dataclass(frozen=True)
+class Content:
+    """Both sides, read once; `against` is the comparison that the details are about."""
+
+    decision: Decision
+    against: str | None  # a name in decision.judgements; None without a base
+    base: list[Run]
+    candidate: list[Run]
+    params: Changes | None  # changed ones; None: the base has none
+    stages: list[Stage]
+    tables: dict[str, tuple[Rows, Rows]]  # of plots/, by name: the base's, the candidate's
+    images: dict[int, Image]  # misclassified on a side, by position among the test images
+    no_images: str | None  # why there are none
+    models: list[Model]  # the base, the candidate, and those that are to stand beside it
+
+    @cached_property
+    def figures(self) -> list[Figure]:
+        overall = self.decision.judgements[self.against].overall if self.against else None
+        return diff.figures(self.base, self.candidate, overall)
+
+    @cached_property
+    def changed(self) -> tuple[list[Answer], list[Answer]]:
+        """Images broken, and images fixed."""
+        return diff.changed_images(self.base, self.candidate) if self.base else ([], [])
+
+
+def gather(question: Question, beside: Sequence[str]) -> Content:
+    """Have the gate judge, and read the rest.
+
+    Parameters
+    ----------
+    question : what the gate is asked
+    beside : revisions or experiments to show next to the candidate
+
+    Raises
+    ------
+    InputError
+        Where the gate does; if a table of plots/ is damaged.
+    """
+    decision = decide(question)
+    here, there = decision.code or WORKING_TREE, base_tree(decision)
+    against = next(iter(decision.pairs), None)
+    base, candidate = decision.pairs[against] if against else ([], decision.candidate)
+    models = find_models(beside, base, candidate, here, there)
+    images, why = find_images(base + candidate + [model.run for model in models])
+    return Content(
+        decision,
+        against,
+        base,
+        candidate,
+        params=_changed_params(there, here),
+        stages=pipeline.read(here, there),
+        tables={
+            name: (
+                table(there or WORKING_TREE, decision.bases[0].runs[0], name)
+                if decision.bases
+                else [],
+                table(here, decision.candidate[0], name),
+            )
+            for name in ("training", "reliability")
+        },
+        images=images,
+        no_images=why,
+        models=models,
+    )
+
+
+def base_tree(decision: Decision) -> Tree | None:
+    """The first base's commit; None where there is no base, or it is a folder."""
+    commit = decision.bases[0].commit if decision.bases else None
+    return Tree(commit) if commit else None
+
+
+def find_models(
+    revs: Sequence[str], base: list[Run], candidate: list[Run], here: Tree, there: Tree | None
+) -> list[Model]:
+    """The base, the candidate and others, each by its first run; none where no other is named."""
+    if not revs:
+        return []
+    sides = [(_name(candidate[0]), candidate[0], here)]
+    for rev in revs:
+        commit = git.commit(rev)
+        sides.append((rev, revisions.runs_in_commit(commit, rev)[0], Tree(commit)))
+    judge.check_comparable([run for _, run, _ in sides])
+    models = [Model(_name(run), run, _by_name([], run), None) for run in base[:1]]
+    for name, run, tree in sides:
+        models.append(Model(name, run, _by_name(base[:1], run), _changed_params(there, tree)))
+    return models
+
+
+def _name(run: Run) -> str:
+    return run.name.removesuffix(f":{revisions.METRICS}")
+
+
+def _by_name(base: list[Run], run: Run) -> dict[str, Figure]:
+    overall = judge.difference(base, [run]) if base else None
+    return {figure.name: figure for figure in diff.figures(base, [run], overall)}
+
+
+def _changed_params(before: Tree | None, after: Tree) -> Changes | None:
+    """Parameters that differ, without the gate's rules, which the decision compares.
+
+    None where the base has no parameters.
+    """
+    params = pipeline.document(before, revisions.PARAMS) if before else {}
+    if not params:
+        return None
+    sides = (params, pipeline.document(after, revisions.PARAMS))
+    one, two = ({k: v for k, v in side.items() if k != "gate"} for side in sides)
+    return changes(one, two)
+
+
+def table(tree: Tree, run: Run, name: str) -> Rows:
+    """A run's plots/NAME.csv; no rows where there is none.
+
+    Raises
+    ------
+    InputError
+        If it is not a table of finite numbers.
+    """
+    folder = run.name.rpartition(":")[2] if tree.commit else run.name
+    path = f"{folder}/plots/{name}.csv"
+    try:
+        text = (tree.read(path) or b"").decode()
+        rows = [
+            {key: float(value) for key, value in row.items()}
+            for row in csv.DictReader(io.StringIO(text), strict=True)
+        ]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} is not a table of numbers: {error}. Run: dvc repro") from None
+    if not all(math.isfinite(value) for row in rows for value in row.values()):
+        raise InputError(f"{path} holds a number that is not finite. Run: dvc repro")
+    return rows
+
+
+def find_images(runs: list[Run]) -> tuple[dict[int, Image], str | None]:
+    """The images that any run gets wrong; none, and why, where the test set is not at hand."""
+    folder = Path(dvc.DATA)
+    if not (folder / "test-images.npy").exists():
+        return {}, f"{folder}/test-images.npy is not here: dvc pull"
+    test = dataset.load(folder, "test")
+    if dataset.digest(test) != runs[0].scores.test_set:
+        return {}, f"{folder} holds other test images than these metrics are about: dvc checkout"
+    wrong = set().union(*(run.wrong() for run in runs))
+    return {index: test.images[index] for index in sorted(wrong)}, None

@@ -1,0 +1,218 @@
+"""A report as the comment of a pull request: it shows digits with nothing hosted anywhere.
+
+GitHub takes 65,536 characters. Whatever comes from a file may have been written by a stranger, so
+that it reaches the text through `code` or `prose`, which leave it nothing to mention, link or show.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+from digits.gate.diff import Answer, shown, shown_change
+from ops.gate.text import counts_of, describe
+from ops.report import text_images
+from ops.report.content import Content
+
+LARGEST = 60_000  # characters of a report
+LONGEST = 200  # of a name, a value
+LONGEST_PROSE = 1000
+MOST_ROWS = 40
+MOST_DIGITS = 24  # broken, and fixed
+COLUMNS = 4  # digits side by side: as wide as a comment
+ZERO_WIDTH_SPACE = "\u200b"
+
+
+def render(content: Content) -> str:
+    """The whole report, verdict first; the last blocks give way where it would grow too large."""
+    blocks = {
+        "the verdict": verdict(content),
+        "figures": figures(content),
+        "side by side": side_by_side(content),
+        "parameters": parameters(content),
+        "rules": rules(content),
+        "classes": classes(content),
+        "broken digits": digits(content, "broken", content.changed[0]),
+        "fixed digits": digits(content, "fixed", content.changed[1]),
+        "limits": limits(content),
+    }
+    text, left_out = "", []
+    for name, block in blocks.items():
+        if len(text) + len(block) > LARGEST:
+            left_out.append(name)
+        elif block:
+            text += f"{block}\n\n"
+    if left_out:
+        text += f"Left out, to stay within a comment's size: {', '.join(left_out)}.\n\n"
+    return text.rstrip() + "\n"
+
+
+def verdict(content: Content) -> str:
+    d = content.decision
+    lines = [f"### {prose(d.headline)}", ""]
+    lines += [f"- and {prose(reason)}" for reason in d.reasons[1:MOST_ROWS]]
+    for name, judgement in d.judgements.items():
+        before, now = (counts_of(judgement.errors[side]) for side in ("base", "candidate"))
+        lines.append(
+            f"- against {code(name)}: {before} → {now} errors in {judgement.overall.images:,} test "
+            f"images; {describe(judgement.overall)}"
+        )
+        lines += [f"- note: {prose(note)}" for note in judgement.notes]
+    stale = [stage.name for stage in content.stages if stage.state != "up to date"]
+    if stale:
+        lines.append(
+            f"- note: code or parameters have changed since {_list(map(code, stale))} ran: `dvc "
+            "repro`"
+        )
+    return "\n".join(lines)
+
+
+def figures(content: Content) -> str:
+    if content.against is None:
+        rows = [[f.name, shown(f, f.after)] for f in content.figures]
+        return table(["", "here"], rows, "lr")
+    rows = [
+        [f.name, shown(f, f.before), shown(f, f.after), shown_change(f), f.mark or ""]
+        for f in content.figures
+    ]
+    return table(["", code(content.against), "here", "change", ""], rows, "lrrrl")
+
+
+def side_by_side(content: Content) -> str:
+    """The figures of several models, a column each."""
+    models = content.models
+    if not models:
+        return ""
+    rows = []
+    for name in models[0].figures:
+        each = [model.figures[name] for model in models]
+        cells = (" ".join(filter(None, [shown(it, it.after), it.mark])) for it in each)
+        rows.append([name, *cells])
+    return table(["", *(code(model.name) for model in models)], rows, "l" + "r" * len(models))
+
+
+def parameters(content: Content) -> str:
+    if content.params is None:
+        return ""
+    if not content.params:
+        return "No parameter differs."
+    rows = [[code(name), value(one), value(two)] for name, (one, two) in content.params.items()]
+    return table(["parameter", "before", "here"], rows, "lll")
+
+
+def rules(content: Content) -> str:
+    d = content.decision
+    text = f"Rules: {code(d.rules_from)}."
+    if d.looks > 1:
+        text += (
+            f" This test set has been looked at {d.looks} times: better means p ≤ 0.05 / {d.looks}."
+        )
+    if not d.changed_rules:
+        return text
+    rows = [[code(name), value(one), value(two)] for name, (one, two) in d.changed_rules.items()]
+    changed = table(["rule", "applied", "here"], rows, "lll")
+    return f"{text} Changed here, not applied:\n\n{changed}"
+
+
+def classes(content: Content) -> str:
+    """The classes in which an image broke or was fixed."""
+    if content.against is None:
+        return ""
+    found = content.decision.judgements[content.against].by_class
+    rows = [
+        [code(label), f"{d.images:,}", str(d.broken), str(d.fixed), f"{d.p:.2g}"]
+        for label, d in found.items()
+        if d.broken or d.fixed
+    ]
+    if not rows:
+        return "Both make the same errors."
+    return table(["class", "images", "broken", "fixed", "p"], rows, "lrrrr")
+
+
+def digits(content: Content, what: str, answers: Sequence[Answer]) -> str:
+    """Pictures in a block that is folded away; the most confident answers first."""
+    if not answers:
+        return ""
+    summary = f"{len(answers)} {what}"
+    if content.no_images:
+        lines = [
+            f"- {code(a.label)} read as {code(a.predicted)}, {a.confidence:.0%} sure, image "
+            f"{a.index}"
+            for a in answers[:MOST_DIGITS]
+        ]
+        body = "\n".join([f"No pictures: {prose(content.no_images)}.", "", *lines])
+    else:
+        sheet = text_images.contact_sheet(
+            [content.images[a.index] for a in answers[:MOST_DIGITS]],
+            [_caption(a) for a in answers[:MOST_DIGITS]],
+            COLUMNS,
+        )
+        body = f"```text\n{sheet}\n```"
+    if len(answers) > MOST_DIGITS:
+        summary += f"; shown are the {MOST_DIGITS} that the erring model was most confident of"
+    return details(summary, body)
+
+
+def _caption(answer: Answer) -> tuple[str, str]:
+    label, predicted = printable(answer.label, LONGEST), printable(answer.predicted, LONGEST)
+    return f"{label} read as {predicted}", f"{answer.confidence:.0%} sure, #{answer.index}"
+
+
+def limits(content: Content) -> str:
+    found = content.decision.limits
+    beyond = sum(not limit.held for limit in found)
+    rows = [
+        [
+            code(limit.name),
+            f"{limit.value:,.6g}",
+            f"{'≥' if limit.at_least else '≤'} {limit.limit:,.7g}",
+            "" if limit.held else "**beyond**",
+        ]
+        for limit in sorted(found, key=lambda limit: limit.held)
+    ]
+    summary = f"Limits: {beyond} of {len(found)} not held" if beyond else "Limits: all held"
+    return details(summary, table(["figure", "here", "limit", ""], rows, "lrrl"))
+
+
+def _list(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def details(summary: str, body: str) -> str:
+    return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """Rows of Markdown, each cell safe already; `align` has an l or r for each column."""
+    lines = [header, ["---" if side == "l" else "--:" for side in align], *rows[:MOST_ROWS]]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    more = len(rows) - MOST_ROWS
+    return f"{text}\n\n… and {more} more." if more > 0 else text
+
+
+def value(found: object) -> str:
+    """A parameter's value."""
+    if found is None:
+        return "absent"
+    return code(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False))
+
+
+def code(text: str) -> str:
+    """Text as a code span, in which GitHub neither links nor mentions anything.
+
+    What would end the span, or a table's cell, is shown as its likeness.
+    """
+    return f"`{printable(text, LONGEST).replace('|', '¦') or ' '}`"
+
+
+def prose(text: str) -> str:
+    """Text that means nothing but itself: no Markdown, HTML, mention, reference, link or emoji."""
+    plain = printable(text, LONGEST_PROSE)
+    plain = re.sub(r"([\\*_\[\]<>&|~$!#])", r"\\\1", plain)
+    return re.sub(r"([@#:](?=\S)|\bwww(?=\.)|\bGH(?=-))", rf"\1{ZERO_WIDTH_SPACE}", plain)
+
+
+def printable(text: str, longest: int) -> str:
+    """One line without control or direction characters, or backticks, and not too long."""
+    line = "".join(c if c.isprintable() else " " for c in text.replace("`", "'")).strip()
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"

@@ -1,0 +1,1 @@
+"""Sweeps: many settings of the parameters, each with several seeds."""

@@ -1,0 +1,86 @@
+"""What came of a sweep's settings, compared with the default."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+import scipy
+
+from digits.core.errors import InputError
+from digits.gate import diff, judge
+from digits.gate.diff import Figure
+from digits.gate.judge import Difference
+from digits.gate.results import Run
+from ops.sweep.settings import DEFAULT, Setting
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A setting's runs, and how they differ from the default's.
+
+    `difference` is None for the default, and where the test images are not the same.
+    """
+
+    setting: Setting
+    runs: list[Run]
+    difference: Difference | None
+    figures: dict[str, Figure]  # by name
+
+    @property
+    def accuracies(self) -> list[float]:
+        return [run.scores.accuracy for run in self.runs]
+
+    @property
+    def mean(self) -> float:
+        """Accuracy over the seeds."""
+        return mean(self.accuracies)
+
+    @property
+    def margin(self) -> float | None:
+        """Half the width of the mean's 95 % interval."""
+        return margin(self.accuracies)
+
+    @property
+    def mark(self) -> str:
+        """What the gate's test says of the difference in errors."""
+        return self.figures["errors"].mark or ""
+
+
+def outcomes(settings: Sequence[tuple[Setting, list[Run]]]) -> list[Outcome]:
+    """Each setting that has runs, beside the first, the default, by the gate's own test."""
+    default = settings[0][1]
+    made = []
+    for setting, runs in settings:
+        if runs:
+            difference = _difference(default, runs) if runs is not default else None
+            figures = diff.figures(default if difference else [], runs, difference)
+            made.append(Outcome(setting, runs, difference, {f.name: f for f in figures}))
+    return made
+
+
+def _difference(default: Sequence[Run], runs: Sequence[Run]) -> Difference | None:
+    if not default:
+        return None
+    try:
+        judge.check_comparable([*default, *runs])
+    except InputError:
+        return None
+    return judge.difference(default, runs)
+
+
+def margin(values: Sequence[float]) -> float | None:
+    """Half the width of the mean's 95 % confidence interval (Student's t); None for one value."""
+    if len(values) < 2:
+        return None
+    quantile = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return quantile * stdev(values) / math.sqrt(len(values))
+
+
+def told(outcome: Outcome) -> tuple[str, str]:
+    """How a setting differs from the default, and whether that is noise, for a person."""
+    if outcome.difference is None:
+        return "", "" if outcome.setting.name == DEFAULT else "other test images"
+    return diff.shown_change(outcome.figures["accuracy"]), outcome.mark

@@ -1,0 +1,1 @@
+"""What several commands share: Git, DVC, GitHub, SageMaker, child processes."""

@@ -1,0 +1,63 @@
+"""What the commands ask of DVC: experiments, outputs of a commit, whole runs of the pipeline."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from digits.core.errors import InputError
+from digits.core.params import as_text
+from digits.core.workers import WORKERS_VARIABLE
+from ops.tools import compute, git
+
+DVC = (sys.executable, "-m", "dvc")
+MODEL = "models/digit-classifier"
+DATA = "data/prepared"
+
+
+def set_params(changes: Mapping[str, Any]) -> list[str]:
+    """Overrides by dotted key as options of `dvc exp run`."""
+    return [f"--set-param={key}={as_text(value)}" for key, value in changes.items()]
+
+
+def fetch_committed(commit: str, path: str, target: Path) -> None:
+    """Copy an output of a commit from DVC's cache, or from the remote that this clone has.
+
+    Raises
+    ------
+    InputError
+        If neither has it.
+    """
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc_data.index import DataIndexError
+
+    try:
+        with Repo() as repo:
+            remote = repo.config["core"].get("remote")  # the commit may have had none yet
+        DVCFileSystem(rev=commit, remote=remote).get(path, str(target), recursive=True)
+    except (DvcException, DataIndexError, OSError) as error:
+        raise InputError(
+            f"{path} of {commit[:9]} is neither in the cache nor in the remote "
+            f"({error.__cause__ or error})"
+        ) from None
+
+
+def clone_with_data(commit: str, clone: Path) -> None:
+    """Check a commit out into a new folder, with the data under DVC that no stage makes."""
+    git.clone(commit, clone)
+    for path in git.paths(commit, "data"):
+        if path.endswith(".dvc"):
+            data = path.removesuffix(".dvc")
+            fetch_committed(commit, data, clone / data)
+
+
+def reproduce(clone: Path, workers: int) -> None:
+    """Run every stage in a clone, even where a cache has the results; raises `InputError`."""
+    words = ["dvc", "repro", "--force", "--no-run-cache"]
+    environment = os.environ | compute.elsewhere() | {WORKERS_VARIABLE: str(workers)}
+    if subprocess.run(words, cwd=clone, env=environment, stdout=sys.stderr).returncode:
+        raise InputError("the pipeline failed; its own message is above")

@@ -1,0 +1,189 @@
+"""What lies in DVC's cache and in its remote, read and hashed here: DVC trusts what it has."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from digits.core.errors import InputError
+from digits.core.params import parse_yaml
+from ops.tools.pipeline import declared_outputs
+from ops.tools.tree import Tree, list_of_files
+
+CHUNK = 1 << 20  # bytes
+NO_REMOTE = "make remote URL=s3://bucket/path, or URL=/a/folder; then dvc push"
+
+
+class Store(Protocol):
+    """DVC's object database: files by their MD5; of the cache, or of a remote."""
+
+    path: str
+    fs: Any
+
+    def oid_to_path(self, oid: str) -> str: ...
+
+    def protect(self, path: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a stage made, by its entry in dvc.lock; a folder's `oid` ends with .dir."""
+
+    path: str
+    stage: str
+    oid: str
+    size: int | None = None  # bytes, of a folder all its files'
+
+
+def outputs(tree: Tree) -> list[Output]:
+    """The outputs that DVC keeps, by a tree's dvc.lock and dvc.yaml."""
+    documents = []
+    for path in ("dvc.lock", "dvc.yaml"):
+        content = tree.read(path)
+        if content is None:
+            raise InputError(f"{path} does not exist, so nobody knows what there should be")
+        documents.append(parse_yaml(content, path))
+    lock, pipeline = documents
+    in_git = {
+        path
+        for stage in pipeline["stages"].values()
+        for path, options in declared_outputs(stage).items()
+        if options.get("cache") is False
+    }
+    return [
+        Output(out["path"], name, out["md5"], out["size"])
+        for name, stage in lock["stages"].items()
+        for out in stage.get("outs", [])
+        if out["path"] not in in_git
+    ]
+
+
+@contextmanager
+def stores() -> Iterator[tuple[Store, Store | None]]:
+    """The cache, and the remote where one is configured.
+
+    Raises
+    ------
+    InputError
+        If they can't be reached, also from within the block.
+    """
+    from aiohttp import ClientError
+    from botocore.exceptions import BotoCoreError
+    from dvc.config import NoRemoteError
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo:
+            try:
+                remote = repo.cloud.get_remote_odb()
+            except NoRemoteError:
+                remote = None
+            yield repo.cache.local, remote
+    except (DvcException, BotoCoreError, ClientError, OSError) as error:
+        raise InputError(
+            f"DVC's cache or its remote can't be read or written: {error.__cause__ or error}. "
+            f"Which remote: dvc remote list"
+        ) from error
+
+
+def digest(store: Store, oid: str) -> tuple[str, int] | None:
+    """MD5 and size of an object as it lies there; None where it is missing."""
+    found, size = hashlib.md5(), 0
+    try:
+        with store.fs.open(store.oid_to_path(oid), "rb") as file:
+            while chunk := file.read(CHUNK):
+                found.update(chunk)
+                size += len(chunk)
+    except FileNotFoundError:
+        return None
+    return found.hexdigest(), size
+
+
+def content(store: Store, oid: str) -> bytes | None:
+    """An object's bytes, if they are whole."""
+    try:
+        with store.fs.open(store.oid_to_path(oid), "rb") as file:
+            found: bytes = file.read()
+    except FileNotFoundError:
+        return None
+    return found if hashlib.md5(found).hexdigest() == oid.removesuffix(".dir") else None
+
+
+def listing(folder: bytes) -> Mapping[str, str]:
+    """The files of a folder's object: MD5 by path."""
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(folder)}
+
+
+def list_folder(output: Output) -> bytes | None:
+    """A folder's object made of its files in the working tree, if they are what it names."""
+    folder = Path(output.path)
+    entries = [
+        {"md5": hash_file(file), "relpath": file.relative_to(folder).as_posix()}
+        for file in folder.rglob("*")
+        if file.is_file()
+    ]
+    found = list_of_files(entries)
+    return found if hashlib.md5(found).hexdigest() == output.oid.removesuffix(".dir") else None
+
+
+def hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def mend(target: Store, output: Output, sources: Iterable[Store]) -> bool:
+    """Put a whole copy in place of one that is not; whether one was found, and arrived.
+
+    It is hashed before it goes there, and once it lies there. The working tree is the last source.
+    """
+    oid = output.oid
+    with tempfile.TemporaryDirectory(prefix="mend-") as folder:
+        copy = Path(folder, "copy")
+        for source in sources:
+            source.fs.get_file(source.oid_to_path(oid), str(copy))
+            if hash_file(copy) == oid.removesuffix(".dir"):
+                break
+        else:
+            if not copy_from_here(output, copy):
+                return False
+        path = target.oid_to_path(oid)
+        target.fs.put_file(str(copy), path)
+        target.protect(path)
+    found = digest(target, oid)
+    return found is not None and found[0] == oid.removesuffix(".dir")
+
+
+def copy_from_here(output: Output, copy: Path) -> bool:
+    """Copy what the working tree has of an object, if it is that."""
+    if output.oid.endswith(".dir"):
+        listed = list_folder(output)
+        copy.write_bytes(listed or b"")
+        return listed is not None
+    if not Path(output.path).is_file():
+        return False
+    shutil.copyfile(output.path, copy)
+    return hash_file(copy) == output.oid
+
+
+def remove(store: Store, oid: str) -> None:
+    store.fs.remove(store.oid_to_path(oid))
+
+
+def files_of(store: Store, output: Output) -> dict[str, bytes]:
+    """A folder's files, every byte of them checked; raises `InputError` where one is not whole."""
+    folder = content(store, output.oid)
+    if folder is None:
+        raise InputError(f"{output.path} is not in {store.path}, or not whole")
+    found = {}
+    for path, oid in listing(folder).items():
+        data = content(store, oid)
+        if data is None:
+            raise InputError(f"{output.path}/{path} is not in {store.path}, or not whole")
+        found[path] = data
+    return found

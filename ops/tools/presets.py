@@ -1,0 +1,36 @@
+"""Presets: files of parameters to override, each for one purpose."""
+
+from pathlib import Path
+from typing import Any
+
+from digits.core.errors import InputError
+from digits.core.params import flat, override, read_yaml
+from ops.tools.dvc import set_params
+
+PRESETS = Path("presets")
+
+
+def names(folder: Path = PRESETS) -> dict[str, str]:
+    """Each preset's name, and the line that says what it is for."""
+    lines = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
+    return {name: text.partition("\n")[0].removeprefix("#").strip() for name, text in lines.items()}
+
+
+def load(name: str, folder: Path = PRESETS) -> dict[str, Any]:
+    """A preset's overrides by dotted key; raises `InputError` if there is none of that name."""
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise InputError(
+            f"there is no preset {name!r}; expected one of: {', '.join(names(folder))}"
+        )
+    return flat(read_yaml(path))
+
+
+def set_params_of(name: str) -> list[str]:
+    """A preset as options of `dvc exp run`; raises `InputError` if a parameter is unknown."""
+    changes = load(name)
+    try:
+        override(read_yaml("params.yaml"), changes)
+    except InputError as error:
+        raise InputError(f"{PRESETS / name}.yaml: {error}") from None
+    return set_params(changes)

@@ -1,0 +1,72 @@
+"""The section `compute.sagemaker` of params.yaml: where in AWS, and on which machines.
+
+DIGITS_COMPUTE_SAGEMAKER_<KEY> in the environment wins over each key, and is read as YAML: an image
+is a word, tags are `{team: vision}`. The section is absent by default. No stage declares it.
+"""
+
+import os
+from typing import Annotated
+
+from pydantic import Field
+
+from digits.core.errors import InputError
+from digits.core.params import Params, parse_yaml, read_yaml
+
+ENVIRONMENT = "DIGITS_COMPUTE_SAGEMAKER_"
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(Params):
+    """What every command needs first; then of training, then of endpoints."""
+
+    region: str
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    role: str  # ARN; what jobs and endpoints may do
+    tags: dict[str, str] = Field(default_factory=dict)  # beside our own
+
+    image: str | None = None  # in ECR, with Python 3.11 or later and PyTorch
+    instance_type: str = "ml.m5.xlarge"
+    instance_count: Count = 1
+    volume_gb: Count = 30
+    max_run_s: Count = 3600
+    spot: bool = False
+
+    hosting_image: str | None = None  # in ECR: this repository's Dockerfile, built and pushed
+    hosting_instance_type: str = "ml.m5.large"
+    hosting_instance_count: Count = 1
+
+    def required(self, key: str) -> str:
+        """A key that not every command needs; raises `InputError` if it is missing."""
+        value: str | None = getattr(self, key)
+        if value is None:
+            raise InputError(
+                f"compute.sagemaker.{key} is missing. In params.yaml, or: {ENVIRONMENT}"
+                f"{key.upper()}=..."
+            )
+        return value
+
+
+class _Compute(Params):
+    sagemaker: Settings
+
+
+class _Document(Params):
+    compute: _Compute
+
+
+def load(path: str = "params.yaml") -> Settings:
+    """The section, with what the environment says in its place.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown, missing or of another type; names each of them.
+    """
+    section = dict(read_yaml(path).get("compute", {}).get("sagemaker") or {})
+    for key in Settings.model_fields:
+        name = ENVIRONMENT + key.upper()
+        if name in os.environ:
+            section[key] = parse_yaml(f"{key}: {os.environ[name]}".encode(), name)[key]
+    origin = f"{path}, or {ENVIRONMENT}<KEY> in the environment"
+    return _Document.parse({"compute": {"sagemaker": section}}, origin).compute.sagemaker

@@ -1,0 +1,62 @@
+"""The files of a commit, or of the working tree, read alike."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from digits.core.params import parse_yaml
+from ops.tools import git
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The files of a commit; of the working tree, where `commit` is None."""
+
+    commit: str | None
+
+    def read(self, path: str) -> bytes | None:
+        """A file's content; None if there is no such file."""
+        if self.commit:
+            return git.read(self.commit, path)
+        return Path(path).read_bytes() if Path(path).is_file() else None
+
+    def files(self, path: str) -> Mapping[str, bytes]:
+        """The content of a file, or of each file below a folder that Git does not ignore."""
+        if self.commit:
+            return git.read_all(self.commit, git.paths(self.commit, path))
+        return {name: Path(name).read_bytes() for name in git.paths_here(path)}
+
+    def digest(self, path: str) -> str | None:
+        """The digest that DVC would give a file or a folder; None if the tree has neither.
+
+        What is under DVC has a file `path.dvc`, which names it. A folder's digest is the MD5 of the
+        list of its files.
+        """
+        if (pointer := self.read(f"{path}.dvc")) is not None:
+            named: str = parse_yaml(pointer, f"{path}.dvc")["outs"][0]["md5"]
+            return named
+        found = {
+            name: hashlib.md5(content).hexdigest() for name, content in self.files(path).items()
+        }
+        if path in found:
+            return found[path]
+        return f"{_folder_digest(path, found)}.dir" if found else None
+
+
+WORKING_TREE = Tree(None)
+
+
+def _folder_digest(folder: str, digests: Mapping[str, str]) -> str:
+    entries = [
+        {"md5": md5, "relpath": Path(name).relative_to(folder).as_posix()}
+        for name, md5 in digests.items()
+    ]
+    return hashlib.md5(list_of_files(entries)).hexdigest()
+
+
+def list_of_files(entries: list[dict[str, str]]) -> bytes:
+    """A folder's object in DVC's cache: its files, each with `md5` and `relpath`, in order."""
+    ordered = sorted(entries, key=lambda entry: entry["relpath"])
+    return json.dumps(ordered, sort_keys=True).encode()

@@ -1,0 +1,63 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from digits.core import files
+
+
+def test_json_has_one_form(tmp_path: Path) -> None:
+    assert files.canonical_json({"b": 1, "a": (2,)}) == files.canonical_json({"a": [2], "b": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.canonical_json(float("nan"))
+
+
+def test_write_replaces_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    files.write(path, "one")
+    files.write(path, b"two")
+    assert path.read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_device_or_a_pipe_is_written_to_and_stays_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        files.write(path, "one")
+        assert reader.read() == b"one"
+    assert path.is_fifo()
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+    with files.new_directory(target) as folder:
+        (folder / "new").touch()
+        assert [p.name for p in target.iterdir()] == ["old"]
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_leaves_the_old_folder_and_nothing_half_written(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+
+    def fill() -> None:
+        with files.new_directory(target) as folder:
+            (folder / "new").touch()
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fill()
+    assert [p.name for p in target.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "rest").touch()
+    with files.new_directory(tmp_path / "out") as folder:
+        assert list(folder.iterdir()) == []

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from digits.core import params
+from digits.core.errors import InputError
+from digits.core.params import Params
+
+
+class Inner(Params):
+    lr: float
+    sizes: tuple[int, ...]
+
+
+class Outer(Params):
+    inner: Inner
+
+
+def load(tmp_path: Path, text: str) -> Outer:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return Outer.load(path)
+
+
+def test_lists_become_tuples_and_other_sections_are_not_looked_at(tmp_path: Path) -> None:
+    found = load(tmp_path, "inner: {lr: 0.5, sizes: [1, 2]}\nother: {x: 1}\n")
+    assert found.inner == Inner(lr=0.5, sizes=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("1e-05", 1e-5), ("5e-4", 5e-4), ("1E3", 1e3), ("-2.e+2", -200.0)]
+)
+def test_exponents_as_dvc_writes_them_are_floats(
+    tmp_path: Path, written: str, value: float
+) -> None:
+    assert load(tmp_path, f"inner: {{lr: {written}, sizes: []}}").inner.lr == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("inner: {lr: 0.5, sizes: [], lrr: 1}", r"inner\.lrr is unknown; expected one of: lr, siz"),
+        ("inner: {lr: 0.5}", r"inner\.sizes is missing"),
+        ("inner: {lr: abc, sizes: []}", r"inner\.lr is 'abc'; expected a valid number"),
+        ("inner: {lr: 0.5, sizes: [1.5]}", r"inner\.sizes\.0 is 1\.5; expected a valid integer"),
+        ("inner: {lr: .nan, sizes: []}", r"inner\.lr is nan; expected a finite number"),
+        ("inner: {lr: true, sizes: []}", r"inner\.lr is True; expected a valid number"),
+        ("inner: 3", r"inner is 3; expected a section of keys and values"),
+        ("inner: {lr: 1, sizes: 3}", r"inner\.sizes is 3; expected a list"),
+        ("other: 1", r"inner is missing"),
+        ("[1, 2]", "holds list; expected a mapping"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, text)
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"(?s)inner\.sizes is missing.*inner\.x is unknown"):
+        load(tmp_path, "inner: {lr: 0.5, x: 1}")
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.yaml does not exist"):
+        params.read_yaml(tmp_path / "nowhere.yaml")

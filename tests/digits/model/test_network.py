@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from digits.core import params
+from digits.core.errors import InputError
+from digits.core.params import override
+from digits.model.network import (
+    Architecture,
+    Dropout,
+    Network,
+    _adaptive_pool,
+    load_network,
+    save_network,
+)
+from tests.helpers.small import ROOT
+
+CLASSES = tuple("0123456789")
+
+
+def architecture(**changes: object) -> Architecture:
+    section = params.read_yaml(ROOT / "params.yaml")["model"]
+    return Architecture.parse(override(section, {"channels": [4, 6, 8], **changes}))
+
+
+def network(**changes: object) -> Network:
+    torch.manual_seed(0)
+    return Network(architecture(**changes), CLASSES, (28, 28), 33.0, 79.0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"convolutions": [3, 1, 1]},
+        {"kernel_size": 5},
+        {"batch_norm": False},
+        {"pooling": "avg", "pool_size": 3},
+        {"pool_size": 4},
+        {"hidden": [32, 16], "dense_dropout": 0.5},
+        {"members": 3},
+    ],
+)
+def test_each_shape_of_network_gives_a_logit_a_class(changes: dict[str, object]) -> None:
+    assert network(**changes)(torch.zeros(2, 28, 28)).shape == (2, 10)
+
+
+def test_an_ensemble_says_what_its_members_say_on_average() -> None:
+    ensemble = network(members=3).eval()
+    images = torch.randint(0, 256, (4, 28, 28), generator=torch.Generator().manual_seed(0)).float()
+    each = ensemble.member_logits(images)
+    assert each.shape == (3, 4, 10)
+    assert not torch.equal(each[0], each[1])
+    torch.testing.assert_close(ensemble(images), (each[0] + each[1] + each[2]) / 3)
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+def test_pooling_is_adaptive_pooling(size: int, pooling: str) -> None:
+    reference = nn.AdaptiveMaxPool2d(size) if pooling == "max" else nn.AdaptiveAvgPool2d(size)
+    maps = torch.randn(2, 3, 7, 7, generator=torch.Generator().manual_seed(0))
+    found = _adaptive_pool(architecture(pooling=pooling, pool_size=size), (7, 7))
+    torch.testing.assert_close(found(maps), reference(maps))
+
+
+def test_a_pool_larger_than_the_maps_is_refused() -> None:
+    with pytest.raises(InputError, match=r"model\.pool_size is 8; expected at most 7"):
+        network(pool_size=8)
+
+
+def test_dropout_draws_from_its_own_generator() -> None:
+    layer = Dropout(0.5)
+    ones = torch.ones(4, 1000)
+    layer.generator = torch.Generator().manual_seed(1)
+    first = layer(ones)
+    torch.manual_seed(7)
+    layer.generator.manual_seed(1)
+    torch.testing.assert_close(layer(ones), first, rtol=0, atol=0)
+    assert set(first.unique().tolist()) == {0.0, 2.0}
+    assert 0.45 < (first == 0).float().mean() < 0.55
+    assert layer.eval()(ones) is ones
+
+
+def test_spatial_dropout_drops_whole_maps() -> None:
+    layer = Dropout(0.5, spatial=True)
+    dropped = layer(torch.ones(8, 16, 3, 3))
+    means = dropped.mean(dim=(2, 3))
+    assert set(means.unique().tolist()) == {0.0, 2.0}
+
+
+def test_what_is_saved_is_loaded_and_same_weights_give_same_bytes(tmp_path: Path) -> None:
+    saved = network(hidden=[12]).eval()
+    save_network(saved, tmp_path / "a")
+    save_network(load_network(tmp_path / "a"), tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    images = torch.rand(3, 28, 28) * 255
+    torch.testing.assert_close(load_network(tmp_path / "b")(images), saved(images), rtol=0, atol=0)
+
+
+def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="weights does not exist"):
+        load_network(tmp_path / "weights")
+    (tmp_path / "weights").write_bytes(b"nothing of the kind")
+    with pytest.raises(InputError, match="holds no network's weights"):
+        load_network(tmp_path / "weights")

@@ -1,0 +1,36 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from digits.core.errors import InputError
+from digits.model import self_test
+from tests.helpers.tiny_models import digest, model
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def test_a_model_that_answers_as_expected_passes(tmp_path: Path) -> None:
+    write(tmp_path, model(1))
+    assert self_test.check(tmp_path) == 30
+
+
+@pytest.mark.parametrize("change", [1.0, float("nan")])
+def test_another_answer_is_refused(tmp_path: Path, change: float) -> None:
+    files = model(1)
+    with np.load(io.BytesIO(files["golden.npz"])) as found:
+        images, logits = found["images"], found["logits"].copy()
+    logits[3, 0] += change * abs(logits).max()
+    other = io.BytesIO()
+    np.savez(other, images=images, logits=logits)
+    files["golden.npz"] = other.getvalue()
+    description = json.loads(files["model.json"])
+    description["files"]["golden.npz"] = digest(other.getvalue())
+    write(tmp_path, files | {"model.json": json.dumps(description).encode()})
+    with pytest.raises(InputError, match="answers 1 of 30 golden images with another class"):
+        self_test.check(tmp_path)

@@ -1,0 +1,104 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from digits.core.errors import InputError
+from digits.training import checkpoint
+from digits.training.checkpoint import Checkpoint, State
+
+KEY = checkpoint.make_key({"lr": 0.1}, "data", b"weights")
+STATE = State({"weights": torch.tensor([1.0, float("-0.0"), 1e-30])}, [[1.0, 0.1], [2.0, 0.2]])
+
+
+def test_what_is_saved_is_loaded_bit_for_bit(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path / "state")
+    assert kept.load(KEY) is None
+    kept.save(KEY, STATE)
+    found = kept.load(KEY)
+    assert found is not None
+    assert found.curve == STATE.curve
+    assert found.tensors["weights"].numpy().tobytes() == STATE.tensors["weights"].numpy().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        (checkpoint.make_key({"lr": 0.2}, "data", b"weights"), "parameters"),
+        (checkpoint.make_key({"lr": 0.1}, "others", b"weights"), "data"),
+        (checkpoint.make_key({"lr": 0.1}, "data", b"others"), "initial weights"),
+        ({**KEY, "versions": "torch 1.0"}, "versions"),
+        ({**KEY, "code": "x"}, "code"),
+    ],
+)
+def test_another_trainings_state_is_not_used_and_the_reason_named(
+    tmp_path: Path,
+    other: checkpoint.Key,
+    what: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept = Checkpoint(tmp_path / "state")
+    kept.save(other, STATE)
+    assert kept.load(KEY) is None
+    assert f"is not used: it is of other {what}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", bytes(64)])
+def test_a_damaged_state_is_not_used(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = Checkpoint(tmp_path / "state")
+    kept.path.write_bytes(content)
+    assert kept.load(KEY) is None
+    assert "is damaged and not used" in capsys.readouterr().err
+
+
+def test_every_truncation_of_a_state_is_not_used(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path / "state")
+    kept.save(KEY, STATE)
+    whole = kept.path.read_bytes()
+    for length in range(len(whole)):
+        kept.path.write_bytes(whole[:length])
+        assert kept.load(KEY) is None
+
+
+def test_the_folder_goes_when_all_went_well_and_stays_when_not(tmp_path: Path) -> None:
+    folder = tmp_path / "resume"
+
+    def fail() -> None:
+        with checkpoint.open_folder(folder) as kept:
+            kept.save(KEY, STATE)
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fail()
+    with checkpoint.open_folder(folder) as kept:
+        assert kept.load(KEY) is not None
+    assert not folder.exists()
+
+
+def test_a_second_training_is_refused_with_the_firsts_process_id(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from digits import checkpoint\n"
+        "with checkpoint.open_folder(Path(sys.argv[1])): print('held', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "resume")],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(InputError, match=rf"process {other.pid} holds .*: kill {other.pid}"),
+            checkpoint.open_folder(tmp_path / "resume"),
+        ):
+            pass
+        other.kill()
+    with checkpoint.open_folder(tmp_path / "resume"):  # the lock of a killed process is no lock
+        pass

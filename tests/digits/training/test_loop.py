@@ -1,0 +1,231 @@
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from digits.core import params
+from digits.core.errors import InputError
+from digits.core.params import override
+from digits.data import dataset
+from digits.evaluation import metrics
+from digits.model.network import Architecture, Network
+from digits.training import loop
+from digits.training.loop import Trained
+from digits.training.recipe import Recipe
+from tests.helpers.small import ROOT, SMALL
+
+DOCUMENT = override(params.read_yaml(ROOT / "params.yaml"), SMALL)
+EVERYTHING_ON = {
+    "model.hidden": [16],
+    "model.spatial_dropout": 0.1,
+    "model.dense_dropout": 0.2,
+    "train.label_smoothing": 0.1,
+    "train.early_stopping.patience": 1,
+}
+
+
+def train(prepared: Path, changes: Mapping[str, Any] | None = None, workers: int = 2) -> Trained:
+    document = override(DOCUMENT, changes or {})
+    torch.manual_seed(0)
+    network = Network(
+        Architecture.parse(document["model"]),
+        dataset.load_source(prepared).classes,
+        (28, 28),
+        mean=33.0,
+        std=79.0,
+    )
+    recipe = Recipe.parse(document["train"])
+    return loop.train(
+        network, recipe, dataset.load(prepared, "train"), dataset.load(prepared, "val"), workers
+    )
+
+
+def digest(trained: Trained) -> str:
+    found = hashlib.sha256()
+    for tensor in trained.network.state_dict().values():
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_same_seed_gives_same_bytes_for_any_worker_count(prepared: Path, name: str) -> None:
+    changes = {**EVERYTHING_ON, "train.optimizer.name": name, "train.optimizer.lr": 0.01}
+    runs = [train(prepared, changes, workers) for workers in (1, 2, 3, 8)]
+    assert len({digest(run) for run in runs}) == 1
+    assert len({tuple(run.curve) for run in runs}) == 1
+
+
+def test_another_seed_gives_other_weights(prepared: Path) -> None:
+    assert digest(train(prepared)) != digest(train(prepared, {"train.seed": 1}))
+
+
+def test_the_process_wide_generator_is_not_drawn_from(prepared: Path) -> None:
+    first = train(prepared, EVERYTHING_ON)
+    torch.rand(100)
+    assert digest(train(prepared, EVERYTHING_ON)) == digest(first)
+
+
+@pytest.mark.slow(5)
+def test_one_shard_is_a_plain_training_step(prepared: Path) -> None:
+    """One batch, one shard, no averaging: what torch's own loop does."""
+    changes = {
+        "train.shards": 1,
+        "train.epochs": 1,
+        "train.batch_size": 256,
+        "train.ema": 0.0,
+        "train.schedule.name": "constant",
+        **{f"train.augmentation.{k}": 0.0 for k in ("rotation", "translation", "scale", "shear")},
+    }
+    found = train(prepared, changes).network
+    torch.manual_seed(0)
+    architecture = Architecture.parse(override(DOCUMENT, changes)["model"])
+    network = Network(architecture, tuple("0123456789"), (28, 28), mean=33.0, std=79.0).train()
+    batch = dataset.load(prepared, "train")
+    matrices = [p for p in network.parameters() if p.dim() > 1]
+    others = [p for p in network.parameters() if p.dim() <= 1]
+    optimizer = torch.optim.SGD(
+        [{"params": matrices, "weight_decay": 5e-4}, {"params": others}],
+        lr=0.2,
+        momentum=0.9,
+        nesterov=True,
+    )
+    logits = network(torch.from_numpy(batch.images).float())
+    labels = torch.from_numpy(batch.labels).long()
+    torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1).backward()
+    optimizer.step()
+    for name, expected in network.state_dict().items():
+        if name != "logit_scale" and "num_batches" not in name:
+            torch.testing.assert_close(found.state_dict()[name], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_shards_add_up_to_the_batch_without_batch_norm(prepared: Path) -> None:
+    """A short last batch included: 256 images in batches of 100 over 1 and over 3 shards."""
+    changes = {
+        "model.batch_norm": False,
+        "train.batch_size": 100,
+        "train.optimizer.lr": 0.01,
+        **{f"train.augmentation.{k}": 0.0 for k in ("rotation", "translation", "scale", "shear")},
+    }
+    one = train(prepared, {**changes, "train.shards": 1})
+    three = train(prepared, {**changes, "train.shards": 3})
+    for a, b in zip(
+        one.network.state_dict().values(), three.network.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_more_shards_than_images_in_a_batch(prepared: Path) -> None:
+    assert len(train(prepared, {"train.batch_size": 17, "train.shards": 8}).curve) == 2
+
+
+def test_each_member_of_an_ensemble_learns_as_it_would_alone(prepared: Path) -> None:
+    """Without dropout, and with the second member's first weights, the second is the network."""
+    ensemble = train(prepared, {"model.members": 2}).network
+    assert isinstance(ensemble, Network)
+    torch.manual_seed(0)
+    document = override(DOCUMENT, {"model.members": 2})
+    fresh = Network(Architecture.parse(document["model"]), ensemble.classes, (28, 28), 33.0, 79.0)
+    single = Network(Architecture.parse(DOCUMENT["model"]), ensemble.classes, (28, 28), 33.0, 79.0)
+    single.members[0].load_state_dict(fresh.members[1].state_dict())
+    sets = [dataset.load(prepared, name) for name in ("train", "val")]
+    alone = loop.train(single, Recipe.parse(DOCUMENT["train"]), *sets, workers=2)
+    for name, expected in alone.network.members[0].state_dict().items():
+        found = ensemble.members[1].state_dict()[name]
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_it_learns(prepared: Path) -> None:
+    changes = {"model.channels": [8, 16, 32], "train.epochs": 12, "train.batch_size": 16}
+    trained = train(prepared, changes)
+    assert trained.best.val_accuracy > 0.85
+
+
+def test_early_stopping_restores_the_best_epoch(prepared: Path) -> None:
+    """With the learning rate far too high the first epochs are the best ones."""
+    changes = {
+        "train.epochs": 12,
+        "train.optimizer.lr": 3.0,
+        "train.schedule.name": "constant",
+        "train.early_stopping.patience": 2,
+    }
+    trained = train(prepared, changes)
+    nll = [row.val_nll for row in trained.curve]
+    assert trained.best.epoch == 1 + int(np.argmin(nll))
+    assert len(trained.curve) in (trained.best.epoch + 2, 12)
+    val = dataset.load(prepared, "val")
+    with torch.inference_mode():
+        logits = trained.network(torch.from_numpy(val.images).float())
+    assert metrics.accuracy(logits.argmax(1).numpy(), val.labels) == trained.best.val_accuracy
+
+
+def test_the_logits_are_calibrated_on_the_validation_images(prepared: Path) -> None:
+    """Label smoothing makes a network doubt itself: calibration takes that back."""
+    changes = {"model.channels": [8, 16, 32], "train.epochs": 12, "train.batch_size": 16}
+    trained = train(prepared, {**changes, "train.label_smoothing": 0.3})
+    val = dataset.load(prepared, "val")
+    with torch.inference_mode():
+        logits = trained.network(torch.from_numpy(val.images).float())
+    labels = torch.from_numpy(val.labels).long()
+
+    def nll(factor: float) -> float:
+        return torch.nn.functional.cross_entropy(logits * factor, labels).item()
+
+    assert nll(1.0) == pytest.approx(trained.best.val_nll, rel=1e-3)
+    assert nll(1.0) < nll(1 / trained.best.calibration)
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_batch_and_rate(prepared: Path) -> None:
+    changes = {"train.optimizer.lr": 1e30, "train.schedule.name": "constant"}
+    with pytest.raises(
+        InputError, match=r"the loss is (nan|inf) in epoch 1, batch \d+, at a learning rate of 1e\+"
+    ):
+        train(prepared, changes)
+
+
+def test_a_last_step_that_diverges_is_noticed_too(prepared: Path) -> None:
+    """The loss is computed before a step: only validation sees what the last one did."""
+    changes = {"train.epochs": 1, "train.batch_size": 256, "train.optimizer.lr": 1e30}
+    with pytest.raises(InputError, match=r"the loss is (nan|inf) in epoch 1, batch 1, "):
+        train(prepared, changes)
+
+
+def test_images_that_are_all_right_do_not_make_for_boundless_confidence() -> None:
+    logits = 3 * torch.eye(4, dtype=torch.float64)[torch.arange(100) % 4]
+    nll, factor = loop._calibrate(logits, torch.arange(100) % 4)
+    assert 0.5 < factor < 4
+    assert nll > 1e-3
+
+
+def test_a_network_without_batch_norm_learns(prepared: Path) -> None:
+    changes = {"model.channels": [8, 16, 32], "model.batch_norm": False, "train.epochs": 12}
+    trained = train(prepared, {**changes, "train.batch_size": 16, "train.optimizer.lr": 0.02})
+    assert trained.best.val_accuracy > 0.8
+
+
+def test_a_device_that_is_not_there_is_refused_and_auto_takes_one_that_is() -> None:
+    recipe = Recipe.parse(override(DOCUMENT, {"train.device": "auto"})["train"])
+    assert loop.resolve(recipe).device in ("cpu", "cuda", "mps")
+    if not torch.cuda.is_available():
+        absent = recipe.model_copy(update={"device": "cuda"})
+        with pytest.raises(InputError, match=r"train\.device is 'cuda', .* has: cpu"):
+            loop.resolve(absent)
+
+
+def test_the_curve_is_of_the_averaged_weights(prepared: Path) -> None:
+    trained = train(prepared)
+    assert [row.epoch for row in trained.curve] == [1, 2]
+    assert all(math.isfinite(row.train_loss) for row in trained.curve)
+
+
+def test_tensors_in_one_vector_start_at_multiples_of_64_bytes() -> None:
+    tensors = [torch.full((n,), float(n)) for n in (1, 16, 17)]
+    vector = loop._joined(tensors)
+    loop._bind(tensors, vector)
+    assert [4 * tensor.storage_offset() for tensor in tensors] == [0, 64, 128]
+    assert [tensor.unique().tolist() for tensor in tensors] == [[1], [16], [17]]
+    assert len(vector) == loop._room(tensors) == 64

@@ -1,0 +1,300 @@
+"""The gate as a command, in a real Git repository."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from digits.core import params
+from digits.core.params import override
+from tests.helpers import warm_python
+from tests.helpers.metrics_files import metrics_files
+from tests.helpers.small import ROOT
+
+COMMON = range(100, 130)
+
+
+class Repository:
+    """A project whose base branch `main` has a model, and a candidate in its working tree."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.git("config", "user.name", "A user")
+        self.git("config", "user.email", "user@example.com")
+        shutil.copy(ROOT / "params.yaml", folder)
+
+    def git(self, *words: str) -> str:
+        return subprocess.check_output(["git", *words], cwd=self.folder, text=True)
+
+    def write(self, wrong: Iterable[int], **changes: Any) -> None:
+        """Put a run's metrics in place, as `dvc repro` would: dvc.lock names them."""
+        self.write_files("metrics", metrics_files(wrong, **changes))
+        self.lock()
+
+    def write_files(self, name: str, files: Mapping[str, bytes]) -> Path:
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+        return folder
+
+    def lock(self) -> None:
+        outs = [
+            {"path": f"metrics/{f.name}", "md5": hashlib.md5(f.read_bytes()).hexdigest()}
+            for f in sorted((self.folder / "metrics").iterdir())
+            if f.is_file()
+        ]
+        document = {"schema": "2.0", "stages": {"evaluate": {"outs": outs}}}
+        (self.folder / "dvc.lock").write_text(yaml.safe_dump(document))
+
+    def set_rules(self, **changes: Any) -> None:
+        document = override(
+            params.read_yaml(self.folder / "params.yaml"),
+            {f"gate.{key}": value for key, value in changes.items()},
+        )
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(document))
+
+    def commit(self, message: str = "a change") -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+
+    def gate(self, *words: str | Path, code: int) -> str:
+        """What the gate prints; its exit code must be `code`."""
+        found = subprocess.run(
+            [warm_python.python(), "-m", "ops.gate", *words],
+            cwd=self.folder,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(self.folder.parent)},
+            capture_output=True,
+            text=True,
+        )
+        assert found.returncode == code, found.stdout + found.stderr
+        assert "Traceback" not in found.stderr
+        return found.stderr if code == 2 else found.stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    found = Repository(tmp_path / "project")
+    found.write(COMMON)
+    found.commit("the base")
+    found.git("switch", "--quiet", "--create", "change")
+    return found
+
+
+def test_noise_passes_and_the_verdict_is_written(repository: Repository) -> None:
+    repository.write([*COMMON, 1000, 1001])
+    out = repository.folder / "verdict.json"
+    printed = repository.gate("--base", "main", "--out", out, code=0)
+    assert printed.startswith("PASS: no worse than main\n")
+    assert "all          2 broken, 0 fixed, p = 0.5" in printed
+    written = json.loads(out.read_text())
+    assert written["verdict"] == "pass"
+    assert written["against"]["main"]["overall"]["broken"] == 2
+    assert written["bases"] == {"main": repository.git("rev-parse", "main").strip()}
+    assert json.loads(repository.gate("--base", "main", "--json", code=0)) == written
+
+
+def test_a_loss_is_blocked_and_the_checkout_stays_as_it_is(repository: Repository) -> None:
+    repository.write([*COMMON, *range(1000, 1012)])
+    before = repository.git("status", "--porcelain")
+    printed = repository.gate("--base", "main", "--out", "/dev/null", code=1)
+    assert printed.startswith("BLOCKED: against main, test images: 12 broken, 0 fixed is more")
+    assert repository.git("status", "--porcelain") == before
+
+
+def test_a_gain_is_called_one(repository: Repository) -> None:
+    repository.write(COMMON[10:])
+    assert repository.gate("--base", "main", code=0).startswith("PASS: better than main")
+
+
+def test_a_reviewer_may_override_with_a_reason(repository: Repository) -> None:
+    repository.write([*COMMON, *range(1000, 1012)])
+    printed = repository.gate("--base", "main", "--override", "labels were wrong", code=0)
+    assert printed.startswith("OVERRIDDEN by a reviewer (labels were wrong), in spite of: against")
+    assert "--override wants a reason" in repository.gate(
+        "--base", "main", "--override", " ", code=2
+    )
+
+
+def test_a_change_cannot_loosen_its_own_gate(repository: Repository) -> None:
+    repository.set_rules(**{"max_loss": 10_000, "limits.mnist.errors": 10_000})
+    repository.write(range(100))
+    repository.commit()
+    printed = repository.gate("--base", "main", code=1)
+    assert "changed here, not applied: gate.max_loss 30 -> 10000" in printed
+    assert "errors is 100; allowed is at most 60" in printed
+
+
+def test_a_first_model_is_held_to_the_limits_only(repository: Repository) -> None:
+    assert "there is no base" in repository.gate("--first", code=0)
+    repository.write(range(61))
+    assert "errors is 61" in repository.gate("--first", code=1)
+
+
+def test_what_is_in_production_is_a_second_base(repository: Repository) -> None:
+    repository.git("switch", "--quiet", "main")
+    repository.git("tag", "--annotate", "--message=x", "digit-classifier#production#1")
+    repository.git("tag", "--annotate", "--message=x", "digit-classifier#staging#7")
+    repository.write([*COMMON, *range(1000, 1005)])
+    repository.commit("lost five, within noise")
+    repository.write([*COMMON, *range(1000, 1010)])
+    printed = repository.gate("--base", "main", code=1)
+    assert "BLOCKED: against digit-classifier#production#1, test images: 10 broken" in printed
+    repository.git("tag", "--annotate", "--message=x", "digit-classifier#production#10")
+    assert "production" not in repository.gate("--base", "main", code=0)
+
+
+def test_several_seeds_lie_in_subfolders(repository: Repository) -> None:
+    """On either side: what Git has of the base, and what the working tree has."""
+    repository.write_files("metrics/seed-1", metrics_files(range(105, 135)))
+    repository.commit()
+    repository.git("branch", "--force", "two")
+    printed = repository.gate("--base", "two", code=0)
+    assert "30, 30 -> 30, 30" in printed
+    other = repository.write_files("other", metrics_files(COMMON))
+    printed = repository.gate("--base", "two", "--metrics", other, "--metrics", other, code=0)
+    assert "30, 30 -> 30, 30" in printed
+
+
+def test_a_further_seed_that_was_left_from_before_the_change_is_no_evidence(
+    repository: Repository,
+) -> None:
+    repository.write_files("metrics/seed-1", metrics_files(range(105, 135)))
+    repository.commit()
+    repository.git("branch", "--force", "two")
+    repository.write(range(200, 255), model="f" * 64)
+    repository.write_files("metrics/seed-1", metrics_files(range(105, 135)))
+    message = repository.gate("--base", "two", code=2)
+    assert "metrics/seed-1 is of a model of two, from before this change" in message
+    shutil.rmtree(repository.folder / "metrics" / "seed-1")
+    assert "BLOCKED" in repository.gate("--base", "two", code=1)
+
+
+def test_a_folder_serves_as_base_with_rules(repository: Repository, tmp_path: Path) -> None:
+    folder = repository.write_files("old", metrics_files(COMMON))
+    assert "--rules params.yaml" in repository.gate("--base", folder, code=2)
+    printed = repository.gate("--base", folder, "--rules", "params.yaml", code=0)
+    assert printed.startswith(f"PASS: no worse than {folder}")
+    repository.git("branch", "old")
+    assert "The folder: ./old" in repository.gate("--base", "old", code=2)
+
+
+def test_looks_at_the_test_set_are_counted(repository: Repository) -> None:
+    for i in range(3):
+        repository.write([*COMMON, 1000 + i])
+        repository.commit()
+    repository.write(COMMON[7:])
+    printed = repository.gate("--base", "main", code=0)
+    assert "looks at this test set: 4; better means p <= 0.05 / 4" in printed
+    assert printed.startswith("PASS: no worse than main")
+
+
+def test_the_seeds_to_bring_are_the_bases_to_name(repository: Repository) -> None:
+    repository.git("switch", "--quiet", "main")
+    repository.set_rules(seeds=[0, 1])
+    repository.commit()
+    assert "the rules ask for runs with the seeds [0, 1]" in repository.gate(
+        "--base", "main", code=2
+    )
+
+
+# Fails closed
+
+
+def test_metrics_that_dvc_lock_does_not_name_are_refused(repository: Repository) -> None:
+    repository.write_files("metrics", metrics_files(COMMON[5:]))
+    message = repository.gate("--base", "main", code=2)
+    assert "metrics/evaluation.json is not the one that dvc.lock names. Run: dvc repro" in message
+    (repository.folder / "dvc.lock").unlink()
+    assert "dvc.lock does not exist" in repository.gate("--base", "main", code=2)
+
+
+def test_a_base_without_metrics_wants_first_to_be_said(repository: Repository) -> None:
+    repository.git("rm", "--quiet", "-r", "--cached", "metrics")
+    repository.git("commit", "--quiet", "--message", "none")
+    message = repository.gate("--base", "HEAD", code=2)
+    assert "HEAD has no metrics/evaluation.json to compare with" in message
+    assert "--first" in message
+
+
+@pytest.mark.parametrize("base", ["nobody", "--all", "", "main:metrics", "nowhere/metrics"])
+def test_an_unknown_base_is_named(repository: Repository, base: str) -> None:
+    message = repository.gate(f"--base={base}", code=2)
+    assert f"{base!r} is neither a folder nor a revision" in message
+
+
+def test_a_shallow_clone_is_refused(repository: Repository, tmp_path: Path) -> None:
+    repository.commit()
+    url = f"file://{repository.folder}"
+    clone = tmp_path / "shallow"
+    repository.git("clone", "--quiet", "--depth=1", "--branch=change", url, str(clone))
+    repository.folder = clone
+    assert "git fetch --unshallow" in repository.gate("--base", "HEAD", code=2)
+
+
+def test_rules_that_are_not_there_or_broken_are_refused(repository: Repository) -> None:
+    path = repository.folder / "params.yaml"
+    document = params.read_yaml(path)
+    for content, message in {
+        "": "params.yaml holds NoneType",
+        "a: b: c": "params.yaml is not YAML",
+        "data: {}": "has no section `gate`",
+        "gate: 3": "gate is 3; expected a section",
+        yaml.safe_dump({"gate": {**document["gate"], "max_loss": -1}}): "max_loss is -1",
+        yaml.safe_dump({"gate": {"max_loss": 30}}): "limits is missing",
+    }.items():
+        path.write_text(content)
+        repository.commit()
+        assert message in repository.gate("--base", "HEAD", code=2)
+    repository.git("rm", "--quiet", "params.yaml")
+    repository.commit()
+    assert "HEAD has no params.yaml" in repository.gate("--base", "HEAD", code=2)
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "errors.csv"])
+def test_broken_metrics_of_the_base_are_named(repository: Repository, name: str) -> None:
+    (repository.folder / "metrics" / name).write_text("")
+    repository.commit()
+    repository.git("branch", "broken")
+    repository.write(COMMON)
+    assert f"broken:metrics/{name}" in repository.gate("--base", "broken", code=2)
+
+
+def test_another_evaluator_is_not_compared_with(repository: Repository) -> None:
+    pipeline = {
+        "stages": {
+            "evaluate": {"deps": ["digits/evaluation/metrics.py", "models/digit-classifier"]}
+        }
+    }
+    (repository.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    (repository.folder / "digits").mkdir()
+    (repository.folder / "digits" / "metrics.py").write_text("a = 1\n")
+    repository.commit()
+    repository.gate("--base", "HEAD", code=0)
+    (repository.folder / "digits" / "metrics.py").write_text("a = 2\n")
+    message = repository.gate("--base", "HEAD", code=2)
+    assert "HEAD was evaluated otherwise (other: digits/evaluation/metrics.py)" in message
+    assert "--base-model" in message
+
+
+def test_another_test_set_is_not_compared_with(repository: Repository) -> None:
+    repository.write(COMMON, test_set="c" * 64)
+    message = repository.gate("--base", "main", code=2)
+    assert "main was evaluated otherwise (other: the test set)" in message
+    folder = repository.write_files("old", metrics_files(COMMON))
+    words = ("--base", folder, "--rules", "params.yaml", "--base-model")
+    assert "a folder of metrics has no model" in repository.gate(*words, code=2)
+
+
+@pytest.mark.parametrize("words", [[], ["--base", "main", "--first"], ["--base"]])
+def test_a_base_or_its_absence_must_be_said(repository: Repository, words: list[str]) -> None:
+    repository.gate(*words, code=2)

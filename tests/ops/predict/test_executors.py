@@ -1,0 +1,72 @@
+"""The same rows from a Ray cluster of several nodes, also if one of them is lost."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ray.cluster_utils import Cluster
+
+from digits.storage import model_store
+from tests.helpers import tiny_models
+from tests.helpers.small import ROOT
+from tests.ops.tools.test_inputs import IMAGES, png, write
+
+pytestmark = [pytest.mark.slow(70), pytest.mark.filterwarnings("ignore")]  # Ray's own
+DEADLINE_S = 600
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A head that computes nothing."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    model = tiny_models.model(1)
+    write(f"{tmp_path}/models/digit-classifier", {n: model[n] for n in model_store.MODEL_FILES})
+    return tmp_path
+
+
+def start(here: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ops.predict", *words],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, said
+    return said
+
+
+def test_ray_gives_the_rows_of_one_machine_even_if_a_node_is_lost(
+    here: Path, cluster: Cluster
+) -> None:
+    write(f"{here}/in", {"a.png": png(IMAGES[0]), "b.png": b"hello"})
+    images = np.random.default_rng(1).integers(0, 256, (300_000, 8, 8), dtype=np.uint8)
+    np.save(here / "in" / "many.npy", images)
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    process = start(here, "in", "ray.parquet", "--engine", "ray", RAY_ADDRESS=cluster.address)
+    deadline = time.monotonic() + DEADLINE_S
+    parts = here / "ray.parquet.parts"
+    while len(list(parts.glob("*.arrow"))) < 3 and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    cluster.remove_node(nodes[0])
+    assert len(list(parts.glob("*.arrow"))) < 31, "the node was not lost in mid-run"
+    end(process)
+    end(start(here, "in", "local.parquet"))
+    assert (here / "ray.parquet").read_bytes() == (here / "local.parquet").read_bytes()

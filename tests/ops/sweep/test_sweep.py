@@ -1,0 +1,256 @@
+"""A sweep with the real `dvc`, in scratch copies of the checkout: whole, killed, failed."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from ops.sweep import runner
+from tests.helpers import warm_python
+from tests.helpers.project import Project
+from tests.helpers.small import SMALL
+from tests.helpers.wait import until
+
+pytestmark = pytest.mark.slow(100)
+
+COMMAND = ("python", "-m", "ops.sweep")
+LONG = SMALL | {
+    "train.shards": 2,
+    "train.batch_size": 128,
+    "train.epochs": 24,
+    "train.early_stopping.patience": 24,
+}
+SWEEP: dict[str, Any] = {
+    "seeds": 2,
+    "always": LONG,
+    "settings": [{"train": {"optimizer": {"lr": 0.01}}}],
+}
+NAMES = {f"small-{setting}-seed{seed}" for setting in ("default", "lr=0.01") for seed in (0, 1)}
+
+
+def scratch(folder: Path) -> Project:
+    project = Project.scratch(folder)
+    write(project, "small", SWEEP)
+    return project
+
+
+def write(project: Project, name: str, sweep: dict[str, Any]) -> None:
+    (project.folder / f"{name}.yaml").write_text(yaml.safe_dump(sweep))
+
+
+def experiments(project: Project) -> dict[str, str]:
+    """The commit of each, by name."""
+    words = (
+        "git",
+        "for-each-ref",
+        "--format=%(refname:lstrip=4) %(objectname)",
+        "refs/exps/??/*/*",
+    )
+    return dict(map(str.split, project.run(*words).splitlines()))  # type: ignore[arg-type]
+
+
+def lock_of(project: Project, name: str) -> str:
+    """What an experiment's dvc.lock says, which has the digest of every output."""
+    return project.run("git", "show", f"{experiments(project)[name]}:dvc.lock")
+
+
+def start(project: Project, *words: str) -> subprocess.Popen[str]:
+    """A sweep to be killed, so by real programs throughout."""
+    return subprocess.Popen(
+        [*COMMAND, "small.yaml", *words],
+        cwd=project.folder,
+        env=project.environment | {"PATH": warm_python.REAL_PATH},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def living(project: Project) -> list[int]:
+    """Processes that run in the project's clones."""
+    found = []
+    for process in psutil.process_iter(["cwd"]):
+        folder = process.info["cwd"] or ""
+        if folder.startswith(str(project.folder / ".sweep")):
+            found.append(process.pid)
+    return found
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A sweep that nothing disturbed, one run at a time."""
+    made = scratch(tmp_path_factory.mktemp("scratch") / "project")
+    made.run(*COMMAND, "small.yaml")
+    return made
+
+
+def test_each_seed_of_each_setting_is_an_experiment_and_the_tree_stays_as_it_was(
+    project: Project,
+) -> None:
+    assert set(project.run("dvc", "exp", "list", "--name-only").split()) == NAMES
+    assert project.run("git", "status", "--porcelain", "-uno") == ""
+    assert (project.folder / "sweeps" / "small.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.suffix for path in (project.folder / ".sweep").iterdir() if path.is_dir()] == []
+
+
+def test_again_nothing_is_run_and_a_machine_may_read_the_table(project: Project) -> None:
+    before = experiments(project)
+    found = subprocess.run(
+        [*COMMAND, "small.yaml", "--json"],
+        cwd=project.folder,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "4 runs, 4 of them there already" in found.stderr
+    default, other = json.loads(found.stdout)["settings"]
+    assert {*default["experiments"], *other["experiments"]} == NAMES
+    assert default["difference"] is None
+    assert other["mark"] == "worse"
+    assert experiments(project) == before
+
+
+def test_the_results_are_experiments_as_users_of_dvc_know_them(project: Project) -> None:
+    one, other = "small-default-seed0", "small-lr=0.01-seed1"
+    changed = project.json("dvc", "exp", "diff", one, other, "--json")
+    assert set(changed["params"]["params.yaml"]) == {  # type: ignore[index]
+        "train.optimizer.lr",
+        "train.seed",
+    }
+    assert one in project.run("dvc", "exp", "show", "--csv")
+    project.run("dvc", "exp", "apply", one)
+    assert (project.folder / "models" / "digit-classifier" / "model.onnx").exists()
+    assert "changed are: " in project.run(*COMMAND, "small.yaml", code=2)
+    project.run("git", "reset", "--quiet", "--hard")
+    project.run("dvc", "exp", "branch", one, "chosen")
+    assert project.run("git", "show", "chosen:params.yaml")
+    project.run("git", "branch", "--quiet", "-D", "chosen")
+
+
+def test_what_was_removed_is_made_again_and_shares_the_cache(project: Project) -> None:
+    name = "small-default-seed1"
+    before = lock_of(project, name)
+    project.run("dvc", "exp", "remove", name)
+    assert "run 1 of 1" in project.run(*COMMAND, "small.yaml")
+    assert "Stage 'fetch' is cached" in (project.folder / ".sweep" / f"{name}.log").read_text()
+    assert lock_of(project, name) == before
+
+
+def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
+    project: Project, tmp_path: Path
+) -> None:
+    disturbed = scratch(tmp_path / "project")
+    write(disturbed, "small", SWEEP | {"seeds": 1})
+    disturbed.commit("a sweep of two runs")
+    states = disturbed.folder / ".sweep"
+
+    def going_on() -> int:
+        return sum("going on after epoch" in log.read_text() for log in states.glob("*.log"))
+
+    def trained() -> int:
+        return len([*states.glob("*/.resume/state.safetensors")])
+
+    for kill, code, moment in (
+        (signal.SIGINT, 130, trained),
+        (signal.SIGKILL, -signal.SIGKILL, going_on),
+    ):
+        process = start(disturbed, "--jobs", "2")
+        until(lambda moment=moment: moment() == 2)
+        process.send_signal(kill)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert "Traceback" not in errors
+        until(lambda: not living(disturbed), seconds=20)
+        assert disturbed.run("git", "status", "--porcelain", "-uno") == ""
+    disturbed.run(*COMMAND, "small.yaml", "--jobs", "2")
+    assert len(experiments(disturbed)) == 2
+    for name in experiments(disturbed):
+        assert lock_of(disturbed, name) == lock_of(project, name)
+    assert going_on() == 2
+
+
+def test_a_kill_while_a_clone_is_made_anew_keeps_the_state_of_its_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = scratch(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    trial = runner.Trial("one", {})
+    (trial.folder / ".resume").mkdir(parents=True)
+    (trial.folder / ".resume" / "state").write_text("epoch 7")
+    commit = project.run("git", "rev-parse", "HEAD").strip()
+
+    def killed(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.git, "clone", killed)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                runner.prepare(trial, commit, {})
+    runner.prepare(trial, commit, {})
+    assert (trial.folder / ".resume" / "state").read_text() == "epoch 7"
+    assert (trial.folder / "dvc.yaml").exists()
+
+
+def test_a_commit_made_meanwhile_leaves_the_experiments_where_they_are(project: Project) -> None:
+    before = project.run("git", "rev-parse", "HEAD").strip()
+    project.run("git", "commit", "--quiet", "--allow-empty", "--message", "meanwhile")
+    read = "from ops import git; print(*git.experiments('{}'))"
+    found = [project.run("python", "-c", read.format(rev)) for rev in ("HEAD", before)]
+    project.run("git", "reset", "--quiet", "--soft", before)
+    assert found[0] == "\n"
+    assert set(found[1].split()) == NAMES
+
+
+def test_a_second_sweep_beside_one_is_refused(tmp_path: Path) -> None:
+    project = scratch(tmp_path / "project")
+    process = start(project)
+    until((project.folder / ".sweep" / "small-default-seed0.log").exists)
+    assert "a sweep is under way" in project.run(*COMMAND, "small.yaml", code=2)
+    process.kill()
+    process.communicate()
+    until(lambda: not living(project), seconds=20)
+
+
+def test_a_failed_run_is_told_and_the_others_are_made(project: Project) -> None:
+    sweep = SWEEP | {"settings": [{"prepare": {"max_class_ratio": 1.0}}], "seeds": [0]}
+    write(project, "fails", sweep)
+    output = project.run(*COMMAND, "fails.yaml", code=1)
+    name = "fails-max_class_ratio=1.0-seed0"
+    assert output.splitlines()[-1] == f"failed: {name}; its log: .sweep/{name}.log"
+    assert "max_class_ratio" in (project.folder / ".sweep" / f"{name}.log").read_text()
+    assert "fails-default-seed0" in experiments(project)
+    assert name not in experiments(project)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train.epoch": 3}, "error: wrong.yaml: train.epoch is unknown: of 'epoch', there is"),
+        ({"train.ema": 2.0}, "error: wrong.yaml, ema=2.0: train: ema is 2.0; expected"),
+    ],
+)
+def test_a_wrong_setting_stops_it_before_anything_is_run(
+    project: Project, settings: dict[str, Any], message: str
+) -> None:
+    before = experiments(project)
+    write(project, "wrong", SWEEP | {"settings": [settings]})
+    output = project.run(*COMMAND, "wrong.yaml", code=2)
+    assert message in output
+    assert "run 1" not in output
+    assert experiments(project) == before
+
+
+def test_an_experiment_of_that_name_with_other_parameters_is_not_taken_for_it(
+    project: Project,
+) -> None:
+    write(project, "small", SWEEP | {"always": LONG | {"train.epochs": 3}})
+    output = project.run(*COMMAND, "small.yaml", code=2)
+    write(project, "small", SWEEP)
+    assert "the experiment small-default-seed0 is there with other parameters" in output

@@ -1,0 +1,264 @@
+"""What a batch reads: each kind of input gives its images; what is damaged, its reason."""
+
+import gzip
+import io
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from digits.core.errors import InputError
+from digits.imaging import model_form
+from digits.imaging.preprocessing import Preprocessing
+from digits.storage import filesystem
+from ops.tools import inputs
+from ops.tools.inputs import Chunk, Loaded
+from tests.digits.data.test_idx import encode as to_idx
+from tests.helpers import s3
+
+FORM = Preprocessing.parse(
+    {
+        "size": [8, 8],
+        "method": "resize",
+        "background": 0,
+        "normalisation": {"mean": 0.0, "std": 1.0, "where": "in the graph"},
+    }
+)
+IMAGES = np.random.default_rng(0).integers(0, 128, (25, 8, 8), dtype=np.uint8)  # on a dark ground
+
+
+def png(image: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG")
+    return content.getvalue()
+
+
+def npy(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+def parquet(options: dict[str, Any] | None = None, **columns: Any) -> bytes:
+    content = io.BytesIO()
+    pq.write_table(pa.table(columns), content, **(options or {"row_group_size": 7}))
+    return content.getvalue()
+
+
+def write(url: str, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        filesystem.write(filesystem.find(url), name, content)
+
+
+def read_all(text: str) -> list[Loaded]:
+    source = inputs.find(text)
+    return [inputs.load(source, chunk, FORM) for chunk in inputs.chunks(source)]
+
+
+def rows(text: str) -> list[tuple[str, bytes | str]]:
+    return [
+        (path, error or image.tobytes())
+        for loaded in read_all(text)
+        for path, image, error in zip(loaded.paths, loaded.images, loaded.errors, strict=True)
+    ]
+
+
+MANY = {
+    "some.npy": npy(IMAGES),
+    "grey.npy": npy(IMAGES[..., None]),
+    "t10k-images-idx3-ubyte": to_idx(IMAGES),
+    "t10k-images-idx3-ubyte.gz": gzip.compress(to_idx(IMAGES)),
+    "files.parquet": parquet(image=[png(i) for i in IMAGES], label=range(25)),
+    "hf.parquet": parquet(image=[{"bytes": png(i), "path": "x.png"} for i in IMAGES]),
+    "nested.parquet": parquet(image=[i.tolist() for i in IMAGES]),
+    "flat.parquet": parquet(image=[i.ravel().tolist() for i in IMAGES]),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_a_file_of_many_images_is_read_in_chunks_of_rows(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "ROWS", 10)
+    (tmp_path / name).write_bytes(MANY[name])
+    path = str(tmp_path / name)
+    assert [len(loaded.images) for loaded in read_all(path)] == [10, 10, 5]
+    assert rows(path) == [(f"{path}#{i}", image.tobytes()) for i, image in enumerate(IMAGES)]
+
+
+def test_a_folder_and_a_bucket_hold_the_same(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "FILES", 2)
+    files = {f"{i}.png": png(IMAGES[i]) for i in range(5)}
+    write(place, {**files, "deep/er/9.png": png(IMAGES[9]), "deep/some.npy": npy(IMAGES[:3])})
+    expected = {f"{place}/{i}.png": IMAGES[i].tobytes() for i in range(5)}
+    expected |= {f"{place}/deep/some.npy#{i}": IMAGES[i].tobytes() for i in range(3)}
+    expected |= {f"{place}/deep/er/9.png": IMAGES[9].tobytes()}
+    found = rows(place)
+    assert dict(found) == expected
+    assert len(found) == len(expected)
+    assert dict(rows(f"{place}/*.png")) == {
+        f"{place}/{i}.png": IMAGES[i].tobytes() for i in range(5)
+    }
+    assert [path for path, _ in rows(f"{place}/**/*.npy")] == [
+        f"{place}/deep/some.npy#{i}" for i in range(3)
+    ]
+    assert rows(f"{place}/3.png") == [(f"{place}/3.png", IMAGES[3].tobytes())]
+
+
+PAGES = {"row_group_size": 300, "use_dictionary": False, "data_page_size": 1, "write_batch_size": 1}
+
+
+@pytest.mark.parametrize("name", ["some.npy", "some.idx.gz", "some.parquet"])
+def test_large_images_are_in_memory_piece_by_piece(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "PIECE_BYTES", 100_000)
+    large = np.random.default_rng(0).integers(0, 128, (300, 120, 120), dtype=np.uint8)
+    content = {
+        "some.npy": lambda: npy(large),
+        "some.idx.gz": lambda: gzip.compress(to_idx(large), 0),
+        "some.parquet": lambda: parquet(PAGES, image=[png(i) for i in large]),
+    }[name]()
+    (tmp_path / name).write_bytes(content)
+    source = inputs.find(str(tmp_path / name))
+    (chunk,) = inputs.chunks(source)
+    inputs.load(source, Chunk(chunk.files, 0, 1), FORM)  # what is imported on the first call
+    tracemalloc.start()
+    try:
+        loaded = inputs.load(source, chunk, FORM)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < large.nbytes / 4
+    assert loaded.errors == [None] * 300
+    expected = np.stack([model_form.convert(image, FORM) for image in large])
+    np.testing.assert_array_equal(loaded.images, expected)
+
+
+DAMAGED = {
+    "text.png": (b"hello", "no image, but 5 bytes of something else"),
+    "empty.jpg": (b"", "the image is empty"),
+    "cut.png": (png(IMAGES[0])[:60], "truncated"),
+    "cut.npy": (npy(IMAGES)[:-1], "truncated: 1,727 bytes; expected 1,728"),
+    "long.npy": (npy(IMAGES) + b"x", "too long"),
+    "text.npy": (b"hello", "no NumPy array"),
+    "open.npy": (npy(IMAGES).replace(b"}", b" "), "no NumPy array"),
+    "floats.npy": (npy(IMAGES / 255), r"float64 \(25, 8, 8\); expected uint8 \(n, height, width\)"),
+    "one.npy": (npy(IMAGES[0]), r"uint8 \(8, 8\); expected"),
+    "labels-idx1-ubyte": (to_idx(np.zeros(9, np.uint8)), "magic number is 0x00000801"),
+    "cut.idx": (to_idx(IMAGES)[:-1], "truncated"),
+    "cut.idx.gz": (gzip.compress(to_idx(IMAGES))[:20], "gzip"),
+    "text.parquet": (b"hello", "no Parquet file"),
+    "columns.parquet": (
+        parquet(picture=[b""]),
+        "the columns are picture; expected one named image",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_one_row_with_its_reason(name: str, tmp_path: Path) -> None:
+    content, reason = DAMAGED[name]
+    write(str(tmp_path), {"a.png": png(IMAGES[1]), name: content, "z.png": png(IMAGES[2])})
+    found = dict(rows(str(tmp_path)))
+    assert len(found) == 3
+    with pytest.raises(InputError, match=reason):
+        raise InputError(found[f"{tmp_path}/{name}"])
+    assert found[f"{tmp_path}/z.png"] == IMAGES[2].tobytes()
+
+
+def test_a_gzip_file_that_is_cut_off_later_gives_its_rows_the_reason(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3000, 8, 8), dtype=np.uint8)
+    (tmp_path / "cut.idx.gz").write_bytes(gzip.compress(to_idx(images))[:-1000])
+    found = rows(str(tmp_path))
+    assert len(found) == 3000
+    assert all("gzip" in str(error) for _, error in found)
+
+
+def test_a_cell_without_an_image_is_one_row_with_its_reason(tmp_path: Path) -> None:
+    cells = [png(IMAGES[0]), None, b"hello"]
+    (tmp_path / "some.parquet").write_bytes(parquet(image=cells))
+    first, second, third = (value for _, value in rows(str(tmp_path)))
+    assert first == IMAGES[0].tobytes()
+    assert second == "there is no image"
+    assert "5 bytes of something else" in str(third)
+
+
+@pytest.mark.parametrize(
+    ("pixel", "reason"),
+    [
+        (0.5, "the pixels are float64; expected integers of 0 to 255"),
+        (True, "the pixels are bool; expected integers of 0 to 255"),
+        ("1", "the pixels are str"),
+        (None, "the pixels are object"),
+        (256, "the pixels are 0 to 256; expected integers of 0 to 255"),
+        (-1, "the pixels are -1 to 0; expected integers of 0 to 255"),
+    ],
+)
+def test_pixels_of_another_type_are_refused(pixel: Any, reason: str, tmp_path: Path) -> None:
+    cells = np.full((8, 8), type(pixel)(0) if pixel is not None else None).tolist()
+    cells[0][0] = pixel
+    (tmp_path / "some.parquet").write_bytes(parquet(image=[cells]))
+    ((_, found),) = rows(str(tmp_path))
+    assert reason in str(found)
+
+
+def test_a_file_that_is_replaced_by_a_shorter_one_gives_its_rows_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "ROWS", 4)
+    file = tmp_path / "some.parquet"
+    file.write_bytes(parquet(image=[png(i) for i in IMAGES[:12]]))
+    source = inputs.find(str(file))
+    chunks = list(inputs.chunks(source))
+    file.write_bytes(parquet(image=[png(i) for i in IMAGES[:5]]))
+    found = [inputs.load(source, chunk, FORM) for chunk in chunks]
+    assert [loaded.errors for loaded in found] == [[None] * 4] + [[inputs.CHANGED] * 4] * 2
+    assert [loaded.images.shape for loaded in found] == [(4, 8, 8)] * 3
+
+
+def test_the_list_tells_a_changed_file(place: str) -> None:
+    write(place, {"a.png": b"hello", "some.npy": npy(IMAGES)})
+    whole, one = inputs.find(place), inputs.find(f"{place}/a.png")
+    before = [list(inputs.chunks(source)) for source in (whole, one)]
+    assert [list(inputs.chunks(source)) for source in (whole, one)] == before
+    write(place, {"a.png": b"hello again"})
+    first, *others = inputs.chunks(whole)
+    assert first != before[0][0]
+    assert others == before[0][1:]
+    assert list(inputs.chunks(one)) != before[1]
+
+
+def test_a_file_that_goes_while_the_batch_runs_is_a_row(tmp_path: Path) -> None:
+    write(str(tmp_path), {"a.png": png(IMAGES[0]), "b.png": png(IMAGES[1])})
+    source = inputs.find(str(tmp_path))
+    (chunk,) = inputs.chunks(source)
+    (tmp_path / "a.png").unlink()
+    loaded = inputs.load(source, Chunk.from_json(chunk.to_json()), FORM)
+    assert loaded.errors == ["the file is gone", None]
+
+
+def test_a_bucket_that_fails_ends_the_batch(bucket: str, s3_proxy: s3.Proxy) -> None:
+    write(bucket, {"a.png": png(IMAGES[0])})
+    source = inputs.find(bucket)
+    (chunk,) = inputs.chunks(source)
+    s3_proxy.fail("forbidden")
+    with pytest.raises(filesystem.Unreachable, match="forbidden"):
+        inputs.load(source, chunk, FORM)
+
+
+def test_hidden_files_are_no_input(tmp_path: Path) -> None:
+    write(str(tmp_path), {".DS_Store": b"x", ".git/a.png": b"x", "a.png": png(IMAGES[0])})
+    assert [path for path, _ in rows(str(tmp_path))] == [f"{tmp_path}/a.png"]
+
+
+def test_what_does_not_exist_is_named() -> None:
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        inputs.find("nowhere")
+    with pytest.raises(InputError, match="nowhere is no folder"):
+        inputs.find("nowhere/*.png")

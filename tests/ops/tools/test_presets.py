@@ -1,0 +1,50 @@
+"""Presets name parameters that there are, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from digits.core import params
+from digits.core.errors import InputError
+from digits.core.params import override
+from digits.model.network import Architecture
+from digits.training.recipe import Recipe
+from ops.tools import presets
+from tests.helpers.small import ROOT
+
+DOCUMENT = params.read_yaml(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize("name", presets.names(ROOT / "presets"))
+def test_each_preset_gives_valid_parameters_and_says_what_it_is_for(name: str) -> None:
+    changed = override(DOCUMENT, presets.load(name, ROOT / "presets"))
+    assert changed != DOCUMENT
+    Architecture.parse(changed["model"])
+    Recipe.parse(changed["train"])
+    assert len(presets.names(ROOT / "presets")[name]) > 20
+
+
+def test_an_override_changes_its_key_alone_and_not_the_original() -> None:
+    document = {"train": {"lr": 0.1, "epochs": 3}, "seed": 1}
+    assert override(document, {"train.lr": 0.2}) == {"train": {"lr": 0.2, "epochs": 3}, "seed": 1}
+    assert document["train"] == {"lr": 0.1, "epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("train.lt", "train.lt is unknown: of 'lt', there is lr"),
+        ("trian.lr", "trian.lr is unknown: of 'trian', there is train"),
+        ("train.lr.x", "train.lr.x is unknown: of 'x', there is a value, no section"),
+    ],
+)
+def test_an_unknown_key_is_named(key: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        override({"train": {"lr": 0.1}}, {key: 1})
+
+
+def test_an_unknown_preset_is_told_which_there_are(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text("# For tests.\ntrain: {epochs: 1, sgd: {momentum: 0.5}}\n")
+    assert presets.load("small", tmp_path) == {"train.epochs": 1, "train.sgd.momentum": 0.5}
+    with pytest.raises(InputError, match="no preset 'tiny'; expected one of: small"):
+        presets.load("tiny", tmp_path)

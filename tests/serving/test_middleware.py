@@ -1,0 +1,128 @@
+"""Safe as it starts: of this machine alone, no other site's script, no word too much."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from digits.storage import model_store
+from serving import app, middleware
+from serving.live_model import Current
+from serving.service import Service
+from serving.worker_pool import Queue
+from tests.helpers.servers import Server, serve
+from tests.helpers.small import ROOT
+from tests.serving.test_predict import FILE, check_problem
+
+pytestmark = pytest.mark.slow(2)
+
+TOKEN = "a-token-of-some-length"
+
+
+def test_it_listens_on_this_machine_alone(server: Server) -> None:
+    assert server.address[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("path", ["/", "/predict", "/metrics", "/nothing", "/v2"])
+def test_each_answer_keeps_other_sites_out(server: Server, path: str) -> None:
+    answer = server.ask(path, FILE if path == "/predict" else None, Origin="https://evil.example")
+    assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Server"] is None
+
+
+def test_the_log_has_a_line_a_request_and_nothing_of_its_body(server: Server) -> None:
+    server.ask("/predict", b"secret-in-body", Authorization="secret-in-header")
+    [line] = [line for line in server.log.splitlines() if "/predict" in line][-1:]
+    assert re.search(r'"POST /predict HTTP/1.1" 422', line)
+    assert "secret" not in server.log
+
+
+def test_a_token_is_asked_for_where_one_is_set(model_folder: Path, tmp_path: Path) -> None:
+    with serve(model_folder, tmp_path, **{middleware.TOKEN: TOKEN}) as server:
+        for path in ("/predict", "/invocations", "/v2/models/digit-classifier/infer", "/metrics"):
+            body = None if path == "/metrics" else FILE
+            for wrong in ({}, {"Authorization": TOKEN}, {"Authorization": f"Bearer {TOKEN[:-1]}"}):
+                answer = server.ask(path, body, **wrong)
+                check_problem(answer, 401)
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        assert server.ask("/predict", FILE, **right).status == 200
+        assert server.ask("/metrics", **right).status == 200
+        for path in middleware.OPEN:
+            assert server.ask(path).status == 200
+        assert TOKEN not in server.log
+
+
+def test_a_fault_is_answered_without_its_cause(model_folder: Path) -> None:
+    service = Service(Current(model_store.locate(str(model_folder))), Queue(1, 1))
+    service.current.served = None  # type: ignore[assignment]  # as no request ever sees it
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": FILE, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "query_string": b"",
+        "headers": [],
+    }
+    with pytest.raises(AttributeError):  # which uvicorn logs
+        asyncio.run(app.create(service, None)(scope, receive, send))
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"])["detail"] == "A fault of this server, which its log explains"
+
+
+def start(*words: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "serving", "--port", "0", *words]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.slow(5)
+def test_what_keeps_it_from_starting_is_told(model_folder: Path, tmp_path: Path) -> None:
+    for words, environment, said in (
+        (("--model", str(tmp_path)), {}, f"{tmp_path} is no model"),
+        ((), {}, "there is no model here"),
+        (
+            ("--model", str(model_folder)),
+            {middleware.TOKEN: "short"},
+            "has 5 characters; expected 16",
+        ),
+    ):
+        found = start(*words, folder=tmp_path, **environment)
+        assert found.returncode == 1
+        assert said in found.stderr
+        assert "Traceback" not in found.stderr
+
+
+def test_a_damaged_model_is_not_served(model_folder: Path, tmp_path: Path) -> None:
+    for path in model_folder.iterdir():
+        content = path.read_bytes()
+        (tmp_path / path.name).write_bytes(content[:-1] if path.name == "golden.npz" else content)
+    found = start("--model", str(tmp_path))
+    assert found.returncode == 1
+    assert "golden.npz: sha256" in found.stderr
+
+
+def test_openness_without_a_token_is_warned_of(model_folder: Path, tmp_path: Path) -> None:
+    with serve(model_folder, tmp_path, "--host", "0.0.0.0") as server:
+        assert f"0.0.0.0 is open to others, and {middleware.TOKEN} is not set" in server.log
