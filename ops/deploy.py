@@ -30,7 +30,6 @@ from digits.core.command_line import say
 from digits.core.errors import InputError
 from digits.model import self_test
 from digits.storage import model_store
-from digits.storage.filesystem import Unreachable
 from digits.storage.model_store import Pointer
 from ops.tools.models import Release, bring_release, find_release
 
@@ -137,8 +136,6 @@ def check(url: str, stage: str) -> dict[str, Any]:
                 raise InputError(f"nothing was deployed yet: there is no {stage}.json")
             images = try_model(url, pointer.model)
         problem = None
-    except Unreachable:
-        raise
     except InputError as error:
         problem = str(error)
     serves = f"{url}: {stage} serves {describe(pointer) if pointer else 'nothing'}"

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from digits.core.errors import InputError
+from digits.core.errors import UserError
 from digits.evaluation import drift
 from digits.gate import results
 from digits.model import self_test
@@ -57,7 +57,7 @@ class Current:
         except Exception as error:  # the edge of a thread: whatever it is, the old model stays
             self.refused += 1
             if str(error) != self._complaint:  # which is told once
-                is_fault = not isinstance(error, InputError)
+                is_fault = not isinstance(error, UserError)
                 log.error("still serves %s: %s", self.served, error, exc_info=is_fault)
             self._complaint = str(error)
 

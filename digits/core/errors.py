@@ -1,4 +1,4 @@
-"""The one error that a person is meant to read, and the edge where it is shown."""
+"""The errors that a user is told, and the edge of a command, where that happens."""
 
 import errno
 import os
@@ -10,11 +10,16 @@ FULL_DISK = """{error}
   Back to the last results: git checkout dvc.lock metrics && dvc checkout"""
 
 
-class InputError(ValueError):
-    """Something given from outside is wrong: a file, a parameter, an argument.
+class UserError(Exception):
+    """What a user is told. The message names the value, what was expected, and the way out."""
 
-    The message names what was found, what was expected, and the way out.
-    """
+
+class InputError(UserError):
+    """Something given from outside is wrong: a file, a parameter, an argument."""
+
+
+class Unreachable(UserError):
+    """A folder, a bucket or a service can't be read or written, so its content is unknown."""
 
 
 def run(main: Callable[[], None], failure: int = 1) -> None:
@@ -28,7 +33,7 @@ def run(main: Callable[[], None], failure: int = 1) -> None:
             main()
         finally:
             sys.stdout.flush()
-    except InputError as error:
+    except UserError as error:
         _fail(error, failure)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to print

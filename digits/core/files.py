@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ def write(path: str | Path, content: str | bytes) -> None:
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A file to fill, which takes the place of `path` when the block ends without an error.
 
-    Whoever reads `path` sees the old content or the new, never a part.
+    A reader of `path` sees the old content or the new, never a part. Of several writers at once, the
+    last one to end wins.
     """
     path = Path(path)
     if path.exists() and not path.is_file():  # /dev/null, a pipe: written to, and not replaced
@@ -41,9 +43,9 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             yield file
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")  # this writer's own
     try:
-        with open(partial, "wb") as file:
+        with open(partial, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

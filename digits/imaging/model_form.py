@@ -182,8 +182,6 @@ def decode(content: bytes) -> Bytes:
             grey = _grey(image)
     except UnidentifiedImageError:
         raise InputError(f"this is no image, but {_guess(content)}") from None
-    except InputError:
-        raise
     except DAMAGE as error:
         what = "truncated" if "truncated" in str(error) else "damaged"
         raise InputError(f"the image is {what}: {error}") from None

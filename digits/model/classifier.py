@@ -68,8 +68,6 @@ class Classifier:
         except FileNotFoundError as error:
             raise InputError(f"{error.filename} does not exist. Run: dvc repro") from None
         except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(f"{folder / 'model.json'} describes no model: {error!r}") from None
 
     def logits(self, images: npt.NDArray[np.uint8], workers: int = 1) -> Floats:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from digits.core import files
-from digits.core.errors import InputError
+from digits.core.errors import InputError, Unreachable
 
 CONNECT_S = 5
 READ_S = 10  # without a byte
@@ -27,10 +27,6 @@ DEADLINE_S = 120  # for a request with all its attempts, however slowly the answ
 LOCK_S = 30
 
 T = TypeVar("T")
-
-
-class Unreachable(InputError):
-    """A place can't be read, or not be written, so that nothing can be said about what it holds."""
 
 
 @dataclass(frozen=True)

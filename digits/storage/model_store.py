@@ -25,7 +25,7 @@ from digits.core import files
 from digits.core.errors import InputError
 from digits.core.params import Params
 from digits.storage import filesystem
-from digits.storage.filesystem import Place, Unreachable
+from digits.storage.filesystem import Place
 
 MODEL_FILES = ("model.onnx", "golden.npz", "model.json")
 EVALUATION = "evaluation.json"
@@ -210,9 +210,7 @@ def put_model(url: str, contents: Mapping[str, bytes], origin: str) -> str:
     model, place = check(contents, origin), filesystem.find(url)
     try:
         contents = _read_model(place, model)
-    except Unreachable:
-        raise
-    except InputError:
+    except InputError:  # it is not there, or damaged
         for name, content in contents.items():
             _put(place, f"{model}/{name}", content)
     manifest = Manifest(files={name: _sha256(content) for name, content in contents.items()})
@@ -366,7 +364,7 @@ def _parse(cls: type[P], content: bytes, origin: str, advice: str) -> P:
         if not isinstance(document, dict):
             raise InputError(f"it holds {document!r}")
         return cls.parse(document, origin)
-    except ValueError as error:
+    except (ValueError, InputError) as error:
         raise InputError(f"{origin} is damaged: {error}. {advice}") from None
 
 

@@ -28,12 +28,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
-from digits.core.errors import InputError
+from digits.core.errors import InputError, UserError
 from digits.data import idx
 from digits.imaging import model_form
 from digits.imaging.preprocessing import Preprocessing
 from digits.storage import filesystem
-from digits.storage.filesystem import Place, Unreachable
+from digits.storage.filesystem import Place
 
 Bytes = npt.NDArray[np.uint8]
 Converted = tuple[Bytes, list[str | None]]  # in the model's form, and what is wrong, if so
@@ -151,9 +151,7 @@ def chunks(source: Source, day: date | None = None) -> Iterator[Chunk]:
     for name, state in _files(place, source, day):
         try:
             rows = _count(place, name)
-        except (InputError, FileNotFoundError) as error:
-            if isinstance(error, Unreachable) and place.is_bucket:
-                raise
+        except _errors_of_a_file(place):
             rows = None  # as an image file, it gets one row, which says what is wrong
         if rows is None:
             loose.append((name, state))
@@ -184,9 +182,7 @@ def load(source: Source, chunk: Chunk, form: Preprocessing) -> Loaded:
     paths = [f"{source.path(name)}#{i}" for i in range(chunk.start, end)]
     try:
         pieces = [_piece(piece, form) for piece in _take(place, name, chunk.start, end)]
-    except (InputError, FileNotFoundError) as error:
-        if isinstance(error, Unreachable) and place.is_bucket:
-            raise
+    except _errors_of_a_file(place) as error:
         return _loaded(paths, [str(error)] * len(paths), form)
     if sum(len(found) for found, _ in pieces) != len(paths):
         return _loaded(paths, [CHANGED] * len(paths), form)
@@ -237,6 +233,12 @@ def _files(place: Place, source: Source, day: date | None) -> Iterator[tuple[str
             yield name, state
 
 
+def _errors_of_a_file(place: Place) -> tuple[type[Exception], ...]:
+    """What one file's row tells; a bucket that is out of reach ends the batch."""
+    told = InputError if place.is_bucket else UserError
+    return (told, FileNotFoundError)
+
+
 def _of_files(found: list[tuple[str, str]]) -> Chunk:
     names, states = zip(*found, strict=True)
     return Chunk(names, states=states)
@@ -270,9 +272,7 @@ def _image(place: Place, form: Preprocessing, name: str) -> Bytes | str:
                 content = file.read(model_form.MAX_BYTES + 1)  # and no more, whatever it is
     except FileNotFoundError:
         content = None
-    except InputError as error:
-        if isinstance(error, Unreachable) and place.is_bucket:
-            raise
+    except _errors_of_a_file(place) as error:
         return str(error)
     return "the file is gone" if content is None else _row(form, content)
 

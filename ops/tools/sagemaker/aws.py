@@ -25,8 +25,7 @@ from botocore.exceptions import (
 )
 from botocore.model import OperationModel, Shape
 
-from digits.core.errors import InputError
-from digits.storage.filesystem import Unreachable
+from digits.core.errors import InputError, Unreachable
 from ops.tools.sagemaker.settings import Settings
 
 TAG = "digits"  # everything that is made bears it

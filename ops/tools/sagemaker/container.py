@@ -38,7 +38,7 @@ from types import FrameType
 from typing import IO, Any
 
 from digits.core import files
-from digits.core.errors import InputError
+from digits.core.errors import InputError, UserError
 
 ROOT = "SAGEMAKER_BASE_DIR"  # in the environment; where there is no /opt/ml
 CHANNELS = ("code", "data")
@@ -129,7 +129,7 @@ def main() -> None:
     try:
         train(root, Child())
     except Exception as error:  # the platform knows no more than it is told here
-        if not isinstance(error, Ended | InputError | OSError):
+        if not isinstance(error, Ended | UserError | OSError):
             traceback.print_exc()
         print(f"failed: {error}", file=sys.stderr, flush=True)
         tell_platform(root, str(error) or repr(error))

@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from digits.core import files
 from digits.core.command_line import say
-from digits.core.errors import InputError
+from digits.core.errors import InputError, UserError
 from digits.evaluation.metrics import softmax
 from digits.model.classifier import TOLERANCE, Classifier, Floats
 from digits.storage.model_store import MODEL_FILES, Pointer
@@ -103,7 +103,7 @@ def deploy(
                 now = switch(clients, there, name, before, wanted)
             say("trying it on the golden images")
             images = try_endpoint(clients, name, contents)
-        except InputError as error:
+        except UserError as error:
             kept = (
                 "It did so before. Back: python -m ops.registry rollback"
                 if former == wanted
@@ -285,7 +285,7 @@ def go_back(clients: Clients, there: Settings, name: str, former: str | None) ->
             return "The endpoint is removed; there was no former one"
         if now is None or (now.status, now.configuration) != ("InService", former):
             now = switch(clients, there, name, now, former)
-    except (InputError, ClientError, BotoCoreError) as error:
+    except (UserError, ClientError, BotoCoreError) as error:
         return f"THE WAY BACK FAILED TOO, look at it now: {error}"
     return f"It serves {now.pointer.version}, as before"
 

@@ -368,7 +368,7 @@ def bring(clients: Clients, work: Work, job: Mapping[str, Any]) -> None:
             digests = {name: bucket.sha256(found[name]) for name in work.outputs.values()}
             if manifest != {"work": work.digest, "files": digests}:
                 raise InputError("it is not what its manifest says, or of other work")
-        except ValueError as error:
+        except (ValueError, InputError) as error:
             raise InputError(f"{url} is of no use: {error}") from None
     for option, name in work.outputs.items():
         files.write(work.paths[option], found[name])

@@ -61,3 +61,14 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / "out.partial" / "rest").touch()
     with files.new_directory(tmp_path / "out") as folder:
         assert list(folder.iterdir()) == []
+
+
+def test_of_two_writers_at_once_the_last_one_wins_and_neither_tears_the_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "file"
+    with files.replacing(path) as one, files.replacing(path) as two:
+        one.write(b"one, which is longer")
+        two.write(b"two")
+    assert path.read_bytes() == b"one, which is longer"
+    assert list(tmp_path.iterdir()) == [path]

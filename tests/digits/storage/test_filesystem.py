@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from digits.core.errors import InputError
+from digits.core.errors import InputError, Unreachable
 from digits.storage import filesystem, model_store
-from digits.storage.filesystem import Unreachable
 from tests.helpers.deployments import ONE, TWO, deploy
 from tests.helpers.s3 import Proxy
 

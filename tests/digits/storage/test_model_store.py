@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from digits.core.errors import InputError
+from digits.core.errors import InputError, Unreachable
 from digits.model import self_test
 from digits.storage import filesystem, model_store
-from digits.storage.filesystem import Unreachable
 from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
 from tests.helpers.tiny_models import digest, model
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from digits.core.errors import InputError
+from digits.core.errors import InputError, Unreachable
 from digits.imaging import model_form
 from digits.imaging.preprocessing import Preprocessing
 from digits.storage import filesystem
@@ -248,7 +248,7 @@ def test_a_bucket_that_fails_ends_the_batch(bucket: str, s3_proxy: s3.Proxy) -> 
     source = inputs.find(bucket)
     (chunk,) = inputs.chunks(source)
     s3_proxy.fail("forbidden")
-    with pytest.raises(filesystem.Unreachable, match="forbidden"):
+    with pytest.raises(Unreachable, match="forbidden"):
         inputs.load(source, chunk, FORM)
 
 

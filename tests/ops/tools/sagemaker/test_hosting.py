@@ -18,10 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.stub import Stubber
 
-from digits.core.errors import InputError
+from digits.core.errors import InputError, Unreachable
 from digits.evaluation import metrics
 from digits.model.classifier import Classifier
-from digits.storage.filesystem import Unreachable
 from digits.storage.model_store import MODEL_FILES
 from ops import deploy
 from ops import sagemaker as account

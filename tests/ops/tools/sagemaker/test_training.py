@@ -19,8 +19,7 @@ import pytest
 import yaml
 from botocore.stub import Stubber
 
-from digits.core.errors import InputError
-from digits.storage.filesystem import Unreachable
+from digits.core.errors import InputError, Unreachable
 from ops.tools.sagemaker import aws as clients_of
 from ops.tools.sagemaker import bucket, container, settings, training
 from ops.tools.sagemaker.aws import Clients
