@@ -2,7 +2,7 @@
 
 python -m benchmarks.inference [--only npy png memory ray]
 
-npy: `ops.predict` from one .npy file to Parquet, start-up and all, against ONNX Runtime alone on
+npy: `digits predict` from one .npy file to Parquet, start-up and all, against ONNX Runtime alone on
 arrays in memory, and against eager torch; both with all cores and at their best batch size, and
 torch also image by image. png: from a folder of PNG files, with one worker and with all, also
 without start-up. memory: of its largest process, with ten thousand and with a million images.

@@ -1,4 +1,4 @@
-"""Post what a comparison found on its pull request, or update it: python -m ops.comment FILE
+"""Post what a comparison found on its pull request, or update it: digits comment FILE
 
 .github/workflows/comment.yml runs it, with the right to write, on the event that GitHub describes
 in GITHUB_EVENT_PATH. The file was written by the pull request's own code: text of a stranger, cut
@@ -86,7 +86,9 @@ def post(number: int, body: str) -> str:
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.comment", __doc__)
-    parser.add_argument("file", metavar="FILE", type=Path, help="Markdown; it may be missing")
+    parser.add_argument(
+        "file", metavar="FILE", type=command_line.path, help="Markdown; it may be missing"
+    )
     return parser.parse_args()
 
 

@@ -1,7 +1,7 @@
-"""What a person says that images show becomes training data: python -m ops.correct LABELS.csv
+"""What a person says that images show becomes training data: digits correct LABELS.csv
 
 LABELS.csv has columns path and label; others are not looked at, and a row without a label is passed
-over. A path is one that ops.predict wrote: its CSV with a column more will do, filled in where
+over. A path is one that digits predict wrote: its CSV with a column more will do, filled in where
 `review` is true.
 
 The images go to data/corrections/, under DVC, in the form that the model takes; their labels to
@@ -59,10 +59,13 @@ def read(path: Path, model: Classifier) -> Iterator[tuple[Bytes, str, str]]:
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.correct", __doc__)
-    parser.add_argument("labels", metavar="LABELS.csv", type=Path, help="columns path and label")
+    parser.add_argument(
+        "labels", metavar="LABELS.csv", type=command_line.path, help="columns path and label"
+    )
     parser.add_argument(
         "--model",
         metavar="URL",
+        type=command_line.path_or_name,
         help="whose form the images get, as for ops.predict; by default models/digit-classifier",
     )
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""Run the whole pipeline on scikit-learn's bundled digits, without a network: python -m ops.demo.
+"""Run the whole pipeline on scikit-learn's bundled digits, without a network: digits demo.
 
 The run is a DVC experiment in a folder of its own, so that the working tree stays as it is. The
 model and the pictures are then copied to demo/.

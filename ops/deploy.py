@@ -1,4 +1,4 @@
-"""Put the model that holds a stage where servers read it: python -m ops.deploy --to URL
+"""Put the model that holds a stage where servers read it: digits deploy --to URL
 
 URL is a folder or s3://bucket/prefix; endpoint and credentials come from the environment, as for
 any AWS tool (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_PROFILE, ...). Which commit, the newest tag
@@ -169,10 +169,18 @@ def describe(pointer: Pointer) -> str:
     return f"{pointer.version} ({pointer.tag}), model {pointer.model[:12]}"
 
 
+def target(text: str) -> str:
+    return text if text == SAGEMAKER else command_line.path_or_url(text)
+
+
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.deploy", __doc__)
     parser.add_argument(
-        "--to", metavar="URL", required=True, help="a folder, s3://bucket/prefix or sagemaker"
+        "--to",
+        metavar="URL",
+        required=True,
+        type=target,
+        help="a folder, s3://bucket/prefix or sagemaker",
     )
     parser.add_argument("--stage", choices=model_store.STAGES, default="production")
     what = parser.add_mutually_exclusive_group()
@@ -187,7 +195,7 @@ def parse_args() -> argparse.Namespace:
     if args.delete and args.to != SAGEMAKER:
         parser.error("--delete is for --to sagemaker; elsewhere, --prune --keep N")
     if args.prune and args.to == SAGEMAKER:
-        parser.error("in SageMaker: python -m ops.sagemaker clean")
+        parser.error("in SageMaker: digits sagemaker clean")
     return args
 
 

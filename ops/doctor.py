@@ -1,4 +1,4 @@
-"""Are the data and models whole? python -m ops.doctor [REV ...] [--repair]
+"""Are the data and models whole? digits doctor [REV ...] [--repair]
 
 Hashes every object that dvc.lock names (of the working tree, or of revisions), in DVC's cache and
 in its remote, and names what is missing, truncated or corrupt. DVC looks only whether an object is
@@ -66,7 +66,7 @@ def main() -> None:
     if not wrong and not lost:
         tell(f"whole: {len(objects)} objects in the {' and the '.join(sides)}")
     elif left and not args.repair:
-        command_line.say("To mend it: python -m ops.doctor --repair")
+        command_line.say("To mend it: digits doctor --repair")
     if args.json:
         found = {
             "whole": not (left or lost),
@@ -188,7 +188,7 @@ def repair(
 
 
 def way_to_make(stage: str) -> str:
-    return f"dvc repro --single-item --force {stage}, then python -m ops.doctor --repair"
+    return f"dvc repro --single-item --force {stage}, then digits doctor --repair"
 
 
 def parse_args() -> argparse.Namespace:

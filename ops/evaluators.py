@@ -1,4 +1,4 @@
-"""Fetch what `ops.gate --base REV --base-model` needs: python -m ops.evaluators --base REV
+"""Fetch a base's model and data for `--base-model`: digits evaluators --base REV
 
 If the base was evaluated with different code or on another test set, its model and its data are
 needed to score both models again. They come from DVC's cache or its remote; if neither has them,

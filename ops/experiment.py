@@ -1,8 +1,8 @@
-"""Run the pipeline with a preset's parameters, as a DVC experiment: python -m ops.experiment NAME.
+"""Run the pipeline with a preset's parameters, as a DVC experiment: digits experiment NAME.
 
-    python -m ops.experiment                          # which presets there are
-    python -m ops.experiment tiny                     # dvc exp run --name tiny --set-param ...
-    python -m ops.experiment tiny -S train.seed=1     # options of dvc exp run may follow
+    digits experiment                          # which presets there are
+    digits experiment tiny                     # dvc exp run --name tiny --set-param ...
+    digits experiment tiny -S train.seed=1     # options of dvc exp run may follow
 
 The working tree then holds the results; `dvc exp show` compares, and `git checkout . && dvc
 checkout` goes back. Where the name is taken on this commit, a number is added to it.

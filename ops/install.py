@@ -22,6 +22,23 @@ PROBE_S = 5  # to find out whether the index answers
 VENV = Path(".venv")
 BUILD = VENV / "torch"  # which build is installed, for the Makefile
 WAYS_OUT = "Choose: make TORCH=cpu, cuda or pypi"
+# `digits`, from any folder of a clone: as `python -m ops` in the clone's own folder.
+COMMAND = """
+import os, runpy, sys
+from pathlib import Path
+
+here = Path.cwd()
+for root in (here, *here.parents):
+    if (root / "ops" / "__main__.py").is_file() and (root / "dvc.yaml").is_file():
+        break
+else:
+    sys.exit(f"error: {here} is in no clone of this repository. Go to one: cd FOLDER")
+if root != here:
+    os.environ["DIGITS_STARTED_IN"] = str(here)
+    os.chdir(root)
+sys.path[0] = str(root)
+runpy.run_module("ops", run_name="__main__", alter_sys=True)
+"""
 
 
 def main() -> None:
@@ -37,6 +54,7 @@ def main() -> None:
     build = install_torch(installer, pins, args.torch, args.index) if pins else None
     if run([*installer, "-r", str(args.requirements)]):
         sys.exit(f"Setting up .venv failed; the installer's own message stands above. {WAYS_OUT}")
+    install_command()
     if build:
         BUILD.write_text(build, encoding="utf-8")
 
@@ -52,6 +70,13 @@ def make_venv() -> list[str]:
         run([sys.executable, "-m", "venv", str(VENV)], check=True)
     # Twice quiet: pip's warnings are about its own configuration. Errors are still shown.
     return [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+
+
+def install_command() -> None:
+    """Put `digits` into .venv/bin."""
+    python, script = VENV.absolute() / "bin" / "python", VENV / "bin" / "digits"
+    script.write_text(f"#!{python}\n{COMMAND}", encoding="utf-8")
+    script.chmod(0o755)
 
 
 def torch_pins(requirements: Path) -> dict[str, str]:

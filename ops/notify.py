@@ -1,4 +1,4 @@
-"""Tell of a workflow's run that failed: python -m ops.notify
+"""Tell of a workflow's run that failed: digits notify
 
 .github/workflows/notify.yml runs it, on the event that GitHub describes in GITHUB_EVENT_PATH. Each
 workflow has one issue: while that is open, a further failure is a comment there. Where

@@ -1,12 +1,11 @@
-"""Open a branch's pull request, or update the open one: python -m ops.propose BRANCH TITLE FILE
+"""Open a branch's pull request, or update the open one: digits propose BRANCH TITLE FILE
 
-.github/workflows/retrain.yml runs it. The file is Markdown, as ops.report --markdown writes it, and
-becomes the text of the pull request; the title is that of a new one.
+.github/workflows/retrain.yml runs it. The file, Markdown by `digits report --markdown`, becomes the
+text of the pull request. The title is for a new one.
 """
 
 import argparse
 import os
-from pathlib import Path
 from urllib.parse import quote
 
 from digits.core import command_line, errors
@@ -32,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.propose", __doc__)
     parser.add_argument("branch", metavar="BRANCH", help="which the server has already")
     parser.add_argument("title", metavar="TITLE", help="where none is open yet")
-    parser.add_argument("file", metavar="FILE", type=Path, help="Markdown")
+    parser.add_argument("file", metavar="FILE", type=command_line.path, help="Markdown")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Push data, models and all that earlier parameters gave: python -m ops.push
+"""Push data, models and all that earlier parameters gave: digits push
 
 `dvc push` brings what a commit names. With --run-cache it also tells which runs there were, but
 leaves out their metrics and plots, since Git has these; so another clone would train again. This

@@ -1,4 +1,4 @@
-"""What we have in the account, and away with it: python -m ops.sagemaker list|clean [--all]
+"""What we have in the account, and away with it: digits sagemaker list|clean [--all]
 
 `list` shows all that training and deployment have made: jobs that run, endpoints, their models and
 configurations, files in S3, logs. An endpoint costs money by the hour until it is removed, a job

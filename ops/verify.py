@@ -1,4 +1,4 @@
-"""Are the committed results those of the committed code? python -m ops.verify [REV]
+"""Are the committed results those of the committed code? digits verify [REV]
 
 Clones the revision into a temporary folder, runs its pipeline from nothing, the data included, and
 compares what comes out with what was committed:

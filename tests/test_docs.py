@@ -55,8 +55,12 @@ def code(text: str) -> Iterator[str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The words after `python -m`, of each such command; NAME stands for any and is none."""
+    """The words after `python -m`, of each such command; NAME stands for any and is none.
+
+    `digits NAME` is `python -m ops.NAME`.
+    """
     lines = [re.sub(r'make serve ARGS="([^"]*)"', r"python -m serving \1", x) for x in code(text)]
+    lines = [re.sub(r"(^|\s)digits (?=[a-zN])", r"\1python -m ops.", line) for line in lines]
     found = (part for line in lines for part in re.split(r"&&|;|\|", line))
     parts = (re.search(r"python -m (.*)", part) for part in found)
     return [match[1].split() for match in parts if match and ".NAME" not in match[1]]
@@ -165,12 +169,12 @@ def test_what_is_to_be_typed_runs(name: str, tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_wrong_is_found_out() -> None:
-    text = "```\npython -m ops.gate --bas main  # --base\n```\nand `make nothing` or `dvc repro`"
+    text = "```\ndigits gate --bas main  # --base\n```\nand `make nothing` or `dvc repro`"
     assert list(parameters("`train.lr: 1`, `dvc exp run -S model.depth=2`")) == [
         "model.depth",
         "train.lr",
     ]
-    assert next(code(text)) == "python -m ops.gate --bas main"
+    assert next(code(text)) == "digits gate --bas main"
     assert commands(text) == [["ops.gate", "--bas", "main"]]
     assert "nothing" not in TARGETS
     assert "--bas" not in options("ops.gate")

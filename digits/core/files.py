@@ -34,8 +34,8 @@ def write(path: str | Path, content: str | bytes) -> None:
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A file to fill, which takes the place of `path` when the block ends without an error.
 
-    A reader of `path` sees the old content or the new, never a part. Of several writers at once, the
-    last one to end wins.
+    A reader of `path` sees the old content or the new, never a part. The last of several writers at
+    once wins.
     """
     path = Path(path)
     if path.exists() and not path.is_file():  # /dev/null, a pipe: written to, and not replaced

@@ -91,7 +91,7 @@ def locate(model: str | None = None, stage: str = "production") -> Location:
         return Location(place.url, None)
     raise InputError(
         f"{model} is no model: it has neither model.json (as {USUAL[0]} has, by dvc repro) nor "
-        f"{stage}.json (as a deployment has, by python -m ops.deploy --to {model})"
+        f"{stage}.json (as a deployment has, by digits deploy --to {model})"
     )
 
 
@@ -116,7 +116,7 @@ def bring(location: Location, folder: str | Path) -> tuple[Path, Pointer | None]
     if pointer is None:
         raise InputError(
             f"{location.url} has no {location.stage}.json: nothing was deployed yet. "
-            f"python -m ops.deploy --to {location.url}"
+            f"digits deploy --to {location.url}"
         )
     copy = Path(folder) / pointer.model
     if not copy.exists():  # which means: whole
@@ -298,14 +298,14 @@ def _served(place: Place) -> set[str]:
 
 
 def _pointer(place: Place, name: str, content: bytes | None) -> Pointer | None:
-    advice = f"Look at it, remove it, and deploy again: python -m ops.deploy --to {place.url}"
+    advice = f"Look at it, remove it, and deploy again: digits deploy --to {place.url}"
     return None if content is None else _parse(Pointer, content, f"{place.url}/{name}", advice)
 
 
 def _read_model(place: Place, model: str) -> dict[str, bytes]:
     """A model's files by name, all as its id and its manifest say."""
     origin = f"{place.url}/{model}"
-    advice = f"To copy it anew: python -m ops.deploy --to {place.url}"
+    advice = f"To copy it anew: digits deploy --to {place.url}"
     manifest = filesystem.read(place, f"{model}/{MANIFEST}")
     if manifest is None:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Is this change safe to merge? python -m ops.gate --base REV|DIR
+"""Is this change safe to merge? digits gate --base REV|DIR
 
 Compares the metrics in metrics/ with those of a base, image by image, under the base's own rules
 (params.yaml: gate), and prints why the change passes or not. A revision is a branch, a tag, a
@@ -10,7 +10,6 @@ Exit code 0: pass. 1: blocked. 2: something is missing or broken, so there is no
 
 import argparse
 import sys
-from pathlib import Path
 
 from digits.core import command_line, errors, files
 from ops.gate import text
@@ -31,7 +30,9 @@ def main() -> None:
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.gate", __doc__)
     add_arguments(parser)
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write the verdict as JSON")
+    parser.add_argument(
+        "--out", metavar="FILE", type=command_line.path, help="write the verdict as JSON"
+    )
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     return parser.parse_args()
 

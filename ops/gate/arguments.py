@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from digits.core.command_line import path, path_or_name
 from digits.core.errors import InputError
 
 
@@ -25,7 +26,9 @@ class Question:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     against = parser.add_mutually_exclusive_group(required=True)
-    against.add_argument("--base", metavar="REV|DIR", help="what to compare with")
+    against.add_argument(
+        "--base", metavar="REV|DIR", type=path_or_name, help="what to compare with"
+    )
     against.add_argument("--first", action="store_true", help="there is no base yet: limits only")
     candidate = parser.add_mutually_exclusive_group()
     candidate.add_argument(
@@ -38,12 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     candidate.add_argument(
         "--metrics",
         metavar="DIR",
-        type=Path,
+        type=path,
         action="append",
         default=[],
         help="judge a folder of metrics instead of metrics/; once for each seed",
     )
-    parser.add_argument("--rules", metavar="FILE", type=Path, help="instead of the base's rules")
+    parser.add_argument("--rules", metavar="FILE", type=path, help="instead of the base's rules")
     parser.add_argument(
         "--base-model",
         action="store_true",

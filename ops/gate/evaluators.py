@@ -1,7 +1,7 @@
 """Which runs can be compared: those that one evaluator made, on one test set.
 
 Where the base was evaluated by other code, or on other images, each of both evaluators can score
-both models. That needs the base's model and data: `python -m ops.evaluators` brings them.
+both models. That needs the base's model and data: `digits evaluators` brings them.
 """
 
 import shutil
@@ -133,7 +133,7 @@ def fetch(commit: str, path: str, target: Path) -> None:
         fetch_committed(commit, path, target)
     except InputError as error:
         raise InputError(
-            f"{error}. Fetch or make it: python -m ops.evaluators --base {commit[:9]}"
+            f"{error}. Fetch or make it: digits evaluators --base {commit[:9]}"
         ) from None
 
 

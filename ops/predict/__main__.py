@@ -1,4 +1,4 @@
-"""Classify many images: python -m ops.predict INPUT OUTPUT
+"""Classify many images: digits predict INPUT OUTPUT
 
 INPUT is an image file, a folder of them, a glob ('scans/**/*.png'), or a file of many images: .npy
 (uint8, n x height x width), MNIST's IDX (.gz or not), Parquet with a column `image`. All of these
@@ -182,11 +182,22 @@ def summary(output: str, manifest: Manifest) -> str:
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.predict", __doc__)
-    parser.add_argument("input", metavar="INPUT", help="a file, a folder, a glob, or s3://...")
-    parser.add_argument("output", metavar="OUTPUT", help=".parquet or .csv; also s3://...")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        type=command_line.path_or_url,
+        help="a file, a folder, a glob, or s3://...",
+    )
+    parser.add_argument(
+        "output",
+        metavar="OUTPUT",
+        type=command_line.path_or_url,
+        help=".parquet or .csv; also s3://...",
+    )
     parser.add_argument(
         "--model",
         metavar="URL",
+        type=command_line.path_or_name,
         help="a model folder, a deployment's URL, sagemaker://ENDPOINT, or production or staging: "
         "what holds that stage in this repository; by default models/digit-classifier, or else the "
         "demo's",

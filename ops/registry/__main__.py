@@ -1,4 +1,4 @@
-"""What is in production, why, and how to go back: python -m ops.registry COMMAND
+"""What is in production, why, and how to go back: digits registry COMMAND
 
     promote [--version X.Y.Z] [--stage STAGE] [--force --reason TEXT]
     rollback [--to X.Y.Z] [--stage STAGE] --reason TEXT

@@ -68,8 +68,8 @@ def check_model(commit: str, model: str, server: str | None) -> None:
 
 def way_to_store(local: bool, commit: str) -> str:
     if local:
-        return "Make it: dvc repro. Is it broken? python -m ops.doctor --repair"
-    return f"Push it: dvc push --rev {commit[:9]}. Is it broken? python -m ops.doctor --repair"
+        return "Make it: dvc repro. Is it broken? digits doctor --repair"
+    return f"Push it: dvc push --rev {commit[:9]}. Is it broken? digits doctor --repair"
 
 
 def figures(run: Run) -> Mapping[str, str]:

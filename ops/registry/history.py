@@ -55,7 +55,7 @@ def render(stage: str | None, rows: Sequence[Event]) -> str:
         version = version_or_commit(known, holder.commit) if holder else None
         lines.append(f"{each} is {version}" if version else f"nothing holds {each}")
     if not rows:
-        return "\n".join([*lines, "nothing was ever promoted: python -m ops.registry promote"])
+        return "\n".join([*lines, "nothing was ever promoted: digits registry promote"])
     return "\n".join([*lines, aligned([COLUMNS, *map(_cells, rows)])])
 
 

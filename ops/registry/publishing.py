@@ -133,6 +133,6 @@ def refusal(
         return InputError(f"{error}\n  Nothing was published")
     return InputError(
         f"another one came first: {where} has {', '.join(taken)}. Nothing of this one was "
-        f"published.\n  What it was: git fetch --tags; python -m ops.registry history\n"
+        f"published.\n  What it was: git fetch --tags; digits registry history\n"
         f"  Then, if this is still wanted, the same command again"
     )

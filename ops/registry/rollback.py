@@ -78,6 +78,6 @@ def way_back(known: Sequence[Tag], stage: str, to: str | None) -> str:
     if to not in held:
         raise InputError(
             f"{to} never held {stage}; these did: {', '.join(held)}. To have it judged: "
-            f"python -m ops.registry promote --stage {stage} --version {to.removeprefix('v')}"
+            f"digits registry promote --stage {stage} --version {to.removeprefix('v')}"
         )
     return held[to]

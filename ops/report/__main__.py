@@ -1,17 +1,16 @@
-"""What has changed, for people: python -m ops.report --base REV|DIR
+"""What has changed, for people: digits report --base REV|DIR
 
-Judges as ops.gate does, from the same arguments, and tells the whole story: figures, parameters,
+Judges as digits gate does, from the same arguments, and tells the whole story: figures, parameters,
 pipeline, and the digits that were fixed and broken, as pictures. Markdown fits into a pull
 request's comment; the HTML page opens anywhere, offline. With neither file named, it prints
 Markdown.
 
-    python -m ops.report --base main --of lr-default-seed0 --beside lr-lr=0.2_ema=0.99-seed0
+    digits report --base main --of lr-default-seed0 --beside lr-lr=0.2_ema=0.99-seed0
 
 Exit code 0: a report was written, whatever the verdict. 2: nothing can be said.
 """
 
 import argparse
-from pathlib import Path
 
 from digits.core import command_line, errors, files
 from ops.gate.arguments import add_arguments, question
@@ -39,8 +38,12 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help="another revision or experiment, shown beside the one that is judged",
     )
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help="for a pull request")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="a page that needs no network")
+    parser.add_argument(
+        "--markdown", metavar="FILE", type=command_line.path, help="for a pull request"
+    )
+    parser.add_argument(
+        "--html", metavar="FILE", type=command_line.path, help="a page that needs no network"
+    )
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Run the pipeline with many settings, each with several seeds: python -m ops.sweep SWEEP.yaml
+"""Run the pipeline with many settings, each with several seeds: digits sweep SWEEP.yaml
 
     seeds: 3                                   # how many, or which: [0, 1, 2]
     always: {preset: short, train.epochs: 2}   # in every run, the default's too
@@ -11,7 +11,7 @@
 Each run is a DVC experiment of the commit that is checked out; the working tree stays as it is.
 Run again, it does what is missing, and a training that was killed goes on after its last whole
 epoch. A table comes last, on standard output, and a picture: sweeps/NAME.png. Each setting is
-compared with the default (the parameters as they are, and `always`) as ops.gate compares, image by
+compared with the default (the parameters as they are, and `always`) as the gate compares, image by
 image: "noise" is no more than chance makes of equal models.
 
 Exit code 0: all runs are there. 1: one failed. 2: nothing can be run; the message says why.
@@ -227,7 +227,7 @@ def as_json(
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.sweep", __doc__)
-    parser.add_argument("sweep", metavar="SWEEP.yaml", type=Path, help="what to run")
+    parser.add_argument("sweep", metavar="SWEEP.yaml", type=command_line.path, help="what to run")
     parser.add_argument(
         "--jobs", metavar="N", type=positive, default=1, help="runs at a time; they share the cores"
     )

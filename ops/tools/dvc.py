@@ -46,6 +46,15 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
         ) from None
 
 
+def cached(oid: str) -> bytes | None:
+    """An object of DVC's cache; None where the cache lacks it."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        path = Path(repo.cache.local.oid_to_path(oid))
+    return path.read_bytes() if path.is_file() else None
+
+
 def clone_with_data(commit: str, clone: Path) -> None:
     """Check a commit out into a new folder, with the data under DVC that no stage makes."""
     git.clone(commit, clone)

@@ -57,14 +57,14 @@ def clone(commit: str, folder: Path) -> None:
 
 def read(commit: str, path: str) -> bytes | None:
     """A file's content in a commit, or None."""
-    words = ["git", "cat-file", "blob", f"{commit}:{path}"]
+    words = ["git", "cat-file", "blob", f"{commit}:./{path}"]  # the project may be a subfolder
     found = subprocess.run(words, capture_output=True)
     return found.stdout if found.returncode == 0 else None
 
 
 def read_all(commit: str, paths: Sequence[str]) -> dict[str, bytes]:
     """The contents of files that a commit has, by their paths, with one call of Git."""
-    names = "".join(f"{commit}:{path}\n" for path in paths).encode()
+    names = "".join(f"{commit}:./{path}\n" for path in paths).encode()
     words = ["git", "cat-file", "--batch"]
     output = BytesIO(subprocess.run(words, input=names, capture_output=True, check=True).stdout)
     contents = {}
@@ -77,7 +77,7 @@ def read_all(commit: str, paths: Sequence[str]) -> dict[str, bytes]:
 
 def paths(commit: str, path: str) -> list[str]:
     """The files that a commit has under a path, or the path itself if it is a file."""
-    listing = run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, path)
+    listing = run("ls-tree", "-r", "-z", "--name-only", commit, path)
     return [name for name in listing.split("\0") if name]
 
 

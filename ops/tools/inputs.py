@@ -210,7 +210,7 @@ def image(path: str, form: Preprocessing) -> Bytes:
         source = find(path)
         chunk = Chunk((str(source.file),))
     if source.file is None:
-        raise InputError(f"{path} is no image file; expected a path as ops.predict writes it")
+        raise InputError(f"{path} is no image file; expected a path as digits predict writes it")
     loaded = load(source, chunk, form)
     if loaded.errors[0]:
         raise InputError(f"{path}: {loaded.errors[0]}")

@@ -65,7 +65,7 @@ def find_release(stage: str) -> Release:
     if holder is None:
         raise InputError(
             f"no version holds the stage {stage}. Are the tags here (git fetch --tags)? "
-            f"The first: python -m ops.registry promote --stage {stage}"
+            f"The first: digits registry promote --stage {stage}"
         )
     version = tags.version_of(known, holder.commit)
     if version is None:
@@ -97,6 +97,6 @@ def bring_release(release: Release) -> dict[str, bytes]:
         model_store.check(contents, release.model)
     except InputError as error:
         raise InputError(
-            f"{error}.\n  Is it damaged in the cache or the remote? python -m ops.doctor"
+            f"{error}.\n  Is it damaged in the cache or the remote? digits doctor"
         ) from None
     return contents

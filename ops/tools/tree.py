@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from digits.core.params import parse_yaml
-from ops.tools import git
+from ops.tools import dvc, git
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,35 @@ class Tree:
     def digest(self, path: str) -> str | None:
         """The digest that DVC would give a file or a folder; None if the tree has neither.
 
-        What is under DVC has a file `path.dvc`, which names it. A folder's digest is the MD5 of the
-        list of its files.
+        What is under DVC has a file `NAME.dvc` that holds the digest. A folder's digest is the MD5
+        of the list of its files; of a folder in it that is under DVC, the cache must have the list.
         """
         if (pointer := self.read(f"{path}.dvc")) is not None:
-            named: str = parse_yaml(pointer, f"{path}.dvc")["outs"][0]["md5"]
-            return named
-        found = {
-            name: hashlib.md5(content).hexdigest() for name, content in self.files(path).items()
-        }
-        if path in found:
-            return found[path]
-        return f"{_folder_digest(path, found)}.dir" if found else None
+            return _pointed_to(pointer)
+        digests: dict[str, str] = {}
+        for name, content in self.files(path).items():
+            digests[name] = hashlib.md5(content).hexdigest()
+            if name.endswith(".dvc"):
+                digests |= _files_of(name.removesuffix(".dvc"), _pointed_to(content))
+        if path in digests:
+            return digests[path]
+        return f"{_folder_digest(path, digests)}.dir" if digests else None
 
 
 WORKING_TREE = Tree(None)
+
+
+def _pointed_to(pointer: bytes) -> str:
+    digest: str = parse_yaml(pointer, "a .dvc file")["outs"][0]["md5"]
+    return digest
+
+
+def _files_of(path: str, digest: str) -> dict[str, str]:
+    """The digests of the files of something under DVC; none where the cache lacks their list."""
+    if not digest.endswith(".dir"):
+        return {path: digest}
+    entries = json.loads(dvc.cached(digest) or b"[]")
+    return {f"{path}/{entry['relpath']}": entry["md5"] for entry in entries}
 
 
 def _folder_digest(folder: str, digests: Mapping[str, str]) -> str:

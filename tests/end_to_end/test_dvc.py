@@ -131,7 +131,7 @@ def test_verify_runs_a_commit_anew_and_compares(project: Project) -> None:
     metrics.write_text(json.dumps(found | {"accuracy": 0.999}))
     project.commit("metrics alone")
     output = project.run(*words, "--here", code=1)
-    assert "metrics/evaluation.json is not the one that dvc.lock names" in output
+    assert "metrics/evaluation.json is not the file that dvc.lock names" in output
     assert json.loads(project.run(*words, "--here", "--json", code=1))["verdict"] == "stale"
     project.forge_lock("metrics/evaluation.json")
     project.commit("forged")

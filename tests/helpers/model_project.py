@@ -4,7 +4,7 @@ Example:
 
     ann = Models.create(tmp_path / "ann", server=tmp_path / "server", storage=tmp_path / "storage")
     ann.train(range(30))                     # commits and pushes a model with 30 errors
-    ann.registry("promote")                  # python -m ops.registry promote
+    ann.registry("promote")                  # digits registry promote
     assert ann.held("production") == "v1.0.0"
 """
 
@@ -81,7 +81,7 @@ class Models(Project):
             self.run("git", "push", "--quiet", "origin", "main")
 
     def registry(self, *words: str, code: int = 0, **environment: str) -> str:
-        """What `python -m ops.registry` says."""
+        """What `digits registry` says."""
         environment |= {"PYTHONPATH": str(ROOT)}
         said = self.run("python", "-m", "ops.registry", *words, code=code, **environment)
         assert "Traceback" not in said

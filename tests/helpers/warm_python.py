@@ -63,6 +63,8 @@ import _socket
 server, heavy, real, name, *arguments = sys.argv[1:]
 if name == "dvc":
     arguments = ["-m", "dvc", *arguments]
+elif name == "digits":
+    arguments = ["-m", "ops", *arguments]
 elif name == "gto":
     arguments = ["-c", "from gto.cli import app; app()", *arguments]
 elif arguments[:2] == ["-u", "-m"]:  # as torchrun starts its processes
@@ -99,7 +101,7 @@ def programs() -> Path:
     (folder / "client.py").write_text(CLIENT)
     bin = folder / "bin"
     bin.mkdir()
-    for name in ("python", "python3", "dvc", "gto"):
+    for name in ("python", "python3", "digits", "dvc", "gto"):
         program = bin / name
         client = f"{sys.executable} -I -S {folder}/client.py {address} {','.join(HEAVY_MODULES)}"
         client += f" {sys.executable} {name}"

@@ -383,5 +383,5 @@ def test_a_damaged_cache_is_not_deployed(repository: Repository) -> None:
         if path.is_file() and path.read_bytes() == ONE["model.onnx"]:
             path.chmod(0o644)
             path.write_bytes(ONE["model.onnx"][:-1] + b"x")
-    assert "python -m ops.doctor" in repository.deploy(code=2)
+    assert "digits doctor" in repository.deploy(code=2)
     assert not (repository.folder / "store").exists()

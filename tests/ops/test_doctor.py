@@ -116,7 +116,7 @@ def test_what_no_side_has_is_to_be_made_anew(ann: Models) -> None:
     whole = model.read_bytes()
     damage(model, "corrupt")
     said = doctor(ann, "--repair", code=1)
-    assert "model.onnx: dvc repro --single-item --force evaluate, then python -m ops.doctor" in said
+    assert "model.onnx: dvc repro --single-item --force evaluate, then digits doctor" in said
     assert not stored(ann, "cache", "model.onnx").exists()
     model.chmod(0o644)
     model.write_bytes(whole)

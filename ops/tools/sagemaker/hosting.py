@@ -1,4 +1,4 @@
-"""A model folder behind a SageMaker endpoint, for ops.deploy --to sagemaker.
+"""A model folder behind a SageMaker endpoint, for digits deploy --to sagemaker.
 
 Archive, model and endpoint configuration are named by the content of what was asked for: a second
 try finds what the first has made. Only the endpoint changes, from one configuration to another, and
@@ -105,7 +105,7 @@ def deploy(
             images = try_endpoint(clients, name, contents)
         except UserError as error:
             kept = (
-                "It did so before. Back: python -m ops.registry rollback"
+                "It did so before. Back: digits registry rollback"
                 if former == wanted
                 else go_back(clients, there, name, former)
             )
@@ -182,7 +182,7 @@ def find(clients: Clients, name: str) -> Endpoint | None:
     except (ClientError, KeyError) as error:
         if isinstance(error, ClientError) and not aws.is_absent(error):
             raise
-        raise InputError(f"the endpoint {name} was not made by ops.deploy: {error!r}") from None
+        raise InputError(f"the endpoint {name} was not made by digits deploy: {error!r}") from None
     return Endpoint(
         status,
         found.get("FailureReason", ""),

@@ -50,7 +50,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
 def test_who_reads_only_the_first_lines_sees_no_traceback(end: str) -> None:
     program = f"""
 import sys
-from digits import errors
+from digits.core import errors
 def main():
     for _ in range(10000): print("a line of a long table")
     {end}

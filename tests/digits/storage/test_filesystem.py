@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from digits.core.errors import InputError, Unreachable
+from digits.core.errors import InputError, Unreachable, UserError
 from digits.storage import filesystem, model_store
 from tests.helpers.deployments import ONE, TWO, deploy
 from tests.helpers.s3 import Proxy
@@ -64,7 +64,7 @@ def test_what_does_not_come_back_whole_is_not_taken(
 ) -> None:
     new = deploy(bucket, ONE)
     s3_proxy.fail(fault, "GET", name)
-    with pytest.raises(InputError, match=name):
+    with pytest.raises(UserError, match=name):
         model_store.fetch_model(bucket, new.model, tmp_path / "model")
     assert not (tmp_path / "model").exists()
     s3_proxy.heal()

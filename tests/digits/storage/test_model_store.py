@@ -166,9 +166,8 @@ def test_damage_is_named_never_fetched_and_mended_by_another_copy(
             target.filesystem.rm_file(target.path(path))
         else:
             put(place, path, flip(content) if damage == "flip" else content[:-5])
-        with pytest.raises(InputError, match=rf"{name}.*ops\.deploy --to {place}") as found:
+        with pytest.raises(InputError, match=rf"{name}.*digits deploy --to {place}"):
             model_store.fetch_model(place, new.model, tmp_path / "model")
-        assert not isinstance(found.value, Unreachable)
         assert not (tmp_path / "model").exists()
         deploy(place, ONE)
     model_store.fetch_model(place, new.model, tmp_path / "model")
@@ -188,7 +187,7 @@ def test_a_pointer_to_a_model_that_is_gone_is_told(place: str, tmp_path: Path) -
     put(place, "production.json", model_store._json(pointer(ONE, 1)))
     found = model_store.read_pointer(place, "production")
     assert found is not None
-    with pytest.raises(InputError, match=r"no manifest.json: the model is gone.*ops\.deploy"):
+    with pytest.raises(InputError, match=r"no manifest.json: the model is gone.*digits deploy"):
         model_store.fetch_model(place, found.model, tmp_path / "model")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from digits.core import params
+from digits.core import files, params
 from digits.core.params import override
 from tests.helpers import warm_python
 from tests.helpers.metrics_files import metrics_files
@@ -120,7 +120,7 @@ def test_a_reviewer_may_override_with_a_reason(repository: Repository) -> None:
     repository.write([*COMMON, *range(1000, 1012)])
     printed = repository.gate("--base", "main", "--override", "labels were wrong", code=0)
     assert printed.startswith("OVERRIDDEN by a reviewer (labels were wrong), in spite of: against")
-    assert "--override wants a reason" in repository.gate(
+    assert "--override requires a reason" in repository.gate(
         "--base", "main", "--override", " ", code=2
     )
 
@@ -174,7 +174,7 @@ def test_a_further_seed_that_was_left_from_before_the_change_is_no_evidence(
     repository.write(range(200, 255), model="f" * 64)
     repository.write_files("metrics/seed-1", metrics_files(range(105, 135)))
     message = repository.gate("--base", "two", code=2)
-    assert "metrics/seed-1 is of a model of two, from before this change" in message
+    assert "metrics/seed-1 describes a model of two, from before this change" in message
     shutil.rmtree(repository.folder / "metrics" / "seed-1")
     assert "BLOCKED" in repository.gate("--base", "two", code=1)
 
@@ -185,7 +185,7 @@ def test_a_folder_serves_as_base_with_rules(repository: Repository, tmp_path: Pa
     printed = repository.gate("--base", folder, "--rules", "params.yaml", code=0)
     assert printed.startswith(f"PASS: no worse than {folder}")
     repository.git("branch", "old")
-    assert "The folder: ./old" in repository.gate("--base", "old", code=2)
+    assert "For the folder: ./old" in repository.gate("--base", "old", code=2)
 
 
 def test_looks_at_the_test_set_are_counted(repository: Repository) -> None:
@@ -213,7 +213,7 @@ def test_the_seeds_to_bring_are_the_bases_to_name(repository: Repository) -> Non
 def test_metrics_that_dvc_lock_does_not_name_are_refused(repository: Repository) -> None:
     repository.write_files("metrics", metrics_files(COMMON[5:]))
     message = repository.gate("--base", "main", code=2)
-    assert "metrics/evaluation.json is not the one that dvc.lock names. Run: dvc repro" in message
+    assert "metrics/evaluation.json is not the file that dvc.lock names. Run: dvc repro" in message
     (repository.folder / "dvc.lock").unlink()
     assert "dvc.lock does not exist" in repository.gate("--base", "main", code=2)
 
@@ -272,27 +272,37 @@ def test_broken_metrics_of_the_base_are_named(repository: Repository, name: str)
 def test_another_evaluator_is_not_compared_with(repository: Repository) -> None:
     pipeline = {
         "stages": {
-            "evaluate": {"deps": ["digits/evaluation/metrics.py", "models/digit-classifier"]}
+            "evaluate": {"deps": ["digits/evaluation", "models/digit-classifier", "pins.txt"]}
         }
     }
-    (repository.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
-    (repository.folder / "digits").mkdir()
-    (repository.folder / "digits" / "metrics.py").write_text("a = 1\n")
+    contents = {
+        "dvc.yaml": yaml.safe_dump(pipeline),
+        "stages/evaluate.py": "from digits.evaluation import metrics\n",
+        "digits/evaluation/metrics.py": "a = 1\n",
+        "digits/evaluation/card.py": "",
+        "pins.txt": "",
+    }
+    for name, content in contents.items():
+        files.write(repository.folder / name, content)
     repository.commit()
     repository.gate("--base", "HEAD", code=0)
-    (repository.folder / "digits" / "metrics.py").write_text("a = 2\n")
-    message = repository.gate("--base", "HEAD", code=2)
-    assert "HEAD was evaluated otherwise (other: digits/evaluation/metrics.py)" in message
-    assert "--base-model" in message
+    files.write(repository.folder / "digits" / "evaluation" / "card.py", "not imported by it")
+    repository.gate("--base", "HEAD", code=0)
+    for name in ("digits/evaluation/metrics.py", "pins.txt"):
+        files.write(repository.folder / name, "a = 2\n")
+        message = repository.gate("--base", "HEAD", code=2)
+        assert f"HEAD was evaluated with different code or data ({name})" in message
+        assert "--base-model" in message
+        repository.git("checkout", "--", name)
 
 
 def test_another_test_set_is_not_compared_with(repository: Repository) -> None:
     repository.write(COMMON, test_set="c" * 64)
     message = repository.gate("--base", "main", code=2)
-    assert "main was evaluated otherwise (other: the test set)" in message
+    assert "main was evaluated with different code or data (the test set)" in message
     folder = repository.write_files("old", metrics_files(COMMON))
     words = ("--base", folder, "--rules", "params.yaml", "--base-model")
-    assert "a folder of metrics has no model" in repository.gate(*words, code=2)
+    assert "A folder of metrics has no model" in repository.gate(*words, code=2)
 
 
 @pytest.mark.parametrize("words", [[], ["--base", "main", "--first"], ["--base"]])

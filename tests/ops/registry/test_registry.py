@@ -88,7 +88,7 @@ def test_a_worse_model_is_blocked_unless_somebody_says_why(ann: Models) -> None:
     said = ann.registry("promote", code=1)
     assert "BLOCKED: against production (v1.0.0), test images: 20 broken, 0 fixed" in said
     assert "--force --reason TEXT" in said
-    assert "--force wants a reason" in ann.registry("promote", "--force", code=2)
+    assert "--force requires --reason" in ann.registry("promote", "--force", code=2)
     assert ann.tags() == ann.tags_on_server() == before
     ann.registry("promote", "--force", "--reason", "wrong\nlabels: all")
     last = ann.history()[0]
@@ -109,7 +109,7 @@ def test_the_rules_are_those_of_what_holds_the_stage(ann: Models) -> None:
 
 def test_another_test_set_is_a_reason_to_say_so(ann: Models) -> None:
     ann.train(BETTER, test_set="c" * 64)
-    assert "other: the test set" in ann.registry("promote", code=2)
+    assert "different code or data (the test set)" in ann.registry("promote", code=2)
     ann.registry("promote", "--force", "--reason", "a new test set")
     assert "not compared, since" in ann.history()[0]["verdict"]
     assert ann.held() == "v1.1.0"
@@ -201,7 +201,7 @@ def test_what_is_not_ready_is_refused(ann: Models) -> None:
     (ann.folder / "metrics" / "evaluation.json").write_text("{}")
     ann.commit("metrics alone")
     ann.run("git", "push", "--quiet", "origin", "main")
-    assert "metrics/evaluation.json is not the one that dvc.lock names" in refused()
+    assert "metrics/evaluation.json is not the file that dvc.lock names" in refused()
 
 
 def test_a_model_that_others_cannot_have_is_refused(ann: Models) -> None:
@@ -209,7 +209,7 @@ def test_a_model_that_others_cannot_have_is_refused(ann: Models) -> None:
     ann.run("git", "push", "--quiet", "origin", "main")
     said = ann.registry("promote", code=2)
     assert "models/digit-classifier is not in" in said
-    assert "Bring it there: dvc push --rev " in said
+    assert "Push it: dvc push --rev " in said
     ann.run("dvc", "push", "--quiet")
     stored = ann.folder.parent / "storage" / "files" / "md5"
     digest = hashlib.md5(bytes(range(256)) * 27).hexdigest()
@@ -219,7 +219,7 @@ def test_a_model_that_others_cannot_have_is_refused(ann: Models) -> None:
     path.write_bytes(whole[:-1] + b"?")
     said = ann.registry("promote", code=2)
     assert "models/digit-classifier/model.onnx is not in" in said
-    assert "python -m ops.doctor --repair" in said
+    assert "digits doctor --repair" in said
     path.write_bytes(whole)
     ann.run("dvc", "remote", "remove", "storage")
     ann.commit("no remote")
@@ -231,7 +231,7 @@ def test_going_back_to_a_model_that_is_gone_wants_force(ann: Models) -> None:
     ann.registry("promote")
     shutil.rmtree(ann.folder.parent / "storage")
     words = ("rollback", "--reason", "takes 7 for 1")
-    assert "Go back all the same: --force" in ann.registry(*words, code=2)
+    assert "To go back in spite of that: --force" in ann.registry(*words, code=2)
     assert "warning: models/digit-classifier is not in" in ann.registry(*words, "--force")
     assert ann.held() == "v1.0.0"
 

@@ -201,7 +201,7 @@ def test_a_kill_while_a_clone_is_made_anew_keeps_the_state_of_its_training(
 def test_a_commit_made_meanwhile_leaves_the_experiments_where_they_are(project: Project) -> None:
     before = project.run("git", "rev-parse", "HEAD").strip()
     project.run("git", "commit", "--quiet", "--allow-empty", "--message", "meanwhile")
-    read = "from ops import git; print(*git.experiments('{}'))"
+    read = "from ops.tools import git; print(*git.experiments('{}'))"
     found = [project.run("python", "-c", read.format(rev)) for rev in ("HEAD", before)]
     project.run("git", "reset", "--quiet", "--soft", before)
     assert found[0] == "\n"

@@ -312,7 +312,7 @@ def test_what_answered_once_and_no_longer_does_is_left_with_a_way_out(
 ) -> None:
     release(1)
     hosted.model = lambda container, body: (200, b"<html>")
-    with pytest.raises(InputError, match=r"did so before. Back: python -m ops.registry rollback"):
+    with pytest.raises(InputError, match=r"did so before. Back: digits registry rollback"):
         release(1)
     assert serves(hosted) == "v1.1.0"
 
@@ -351,9 +351,9 @@ def test_an_endpoint_that_somebody_else_made_is_left_alone(
         EndpointConfigName="theirs", ProductionVariants=[variant | {"InitialInstanceCount": 1}]
     )
     sagemaker.create_endpoint(EndpointName="digits-production", EndpointConfigName="theirs")
-    with pytest.raises(InputError, match=r"digits-production was not made by ops.deploy"):
+    with pytest.raises(InputError, match=r"digits-production was not made by digits deploy"):
         release(1)
-    with pytest.raises(InputError, match=r"was not made by ops.deploy"):
+    with pytest.raises(InputError, match=r"was not made by digits deploy"):
         hosting.delete("production", lambda question: True)
     assert not [it for it in things() if it.kind != "folder"]
 
