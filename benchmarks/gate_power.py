@@ -14,11 +14,11 @@ from functools import cache
 from itertools import permutations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
 from benchmarks import measure
 from digits.core import command_line, errors, params
+from digits.core.arrays import Float64Array
 from digits.gate import judge
 from digits.gate.judge import LUCK, Difference
 from digits.gate.rules import Rules
@@ -88,8 +88,8 @@ def every_count() -> list[list[Difference]]:
     return [[judge.measure([1] * b + [-1] * f, IMAGES) for f in counts] for b in counts]
 
 
-def poisson(mean: float, size: int) -> npt.NDArray[np.float64]:
-    found: npt.NDArray[np.float64] = stats.poisson.pmf(np.arange(size), mean)
+def poisson(mean: float, size: int) -> Float64Array:
+    found: Float64Array = stats.poisson.pmf(np.arange(size), mean)
     return found
 
 

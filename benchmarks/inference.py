@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 import torch
 from PIL import Image
 
 from benchmarks import measure
 from digits.core import command_line, errors
+from digits.core.arrays import UInt8Array
 from digits.core.workers import WORKERS_VARIABLE, count_workers
 from digits.data import dataset
 from digits.model.network import load_network
@@ -44,8 +44,7 @@ FILES = 10_000
 FEW_FILES = 1_000  # a run is mostly start-up; two chunks, so that both workers start
 BATCHES = (1, 16, 64, 128, 256, 500, 1000, 2000)
 
-Bytes = npt.NDArray[np.uint8]
-Classify = Callable[[Bytes], object]
+Classify = Callable[[UInt8Array], object]
 
 
 def main() -> None:
@@ -154,7 +153,7 @@ MEASURES = {
 }
 
 
-def some_images(n: int) -> Bytes:
+def some_images(n: int) -> UInt8Array:
     images = dataset.load(measure.PREPARED, "test").images
     return np.resize(images, (n, *images.shape[1:]))
 
@@ -207,11 +206,11 @@ def onnxruntime_ways() -> dict[str, Classify]:
 
     whole, single = session(workers), session(1)
 
-    def by_threads(images: Bytes, batch: int) -> None:
+    def by_threads(images: UInt8Array, batch: int) -> None:
         for part in batches(images, batch):
             whole.run(None, {"images": part})
 
-    def by_calls(images: Bytes, batch: int) -> None:
+    def by_calls(images: UInt8Array, batch: int) -> None:
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(lambda part: single.run(None, {"images": part}), batches(images, batch)))
 
@@ -226,7 +225,7 @@ def torch_ways() -> dict[str, Classify]:
     network = load_network(WEIGHTS).eval()
     torch.set_num_threads(count_workers())
 
-    def classify(images: Bytes, batch: int) -> None:
+    def classify(images: UInt8Array, batch: int) -> None:
         with torch.inference_mode():
             for part in batches(images, batch):
                 network(torch.from_numpy(part).float())
@@ -234,18 +233,18 @@ def torch_ways() -> dict[str, Classify]:
     return {f"batches of {batch}": partial(classify, batch=batch) for batch in BATCHES}
 
 
-def batches(images: Bytes, size: int) -> list[Bytes]:
+def batches(images: UInt8Array, size: int) -> list[UInt8Array]:
     return [images[i : i + size] for i in range(0, len(images), size)]
 
 
-def best(ways: dict[str, Classify], images: Bytes) -> tuple[str, Classify]:
+def best(ways: dict[str, Classify], images: UInt8Array) -> tuple[str, Classify]:
     """The fastest way, of one try on a tenth of the images each."""
     rates = {name: rate(way, images[: len(images) // 10]) for name, way in ways.items()}
     name = max(rates, key=lambda name: rates[name])
     return name, ways[name]
 
 
-def rate(classify: Classify, images: Bytes) -> float:
+def rate(classify: Classify, images: UInt8Array) -> float:
     classify(images[:500])  # warm
     return len(images) / measure.seconds(lambda: classify(images))
 

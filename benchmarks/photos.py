@@ -13,23 +13,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from benchmarks import measure
 from digits.core import command_line, errors
+from digits.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt8Array
 from digits.core.errors import InputError
 from digits.core.workers import count_workers
 from digits.data import dataset
 from digits.evaluation import metrics
-from digits.imaging import model_form
+from digits.imaging import decoding, model_form
 from digits.imaging.preprocessing import Preprocessing
 from digits.model.classifier import Classifier
 
-Bytes = npt.NDArray[np.uint8]
 Random = np.random.Generator
 Way = Callable[["Photo", Random], "Photo"]
-Other = Callable[[Bytes, Random], bytes]
+Other = Callable[[UInt8Array, Random], bytes]
 
 MODEL = measure.ROOT / "models" / "digit-classifier"
 CHUNK = 100  # that a process takes at once
@@ -41,7 +40,7 @@ SURE = 0.9  # confidence
 class Photo:
     """A picture, float32 (height, width) in [0, 1], 0 is background, and how it will be stored."""
 
-    ink: npt.NDArray[np.float32]
+    ink: Float32Array
     light: float = 1.0  # of the ink
     ground: float = 0.0
     shade: float = 0.0  # how much darker it is at the right than at the left, as a share
@@ -53,11 +52,11 @@ class Photo:
     def file(self) -> bytes:
         content = io.BytesIO()
         picture = self.picture()
-        turn = model_form.TURNED.get(self.orientation)
+        turn = decoding.TRANSPOSE.get(self.orientation)
         if turn is not None:
             picture = picture.transpose(UNDONE.get(turn, turn))
         exif = Image.Exif()
-        exif[model_form.ORIENTATION] = self.orientation
+        exif[decoding.ORIENTATION] = self.orientation
         picture.save(content, self.format, exif=exif, quality=75)
         return content.getvalue()
 
@@ -149,13 +148,13 @@ def all_together(photo: Photo, rng: Random) -> Photo:
 # What is no single digit.
 
 
-def blank(clean: Bytes, rng: Random) -> bytes:
+def blank(clean: UInt8Array, rng: Random) -> bytes:
     """Paper: one grey, with a sensor's noise."""
     nothing = Photo(np.zeros((200, 200), np.float32), ground=rng.uniform(0.3, 1), noise=0.02)
     return replace(nothing, format="JPEG").file()
 
 
-def two_digits(clean: Bytes, rng: Random) -> bytes:
+def two_digits(clean: UInt8Array, rng: Random) -> bytes:
     """Two test images side by side, dark on light."""
     pair = [
         larger(Photo(clean[i].astype(np.float32) / 255), np.random.default_rng(0))
@@ -164,12 +163,12 @@ def two_digits(clean: Bytes, rng: Random) -> bytes:
     return replace(pair[0], ink=np.hstack([photo.ink for photo in pair]), light=0, ground=1).file()
 
 
-def noise(clean: Bytes, rng: Random) -> bytes:
+def noise(clean: UInt8Array, rng: Random) -> bytes:
     """Every pixel by chance."""
     return Photo(rng.random((200, 200), np.float32)).file()
 
 
-def crop_of_a_photo(clean: Bytes, rng: Random) -> bytes:
+def crop_of_a_photo(clean: UInt8Array, rng: Random) -> bytes:
     """A part of one of scikit-learn's two photos, of a temple and of a flower."""
     from sklearn.datasets import load_sample_image
 
@@ -209,7 +208,7 @@ def main() -> None:
     measure.save("photos", results | {"surely": SURE, "model": model.id})
 
 
-def compared(clean: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> dict[str, float]:
+def compared(clean: BoolArray, found: BoolArray) -> dict[str, float]:
     """Accuracy, and by how much it differs on the same images, with its standard error."""
     change = found.astype(float) - clean
     return {
@@ -220,8 +219,8 @@ def compared(clean: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> dict
 
 
 def answers(
-    model: Classifier, make: Callable[[Preprocessing, int], Bytes | None], n: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    model: Classifier, make: Callable[[Preprocessing, int], UInt8Array | None], n: int
+) -> tuple[Int64Array, Float64Array]:
     """Classes and confidences of n images; of those that are refused, -1 and 0."""
     with ProcessPoolExecutor(count_workers()) as pool:
         made = list(pool.map(partial(make, model.preprocessing), range(n), chunksize=CHUNK))
@@ -234,16 +233,16 @@ def answers(
     return predicted, confidence
 
 
-def from_digit(way: Way, clean: Bytes, form: Preprocessing, i: int) -> Bytes | None:
+def from_digit(way: Way, clean: UInt8Array, form: Preprocessing, i: int) -> UInt8Array | None:
     photo = way(Photo(clean[i].astype(np.float32) / 255), np.random.default_rng(i))
     return read(photo.file(), form)
 
 
-def from_other(other: Other, clean: Bytes, form: Preprocessing, i: int) -> Bytes | None:
+def from_other(other: Other, clean: UInt8Array, form: Preprocessing, i: int) -> UInt8Array | None:
     return read(other(clean, np.random.default_rng(i)), form)
 
 
-def read(content: bytes, form: Preprocessing) -> Bytes | None:
+def read(content: bytes, form: Preprocessing) -> UInt8Array | None:
     try:
         return model_form.read(content, form)
     except InputError:

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from digits.core import command_line, errors
+from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
 from digits.data import corrections
-from digits.data.dataset import Bytes
 from digits.model.classifier import Classifier
 from ops.tools import inputs
 from ops.tools.dvc import DVC
@@ -44,7 +44,7 @@ def main() -> None:
         print(f"Next: git add {CORRECTIONS} {images}.dvc, then dvc repro")
 
 
-def read(path: Path, model: Classifier) -> Iterator[tuple[Bytes, str, str]]:
+def read(path: Path, model: Classifier) -> Iterator[tuple[UInt8Array, str, str]]:
     """Each labelled image in the model's form, its label and its path."""
     for number, row in enumerate(corrections.rows(path, ("path", "label")), start=2):
         if not row["label"]:

@@ -14,11 +14,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic_core import to_json
 
+from digits.core.arrays import UInt8Array
 from digits.model.classifier import Classifier
 from serving import problems, request_body
 from serving.live_model import Served
 from serving.problems import Problem
-from serving.request_body import Images
 from serving.service import Answer, service_of
 
 NAME = "digit-classifier"
@@ -137,7 +137,7 @@ class _Exchange:
         end = len(body) if length is None else int(length)
         self.header, self.binary = body[:end], body[end:]
 
-    def images(self, classifier: Classifier) -> Images:
+    def images(self, classifier: Classifier) -> UInt8Array:
         try:
             self.asked = Inference.model_validate_json(self.header)
         except ValidationError as error:
@@ -190,7 +190,7 @@ class _Exchange:
         )
 
 
-def _pixels(data: list[Any] | None, size: int) -> Images:
+def _pixels(data: list[Any] | None, size: int) -> UInt8Array:
     # Objects: else each of many short strings would take as much as the longest.
     values = np.array(data, object).ravel().tolist()
     if len(values) == size and set(map(type, values)) == {int}:

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
 from digits.imaging import model_form
 from digits.model.classifier import Classifier
@@ -25,8 +25,7 @@ READING_BYTES = 256 << 20  # of all bodies that are on their way
 FILES = 100  # in one request
 
 T = TypeVar("T")
-Images = npt.NDArray[np.uint8]  # (n, height, width), as the model takes them
-Decode = Callable[[Classifier], Images]
+Decode = Callable[[Classifier], UInt8Array]
 
 Pixel = Annotated[int, Field(ge=0, le=255)]
 # FailFast: a body of nothing but errors would take up a hundred times its size.
@@ -100,7 +99,7 @@ def _too_large() -> Problem:
     return Problem(413, f"the body is larger than {BODY_BYTES:,} bytes")
 
 
-def _form(headers: Headers, body: bytes, classifier: Classifier) -> Images:
+def _form(headers: Headers, body: bytes, classifier: Classifier) -> UInt8Array:
     return _pictures(_files(headers, body), classifier)
 
 
@@ -130,7 +129,7 @@ def _outcome(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("it waits")
 
 
-def _pictures(files: list[tuple[str, bytes]], classifier: Classifier) -> Images:
+def _pictures(files: list[tuple[str, bytes]], classifier: Classifier) -> UInt8Array:
     made, errors = [], []
     for field, content in files:
         try:
@@ -142,7 +141,7 @@ def _pictures(files: list[tuple[str, bytes]], classifier: Classifier) -> Images:
     return np.stack(made)
 
 
-def _pixels(body: bytes, classifier: Classifier) -> Images:
+def _pixels(body: bytes, classifier: Classifier) -> UInt8Array:
     try:
         found = Pixels.model_validate_json(body).images
     except ValidationError as error:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from fastapi import Request, Response
 
+from digits.core.arrays import UInt8Array
 from digits.evaluation import metrics
 from serving.live_model import Current, Served
 from serving.monitor import Monitor
 from serving.problems import Problem
-from serving.request_body import Decode, Images, Reading
+from serving.request_body import Decode, Reading
 from serving.worker_pool import Queue
 
 
@@ -18,7 +19,7 @@ class Answer:
     """What a model says of images: of each its likeliest class, and the probabilities of all."""
 
     served: Served
-    images: Images
+    images: UInt8Array
     predicted: list[int]
     probabilities: list[list[float]]
 

@@ -13,9 +13,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from digits.core import command_line, errors, files
+from digits.core.arrays import Int64Array
 from digits.core.errors import InputError
 from digits.data import dataset
 from digits.evaluation import model_card
@@ -40,7 +40,7 @@ def read(path: Path) -> str:
         raise InputError(f"{path} does not exist. Run: dvc repro") from None
 
 
-def parse_confusion(table: str) -> npt.NDArray[np.int64]:
+def parse_confusion(table: str) -> Int64Array:
     """Counts of test images, one row a true class, from the CSV table that `evaluate` writes."""
     counts = np.array([int(row["images"]) for row in csv.DictReader(table.splitlines())])
     size = math.isqrt(len(counts))

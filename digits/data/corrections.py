@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 from digits.core import files
+from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
-from digits.data.dataset import Bytes, Labelled, Raw
-from digits.imaging import model_form
+from digits.data.dataset import Labelled, Raw
+from digits.imaging import decoding
 
 COLUMNS = ("sha256", "label", "origin")
 
@@ -81,7 +82,7 @@ def rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     return found
 
 
-def write(path: Path, labelled: Iterable[tuple[Bytes, str, str]]) -> tuple[int, int]:
+def write(path: Path, labelled: Iterable[tuple[UInt8Array, str, str]]) -> tuple[int, int]:
     """Add images with their labels and origins; how many are new, and how many there are.
 
     Raises
@@ -105,7 +106,7 @@ def write(path: Path, labelled: Iterable[tuple[Bytes, str, str]]) -> tuple[int, 
     return len(pictures), len(found)
 
 
-def load(path: Path, size: tuple[int, int]) -> dict[Correction, Bytes]:
+def load(path: Path, size: tuple[int, int]) -> dict[Correction, UInt8Array]:
     """The images, uint8 (height, width) each.
 
     Raises
@@ -119,7 +120,7 @@ def load(path: Path, size: tuple[int, int]) -> dict[Correction, Bytes]:
         if not file.is_file():
             raise InputError(f"{file} is not here. DVC has it: dvc checkout, or dvc pull")
         try:
-            pixels = model_form.decode(file.read_bytes())
+            pixels = decoding.decode(file.read_bytes())
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
         if _digest(pixels) != each.sha256:
@@ -134,7 +135,7 @@ def load(path: Path, size: tuple[int, int]) -> dict[Correction, Bytes]:
     return found
 
 
-def add(train: Labelled, corrections: dict[Correction, Bytes], raw: Raw) -> Added:
+def add(train: Labelled, corrections: dict[Correction, UInt8Array], raw: Raw) -> Added:
     """Put corrections behind the training images.
 
     One that is a test image, pixel for pixel, is left out, and so is one that is among the source's
@@ -148,7 +149,7 @@ def add(train: Labelled, corrections: dict[Correction, Bytes], raw: Raw) -> Adde
     classes = raw.source.classes
     tests = {image.tobytes() for image in raw.test.images}
     known = {image.tobytes(): i for i, image in enumerate(raw.train.images)} if corrections else {}
-    new: list[tuple[Bytes, int]] = []
+    new: list[tuple[UInt8Array, int]] = []
     in_test = in_train = 0
     for each, pixels in corrections.items():
         if each.label not in classes:
@@ -191,7 +192,7 @@ def _agree(before: Correction, now: Correction, where: str) -> None:
         )
 
 
-def _digest(pixels: Bytes) -> str:
+def _digest(pixels: UInt8Array) -> str:
     return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
 
 

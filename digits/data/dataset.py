@@ -15,23 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from digits.core import files
+from digits.core.arrays import Int64Array, UInt8Array
 from digits.core.errors import InputError
-
-Bytes = npt.NDArray[np.uint8]
-Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Labelled:
     """Images, uint8 (n, height, width), and labels, uint8 (n,), positions in `Source.classes`."""
 
-    images: Bytes
-    labels: Bytes
+    images: UInt8Array
+    labels: UInt8Array
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: Indices) -> "Labelled":
+    def take(self, indices: Int64Array) -> "Labelled":
         return Labelled(self.images[indices], self.labels[indices])
 
 
@@ -73,7 +71,7 @@ def save(folder: Path, source: Source, splits: dict[str, Labelled]) -> None:
     files.write(folder / "source.json", files.canonical_json(description))
 
 
-def save_indices(folder: Path, indices: dict[str, Indices]) -> None:
+def save_indices(folder: Path, indices: dict[str, Int64Array]) -> None:
     """Write where in the raw file each split's images came from."""
     for name, positions in indices.items():
         np.save(folder / f"{name}-indices.npy", positions)
@@ -142,7 +140,9 @@ def check(raw: Raw, max_class_ratio: float) -> None:
         _check_labels(name, labels, raw.source.classes, max_class_ratio)
 
 
-def _check_labels(name: str, labels: Bytes, classes: tuple[str, ...], max_ratio: float) -> None:
+def _check_labels(
+    name: str, labels: UInt8Array, classes: tuple[str, ...], max_ratio: float
+) -> None:
     if labels.max() >= len(classes):
         raise InputError(f"{name}: label {labels.max()}; expected 0 to {len(classes) - 1}")
     counts = np.bincount(labels, minlength=len(classes))
@@ -155,7 +155,9 @@ def _check_labels(name: str, labels: Bytes, classes: tuple[str, ...], max_ratio:
         )
 
 
-def split_indices(labels: Bytes, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
+def split_indices(
+    labels: UInt8Array, val_fraction: float, seed: int
+) -> tuple[Int64Array, Int64Array]:
     """Divide training images into those to learn from and those to validate on.
 
     Parameters
@@ -182,7 +184,7 @@ def split_indices(labels: Bytes, val_fraction: float, seed: int) -> tuple[Indice
     return np.sort(train), np.sort(val)
 
 
-def check_partition(parts: list[Indices], size: int) -> None:
+def check_partition(parts: list[Int64Array], size: int) -> None:
     """Refuse parts that share an index or do not cover 0 to `size` - 1."""
     counts = np.bincount(np.concatenate(parts), minlength=size)
     if len(counts) != size or not (counts == 1).all():

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
 
 UNSIGNED_BYTE = 0x08
@@ -48,7 +48,7 @@ def header_size(dimensions: int) -> int:
     return 4 + 4 * dimensions
 
 
-def parse(content: bytes, dimensions: int, name: str) -> npt.NDArray[np.uint8]:
+def parse(content: bytes, dimensions: int, name: str) -> UInt8Array:
     """Read an IDX file of unsigned bytes; see `shape`.
 
     Parameters

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
 from digits.data import dataset, idx
-from digits.data.dataset import Bytes, Labelled, Raw, Source
-from digits.imaging import model_form
+from digits.data.dataset import Labelled, Raw, Source
+from digits.imaging import decoding, model_form
 
 DIGITS = tuple("0123456789")
 
@@ -172,16 +173,16 @@ def _read(files: list[tuple[Path, int]], size: tuple[int, int] | None, first: Pa
     return Labelled(found, np.array([label for _, label in files], np.uint8))
 
 
-def _grey(file: Path) -> Bytes:
+def _grey(file: Path) -> UInt8Array:
     if file.is_dir():
         raise InputError(f"{file} is a folder; expected the images of a class, and nothing else")
     try:
-        return model_form.decode(file.read_bytes())
+        return decoding.decode(file.read_bytes())
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 
 
-def _paired(images: str, labels: str, arrays: dict[str, Bytes]) -> Labelled:
+def _paired(images: str, labels: str, arrays: dict[str, UInt8Array]) -> Labelled:
     if len(arrays[images]) != len(arrays[labels]):
         raise InputError(
             f"{images} holds {len(arrays[images])} images, but {labels} {len(arrays[labels])} "

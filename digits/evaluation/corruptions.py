@@ -8,63 +8,63 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import scipy
 
-Images = npt.NDArray[np.float32]
-Corruption = Callable[[Images, np.random.Generator], Images]
+from digits.core.arrays import Float32Array, Float64Array, UInt8Array
+
+Corruption = Callable[[Float32Array, np.random.Generator], Float32Array]
 
 
-def gaussian_noise(images: Images, rng: np.random.Generator) -> Images:
+def gaussian_noise(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Sensor noise: normal, a standard deviation of 0.2."""
     return images + 0.2 * rng.standard_normal(images.shape, np.float32)
 
 
-def impulse_noise(images: Images, rng: np.random.Generator) -> Images:
+def impulse_noise(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Salt and pepper: 8 % of the pixels become black or white."""
     u = rng.random(images.shape, np.float32)
     return np.where(u < 0.04, np.float32(0), np.where(u > 0.96, np.float32(1), images))
 
 
-def gaussian_blur(images: Images, rng: np.random.Generator) -> Images:
+def gaussian_blur(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Out of focus: a Gaussian of 1.2 pixels."""
-    found: Images = scipy.ndimage.gaussian_filter(images, (0, 1.2, 1.2), mode="constant")
+    found: Float32Array = scipy.ndimage.gaussian_filter(images, (0, 1.2, 1.2), mode="constant")
     return found
 
 
-def motion_blur(images: Images, rng: np.random.Generator) -> Images:
+def motion_blur(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """A moved camera: the mean of 5 neighbours along the diagonal."""
     kernel = np.eye(5, dtype=np.float32)[None] / 5
-    found: Images = scipy.ndimage.convolve(images, kernel, mode="constant")
+    found: Float32Array = scipy.ndimage.convolve(images, kernel, mode="constant")
     return found
 
 
-def rotation(images: Images, rng: np.random.Generator) -> Images:
+def rotation(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """25 degrees, to either side."""
     return _either_way(images, rng, lambda side: _rotated(side * math.radians(25)))
 
 
-def shear(images: Images, rng: np.random.Generator) -> Images:
+def shear(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Slanted by 22 degrees (a shift of 0.4 pixels a row), to either side."""
     return _either_way(images, rng, lambda side: np.array([[1, 0], [side * 0.4, 1]]))
 
 
-def scale(images: Images, rng: np.random.Generator) -> Images:
+def scale(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Shrunk to 65 % or grown to 135 % of its size."""
     return _either_way(images, rng, lambda side: np.eye(2) / (1 + side * 0.35))
 
 
-def translation(images: Images, rng: np.random.Generator) -> Images:
+def translation(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Shifted by 4 pixels across and 3 down, or the other way."""
     return _either_way(images, rng, lambda side: np.eye(2), shift=(3, 4))
 
 
-def brightness(images: Images, rng: np.random.Generator) -> Images:
+def brightness(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """A grey background: what was black is at 0.4, ink keeps its own brightness."""
     return 0.4 + 0.6 * images
 
 
-def stripe(images: Images, rng: np.random.Generator) -> Images:
+def stripe(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """A band a seventh of the width is inverted, somewhere in the middle three fifths."""
     width = images.shape[2]
     start = rng.integers(width // 5, width - width // 5 - width // 7, len(images))[:, None]
@@ -90,7 +90,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 
-def corrupt(images: npt.NDArray[np.uint8], name: str) -> npt.NDArray[np.uint8]:
+def corrupt(images: UInt8Array, name: str) -> UInt8Array:
     """Apply a corruption; the same images and name give the same bytes every time.
 
     Parameters
@@ -99,22 +99,22 @@ def corrupt(images: npt.NDArray[np.uint8], name: str) -> npt.NDArray[np.uint8]:
     name : a key of `CORRUPTIONS`
     """
     rng = np.random.default_rng(list(CORRUPTIONS).index(name))
-    scaled: Images = np.divide(images, 255, dtype=np.float32)
+    scaled: Float32Array = np.divide(images, 255, dtype=np.float32)
     found = CORRUPTIONS[name](scaled, rng)
     return np.round(255 * np.clip(found, 0, 1)).astype(np.uint8)
 
 
-def _rotated(angle: float) -> npt.NDArray[np.float64]:
+def _rotated(angle: float) -> Float64Array:
     cos, sin = math.cos(angle), math.sin(angle)
     return np.array([[cos, -sin], [sin, cos]])
 
 
 def _either_way(
-    images: Images,
+    images: Float32Array,
     rng: np.random.Generator,
-    matrix: Callable[[int], npt.NDArray[np.float64]],
+    matrix: Callable[[int], Float64Array],
     shift: tuple[float, float] = (0, 0),
-) -> Images:
+) -> Float32Array:
     """Map half of the images, drawn at random, by `matrix(1)` and `shift`, the rest by the reverse.
 
     As in SciPy, a matrix maps (row, column) of the output to the input, about the centre.

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from digits.core.arrays import Float64Array, Int64Array, UInt8Array
 from digits.data.dataset import Labelled
 from digits.evaluation import drift, metrics
 from digits.evaluation.corruptions import CORRUPTIONS, corrupt
@@ -22,27 +22,27 @@ class Evaluation:
     """A model's answers to the test images, clean and corrupted."""
 
     classes: tuple[str, ...]
-    labels: npt.NDArray[np.uint8]
-    probabilities: npt.NDArray[np.float64]
+    labels: UInt8Array
+    probabilities: Float64Array
     robustness: dict[str, float]
 
     @cached_property
-    def predicted(self) -> npt.NDArray[np.int64]:
-        found: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+    def predicted(self) -> Int64Array:
+        found: Int64Array = self.probabilities.argmax(axis=1)
         return found
 
     @cached_property
-    def confidence(self) -> npt.NDArray[np.float64]:
-        found: npt.NDArray[np.float64] = self.probabilities.max(axis=1)
+    def confidence(self) -> Float64Array:
+        found: Float64Array = self.probabilities.max(axis=1)
         return found
 
     @cached_property
-    def wrong(self) -> npt.NDArray[np.int64]:
+    def wrong(self) -> Int64Array:
         """Positions of the misclassified images, ascending."""
         return np.flatnonzero(self.predicted != self.labels)
 
     @cached_property
-    def confusion(self) -> npt.NDArray[np.int64]:
+    def confusion(self) -> Int64Array:
         """Counts, a row a true class, a column a predicted one."""
         return metrics.confusion(self.predicted, self.labels, len(self.classes))
 

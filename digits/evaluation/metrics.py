@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.integer]
+from digits.core.arrays import Float64Array, FloatArray, Int64Array, IntArray
 
 
 @dataclass(frozen=True)
@@ -20,26 +18,26 @@ class Bin:
     accuracy: float
 
 
-def softmax(logits: Floats) -> npt.NDArray[np.float64]:
+def softmax(logits: FloatArray) -> Float64Array:
     """Probabilities from logits: (n, classes) -> float64 (n, classes), rows sum to 1."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    found: npt.NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    found: Float64Array = shifted / shifted.sum(axis=1, keepdims=True)
     return found
 
 
-def accuracy(predicted: Labels, labels: Labels) -> float:
+def accuracy(predicted: IntArray, labels: IntArray) -> float:
     """Share of labels predicted: integers (n,) twice -> fraction."""
     return int((predicted == labels).sum()) / len(labels)
 
 
-def confusion(predicted: Labels, labels: Labels, classes: int) -> npt.NDArray[np.int64]:
+def confusion(predicted: IntArray, labels: IntArray, classes: int) -> Int64Array:
     """Counts: integers (n,) twice -> int64 (classes, classes), a row a true class."""
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts
 
 
-def nll(probabilities: Floats, labels: Labels) -> float:
+def nll(probabilities: FloatArray, labels: IntArray) -> float:
     """Mean negative log-likelihood of the labels, in nats.
 
     Parameters
@@ -51,7 +49,7 @@ def nll(probabilities: Floats, labels: Labels) -> float:
     return float(-np.log(np.maximum(likelihood, np.finfo(np.float64).tiny)).mean())
 
 
-def reliability(probabilities: Floats, labels: Labels, bins: int = 15) -> list[Bin]:
+def reliability(probabilities: FloatArray, labels: IntArray, bins: int = 15) -> list[Bin]:
     """Confidence against accuracy in bins of equal width on (0, 1]; empty bins are left out.
 
     Parameters

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from digits.core.arrays import Int64Array
 from digits.data.dataset import Source
 from digits.model.classifier import Classifier
 
@@ -34,7 +34,7 @@ class Subject:
     """
 
     figures: Mapping[str, Any]
-    confusion: npt.NDArray[np.int64]
+    confusion: Int64Array
     model: Classifier
     source: Source
     counts: Mapping[str, int]

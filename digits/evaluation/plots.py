@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from digits.core.arrays import UInt8Array
 from digits.evaluation import metrics
 from digits.evaluation.evaluate import Evaluation
 
@@ -59,7 +59,7 @@ def overview(evaluation: Evaluation) -> bytes:
     return png.getvalue()
 
 
-def worst_errors(evaluation: Evaluation, images: npt.NDArray[np.uint8]) -> bytes:
+def worst_errors(evaluation: Evaluation, images: UInt8Array) -> bytes:
     """The errors that the model was most confident of, with label and prediction; PNG.
 
     Parameters
@@ -100,7 +100,7 @@ def worst_errors(evaluation: Evaluation, images: npt.NDArray[np.uint8]) -> bytes
     return png.getvalue()
 
 
-def _montage(images: npt.NDArray[np.uint8], rows: int) -> npt.NDArray[np.uint8]:
+def _montage(images: UInt8Array, rows: int) -> UInt8Array:
     """Images in a grid of cells, each in the middle of its cell, below the caption."""
     height, width = images.shape[1:]
     inch = max(height, width) / (CELL[1] - CAPTION)  # in pixels of an image

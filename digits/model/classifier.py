@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
+from digits.core.arrays import Float32Array, UInt8Array
 from digits.core.errors import InputError
 from digits.core.workers import CHUNK
 from digits.imaging.preprocessing import Preprocessing
-
-Floats = npt.NDArray[np.float32]
 
 TOLERANCE = 1e-4  # of the largest logit's magnitude; processors and libraries round differently
 
@@ -70,7 +68,7 @@ class Classifier:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{folder / 'model.json'} describes no model: {error!r}") from None
 
-    def logits(self, images: npt.NDArray[np.uint8], workers: int = 1) -> Floats:
+    def logits(self, images: UInt8Array, workers: int = 1) -> Float32Array:
         """Scores before softmax.
 
         Parameters
@@ -102,13 +100,11 @@ def session(model: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def run(
-    model: onnxruntime.InferenceSession, images: npt.NDArray[np.uint8], workers: int = 1
-) -> Floats:
+def run(model: onnxruntime.InferenceSession, images: UInt8Array, workers: int = 1) -> Float32Array:
     """Logits in chunks of a fixed size, on several threads; see `Classifier.logits`."""
 
-    def classify(chunk: npt.NDArray[np.uint8]) -> Floats:
-        found: Floats = model.run(["logits"], {"images": chunk})[0]
+    def classify(chunk: UInt8Array) -> Float32Array:
+        found: Float32Array = model.run(["logits"], {"images": chunk})[0]
         return found
 
     if len(images) <= CHUNK:  # to start a thread takes longer than to classify an image
@@ -126,7 +122,7 @@ def _check_digest(path: Path, content: bytes, expected: str) -> None:
         )
 
 
-def compare(found: Floats, expected: Floats) -> tuple[int, float, bool]:
+def compare(found: Float32Array, expected: Float32Array) -> tuple[int, float, bool]:
     """Two answers to the same images, float32 (n, classes) each.
 
     Returns

@@ -11,8 +11,6 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
@@ -20,6 +18,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from digits.core import files
+from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
 from digits.core.params import Params
 
@@ -120,7 +119,7 @@ class Network(nn.Module):
 
 
 def initial_network(
-    architecture: Architecture, classes: tuple[str, ...], images: npt.NDArray[np.uint8], seed: int
+    architecture: Architecture, classes: tuple[str, ...], images: UInt8Array, seed: int
 ) -> Network:
     """A network with fresh weights, drawn from a seed, that knows the pixels of what it will learn.
 

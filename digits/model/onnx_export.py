@@ -4,19 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from digits.core import files
+from digits.core.arrays import Float32Array, UInt8Array
 from digits.core.errors import InputError
 from digits.core.workers import CHUNK
 from digits.data.dataset import Labelled
 from digits.imaging.preprocessing import Preprocessing
 from digits.model import classifier
-from digits.model.classifier import Floats
 from digits.model.network import Dropout, Network, UnevenPool
 
 GOLDEN_PER_CLASS = 3
@@ -130,7 +129,7 @@ def _pair(size: Any) -> list[int]:
     return list(size) if isinstance(size, tuple) else [size, size]
 
 
-def compare(network: Network, model: bytes, images: npt.NDArray[np.uint8], workers: int) -> Floats:
+def compare(network: Network, model: bytes, images: UInt8Array, workers: int) -> Float32Array:
     """Run torch and ONNX Runtime on the same images; the logits of the latter.
 
     Raises
@@ -177,7 +176,7 @@ def write_folder(
     model: bytes,
     form: Preprocessing,
     test: Labelled,
-    logits: Floats,
+    logits: Float32Array,
 ) -> None:
     """Write the model folder; `digits.model.network.classifier` says what is in it."""
     golden = np.concatenate(

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
 from digits.core.params import changes
 from digits.data import dataset
@@ -23,7 +21,6 @@ from ops.tools import dvc, git, pipeline, revisions
 from ops.tools.pipeline import Stage
 from ops.tools.tree import WORKING_TREE, Tree
 
-Image = npt.NDArray[np.uint8]
 Rows = list[dict[str, float]]
 Changes = Mapping[str, tuple[object, object]]
 
@@ -52,7 +49,7 @@ class Content:
     params: Changes | None  # changed ones; None: the base has none
     stages: list[Stage]
     tables: dict[str, tuple[Rows, Rows]]  # of plots/, by name: the base's, the candidate's
-    images: dict[int, Image]  # misclassified on a side, by position among the test images
+    images: dict[int, UInt8Array]  # misclassified on a side, by position among the test images
     no_images: str | None  # why there are none
     models: list[Model]  # the base, the candidate, and those that are to stand beside it
 
@@ -176,7 +173,7 @@ def table(tree: Tree, run: Run, name: str) -> Rows:
     return rows
 
 
-def find_images(runs: list[Run]) -> tuple[dict[int, Image], str | None]:
+def find_images(runs: list[Run]) -> tuple[dict[int, UInt8Array], str | None]:
     """The images that any run gets wrong; none, and why, where the test set is not at hand."""
     folder = Path(dvc.DATA)
     if not (folder / "test-images.npy").exists():

@@ -12,11 +12,12 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image as Pillow
 
+from digits.core.arrays import UInt8Array
 from digits.gate import diff
 from digits.gate.diff import Answer
 from ops.report import charts
 from ops.report.charts import Dot, Line, Node
-from ops.report.content import Content, Image
+from ops.report.content import Content
 
 MOST_DIGITS = 60  # broken, and fixed
 MOST_WORST = 32
@@ -60,7 +61,7 @@ def render(content: Content) -> str:
     )
 
 
-def picture(image: Image) -> str:
+def picture(image: UInt8Array) -> str:
     """A data URI: ink on nothing, so that a page may choose both colours."""
     png = io.BytesIO()
     Pillow.fromarray(np.stack([np.zeros_like(image), image], axis=-1), "LA").save(png, "PNG")

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from textwrap import shorten
 
 import numpy as np
-import numpy.typing as npt
+
+from digits.core.arrays import UInt8Array
 
 INK = 96  # of 255: from here on a pixel is drawn
 GAP = "  "
 LONGEST = 24  # characters of a caption's line
 
-Image = npt.NDArray[np.uint8]
 
-
-def half_blocks(image: Image) -> list[str]:
+def half_blocks(image: UInt8Array) -> list[str]:
     """An image's ink, cropped to it; uint8 (height, width), bright on dark -> lines of text."""
     ink = image >= INK
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
@@ -28,7 +27,9 @@ def half_blocks(image: Image) -> list[str]:
     return ["".join(line).rstrip() for line in symbols]
 
 
-def contact_sheet(images: Sequence[Image], captions: Sequence[Sequence[str]], columns: int) -> str:
+def contact_sheet(
+    images: Sequence[UInt8Array], captions: Sequence[Sequence[str]], columns: int
+) -> str:
     """Images side by side, the lines of their captions above them.
 
     Parameters

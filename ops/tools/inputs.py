@@ -23,21 +23,20 @@ from itertools import chain
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
+from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError, UserError
 from digits.data import idx
-from digits.imaging import model_form
+from digits.imaging import decoding, model_form
 from digits.imaging.preprocessing import Preprocessing
 from digits.storage import filesystem
 from digits.storage.filesystem import Place
 
-Bytes = npt.NDArray[np.uint8]
-Converted = tuple[Bytes, list[str | None]]  # in the model's form, and what is wrong, if so
-Pieces = Iterator[Bytes | list[Any]]  # rows, in order
+Converted = tuple[UInt8Array, list[str | None]]  # in the model's form, and what is wrong, if so
+Pieces = Iterator[UInt8Array | list[Any]]  # rows, in order
 
 FILES = 500  # image files in a chunk
 ROWS = 10_000  # rows of one file in a chunk
@@ -100,7 +99,7 @@ class Loaded:
     """
 
     paths: list[str]
-    images: Bytes
+    images: UInt8Array
     errors: list[str | None]
 
 
@@ -190,7 +189,7 @@ def load(source: Source, chunk: Chunk, form: Preprocessing) -> Loaded:
     return Loaded(paths, np.concatenate(arrays), list(chain(*errors)))
 
 
-def image(path: str, form: Preprocessing) -> Bytes:
+def image(path: str, form: Preprocessing) -> UInt8Array:
     """The image of one row, by the path that stands in it: a file, or a file of many and `#number`.
 
     Returns
@@ -214,7 +213,7 @@ def image(path: str, form: Preprocessing) -> Bytes:
     loaded = load(source, chunk, form)
     if loaded.errors[0]:
         raise InputError(f"{path}: {loaded.errors[0]}")
-    found: Bytes = loaded.images[0]
+    found: UInt8Array = loaded.images[0]
     return found
 
 
@@ -251,7 +250,7 @@ def _day(written: float) -> date:
 # One piece of a file of many images, and one row
 
 
-def _piece(taken: Bytes | list[Any], form: Preprocessing) -> Converted:
+def _piece(taken: UInt8Array | list[Any], form: Preprocessing) -> Converted:
     ready = np.zeros(len(taken), bool)
     if isinstance(taken, np.ndarray) and taken.ndim == 3:
         ready = model_form.in_form(taken, form)
@@ -260,7 +259,7 @@ def _piece(taken: Bytes | list[Any], form: Preprocessing) -> Converted:
     return _converted([e if ready[i] else _row(form, e) for i, e in enumerate(taken)], form)
 
 
-def _image(place: Place, form: Preprocessing, name: str) -> Bytes | str:
+def _image(place: Place, form: Preprocessing, name: str) -> UInt8Array | str:
     """An image file in the model's form, or what is wrong with it."""
     try:
         if _count(place, name) is not None:
@@ -269,7 +268,7 @@ def _image(place: Place, form: Preprocessing, name: str) -> Bytes | str:
             content = filesystem.read(place, name)
         else:
             with filesystem.opened(place, name) as file:
-                content = file.read(model_form.MAX_BYTES + 1)  # and no more, whatever it is
+                content = file.read(decoding.MAX_BYTES + 1)  # and no more, whatever it is
     except FileNotFoundError:
         content = None
     except _errors_of_a_file(place) as error:
@@ -277,7 +276,7 @@ def _image(place: Place, form: Preprocessing, name: str) -> Bytes | str:
     return "the file is gone" if content is None else _row(form, content)
 
 
-def _row(form: Preprocessing, image: Any) -> Bytes | str:
+def _row(form: Preprocessing, image: Any) -> UInt8Array | str:
     """An image in the model's form, or what is wrong with it.
 
     image : an image file; {bytes, path}, as Hugging Face has it; or pixels
@@ -299,7 +298,7 @@ def _row(form: Preprocessing, image: Any) -> Bytes | str:
         return f"a fault of the program: {error!r}"
 
 
-def _pixels(values: list[Any], form: Preprocessing) -> Bytes:
+def _pixels(values: list[Any], form: Preprocessing) -> UInt8Array:
     """Rows of pixels, or the pixels of an image of the model's size one after another."""
     try:
         found = np.array(values)
@@ -312,11 +311,11 @@ def _pixels(values: list[Any], form: Preprocessing) -> Bytes:
     return found.reshape(form.size) if found.shape == (math.prod(form.size),) else found
 
 
-def _loaded(paths: list[str], found: Sequence[Bytes | str], form: Preprocessing) -> Loaded:
+def _loaded(paths: list[str], found: Sequence[UInt8Array | str], form: Preprocessing) -> Loaded:
     return Loaded(paths, *_converted(found, form))
 
 
-def _converted(found: Sequence[Bytes | str], form: Preprocessing) -> Converted:
+def _converted(found: Sequence[UInt8Array | str], form: Preprocessing) -> Converted:
     arrays = np.full((len(found), *form.size), form.background, np.uint8)
     errors: list[str | None] = []
     for i, each in enumerate(found):
@@ -423,7 +422,9 @@ def _check_length(file: IO[bytes], expected: int) -> None:
         raise InputError(f"{what}: {found:,} bytes; expected {expected:,}, as its header states")
 
 
-def _elements(file: IO[bytes], shape: tuple[int, ...], start: int, end: int) -> Iterator[Bytes]:
+def _elements(
+    file: IO[bytes], shape: tuple[int, ...], start: int, end: int
+) -> Iterator[UInt8Array]:
     """Rows of an array that begins where the file stands."""
     each = math.prod(shape[1:])
     file.seek(file.tell() + start * each)

@@ -173,7 +173,7 @@ def test_an_image_is_chosen_dropped_or_pasted(
 def test_what_can_not_be_read_is_said_why(reader: Server, open_page: Open) -> None:
     page = open_page(reader)
     page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": b"text"})
-    expect(page.locator("#sure")).to_contain_text("this is no image")
+    expect(page.locator("#sure")).to_contain_text("this is not an image")
     draw(page, STROKES["1"])
     assert settle(page) == "1"
 

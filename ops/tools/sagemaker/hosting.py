@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from botocore.exceptions import BotoCoreError, ClientError
 
 from digits.core import files
+from digits.core.arrays import Float32Array, Float64Array, UInt8Array
 from digits.core.command_line import say
 from digits.core.errors import InputError, UserError
 from digits.evaluation.metrics import softmax
-from digits.model.classifier import TOLERANCE, Classifier, Floats
+from digits.model.classifier import TOLERANCE, Classifier
 from digits.storage.model_store import MODEL_FILES, Pointer
 from ops.tools.sagemaker import aws, bucket, settings
 from ops.tools.sagemaker.aws import Clients
@@ -325,8 +325,8 @@ def ask(
     name: str,
     model: str,
     classes: Sequence[str],
-    images: npt.NDArray[np.uint8],
-) -> npt.NDArray[np.float64]:
+    images: UInt8Array,
+) -> Float64Array:
     """The probabilities that an endpoint gives, (n, classes), by requests that it takes.
 
     Raises
@@ -367,10 +367,10 @@ class Remote(Classifier):
     clients: Clients
     endpoint: str
 
-    def logits(self, images: npt.NDArray[np.uint8], workers: int = 1) -> Floats:
+    def logits(self, images: UInt8Array, workers: int = 1) -> Float32Array:
         """As `Classifier.logits`, up to a constant of each image."""
         probabilities = ask(self.clients, self.endpoint, self.id, self.classes, images)
-        scores: Floats = np.log(np.maximum(probabilities, ROUNDED)).astype(np.float32)
+        scores: Float32Array = np.log(np.maximum(probabilities, ROUNDED)).astype(np.float32)
         return scores
 
 

@@ -224,7 +224,7 @@ def test_a_folder_that_is_no_data_set_is_refused_by_name(own: Path) -> None:
     ring = own / "test" / "ring"
     broken = own / "train" / "box" / "broken.png"
     broken.write_bytes(b"hello")
-    refused(r"train/box/broken\.png: this is no image, but 5 bytes of something else")
+    refused(r"train/box/broken\.png: this is not an image but 5 bytes of something else")
     broken.unlink()
     (own / "train" / "box" / "deeper").mkdir()
     refused("train/box/deeper is a folder; expected the images of a class")

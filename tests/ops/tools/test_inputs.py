@@ -141,7 +141,7 @@ def test_large_images_are_in_memory_piece_by_piece(
 
 
 DAMAGED = {
-    "text.png": (b"hello", "no image, but 5 bytes of something else"),
+    "text.png": (b"hello", "not an image but 5 bytes of something else"),
     "empty.jpg": (b"", "the image is empty"),
     "cut.png": (png(IMAGES[0])[:60], "truncated"),
     "cut.npy": (npy(IMAGES)[:-1], "truncated: 1,727 bytes; expected 1,728"),

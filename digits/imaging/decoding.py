@@ -1,0 +1,181 @@
+"""Read an image file, or an array, as grey levels.
+
+Files: a photo, a scan or a drawing, of any size, rotated by its EXIF, with transparency, 1 to 16
+bits a channel, CMYK. Of an animation, the first frame is read.
+"""
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+from PIL.Image import Transpose
+
+from digits.core.arrays import Float32Array, UInt8Array
+from digits.core.errors import InputError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+MAX_BYTES = 32 << 20
+MAX_PIXELS = 50_000_000  # a phone's photo; 200 MB when decoded
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns; ours is checked before decoding too
+
+WORKING_SIZE = 256  # pixels; a larger image is reduced, and its longer side keeps at least these
+
+TRANSPOSE = {  # by the value of EXIF's Orientation
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+ORIENTATION = 0x0112  # EXIF's tag
+# The exceptions that Pillow's decoders raise on a damaged file.
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+)
+
+
+def decode(content: bytes) -> UInt8Array:
+    """Decode an image file into grey levels, the right way up, reduced if it is large.
+
+    Returns
+    -------
+    uint8 (height, width)
+
+    Raises
+    ------
+    InputError
+        If the file is not an image, or damaged, or larger than `MAX_BYTES` or `MAX_PIXELS`.
+    """
+    if not content:
+        raise InputError("the image is empty: 0 bytes")
+    if len(content) > MAX_BYTES:
+        raise InputError(f"the image has {len(content):,} bytes; expected at most {MAX_BYTES:,}")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _check_size(*image.size)
+            image.draft("L", (WORKING_SIZE, WORKING_SIZE))  # a JPEG need not be decoded in full
+            transpose = _transpose(image)
+            grey = _grey(image)
+    except UnidentifiedImageError:
+        raise InputError(f"this is not an image but {_guess(content)}") from None
+    except DAMAGE as error:
+        damage = "truncated" if "truncated" in str(error) else "damaged"
+        raise InputError(f"the image is {damage}: {error}") from None
+    return grey if transpose is None else np.asarray(Image.fromarray(grey).transpose(transpose))
+
+
+def from_array(image: npt.NDArray[Any]) -> UInt8Array:
+    """Turn an array with or without colours into grey levels; reduce one with colours if large.
+
+    Parameters
+    ----------
+    image : uint8 (height, width), or (height, width, channels) with 1, 3 (RGB) or 4 (RGBA) channels
+
+    Returns
+    -------
+    uint8 (height, width)
+
+    Raises
+    ------
+    InputError
+        If the array has another type or shape, or more than `MAX_PIXELS`.
+    """
+    if image.dtype != np.uint8 or not (
+        image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))
+    ):
+        raise InputError(
+            f"the image is {image.dtype} {image.shape}; expected uint8 (height, width), or "
+            f"(height, width, channels) with 1, 3 or 4 channels. Are its values fractions? "
+            f"(255 * image).round().astype('uint8')"
+        )
+    _check_size(image.shape[1], image.shape[0])
+    if image.ndim == 2:
+        return image
+    return image[..., 0] if image.shape[2] == 1 else _grey(Image.fromarray(image))
+
+
+def _check_size(width: int, height: int) -> None:
+    if not 0 < width * height <= MAX_PIXELS:
+        raise InputError(
+            f"the image has {width:,} x {height:,} pixels; expected at least one, and at most "
+            f"{MAX_PIXELS:,}"
+        )
+
+
+def _guess(content: bytes) -> str:
+    """Name the kind of a file that Pillow does not know, and what to do."""
+    start = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if b"<svg" in start:
+        return "an SVG drawing. Save it as PNG"
+    if start.startswith(b"%PDF"):
+        return "a PDF. Save the page as PNG"
+    if content[4:8] == b"ftyp" and content[8:11] in (b"hei", b"hev", b"mif", b"msf"):
+        return "a HEIC photo. Save it as JPEG"
+    kinds = "PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF or PNM"
+    return f"{len(content):,} bytes of something else; expected {kinds}"
+
+
+def _transpose(image: Image.Image) -> Transpose | None:
+    """The operation that turns the picture upright; Pillow turns a TIFF while it decodes it."""
+    if image.format == "TIFF":
+        return None
+    try:
+        return TRANSPOSE.get(image.getexif().get(ORIENTATION, 1))
+    except DAMAGE:  # in the EXIF; the picture may be whole
+        return None
+
+
+def _grey(image: Image.Image) -> UInt8Array:
+    """Grey levels of an image of any mode, opaque, reduced to about the working size."""
+    if image.mode[0] in "IF":  # one channel of 16 or 32 bits
+        image = Image.fromarray(_stretch(np.asarray(image, np.float32)))
+    factor = max(image.size) // WORKING_SIZE
+    if image.has_transparency_data:
+        return _flatten(_reduce(image.convert("RGBA").convert("RGBa"), factor))
+    return np.asarray(_reduce(image.convert("L"), factor))
+
+
+def _reduce(image: Image.Image, factor: int) -> Image.Image:
+    return image.reduce(factor) if factor > 1 else image
+
+
+def _stretch(values: Float32Array) -> UInt8Array:
+    """Map the darkest value to 0 and the lightest to 255: few images use all of their 16 bits."""
+    if not np.isfinite(values).all():
+        raise InputError("the image holds NaN or infinity")
+    low, high = float(values.min()), float(values.max())
+    return np.round((values - low) * (255 / max(high - low, 1))).astype(np.uint8)
+
+
+def _flatten(image: Image.Image) -> UInt8Array:
+    """Put an RGBa image (colours premultiplied by alpha) on an opaque background.
+
+    A picture that fills its frame gets its own median as background; a drawing gets black or white,
+    whichever it stands out from.
+    """
+    *colours, mask = image.split()
+    light = np.asarray(Image.merge("RGB", colours).convert("L"), np.float32)
+    alpha = np.asarray(mask, np.float32) / 255
+    visible = alpha > 0.5 * alpha.max()
+    if not visible.any():
+        return np.zeros(alpha.shape, np.uint8)
+    values = light[visible] / alpha[visible]
+    low, high = np.percentile(values, (5, 95))
+    rows, columns = (np.flatnonzero(visible.any(axis)) for axis in (1, 0))
+    area = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
+    is_picture = high - low > 64 and len(values) > 0.8 * area
+    background = np.median(values) if is_picture else 255 if values.mean() < 128 else 0
+    return np.round(np.minimum(light + (1 - alpha) * background, 255)).astype(np.uint8)

@@ -1,0 +1,146 @@
+"""Every way to store a picture is read as the same grey levels; a bad file is refused."""
+
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from digits.core.errors import InputError
+from digits.imaging import decoding
+from tests.helpers.pictures import correlation, encode, seven
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_every_mode_is_read(mode: str) -> None:
+    picture = seven()
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 16)  # 12 bits of 16
+    else:
+        picture = picture.convert(mode, dither=Image.Dither.NONE)
+    grey = decoding.decode(encode(picture, "TIFF"))
+    assert grey.dtype == np.uint8
+    assert correlation(grey, np.asarray(seven())) > 0.99
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"])
+def test_every_format_is_read(format: str) -> None:
+    assert correlation(decoding.decode(encode(seven(), format)), np.asarray(seven())) > 0.99
+
+
+TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("format", "mode", "options"),
+    [
+        ("TIFF", "L", {}),
+        ("TIFF", "RGBA", {"compression": "tiff_lzw"}),
+        ("TIFF", "I;16", {"compression": "tiff_lzw"}),
+        ("PNG", "L", {}),
+        ("JPEG", "RGB", {"quality": 95}),
+        ("WEBP", "RGB", {"quality": 95}),
+        ("AVIF", "RGB", {"quality": 95}),
+    ],
+)
+def test_an_image_is_turned_once(
+    format: str, mode: str, options: dict[str, Any], orientation: int
+) -> None:
+    upright = seven().crop((0, 0, 110, 120))
+    picture = upright.transpose(TURN[orientation]) if orientation > 1 else upright
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 16)
+    else:
+        picture = picture.convert(mode)
+    exif = Image.Exif()
+    exif[decoding.ORIENTATION] = orientation
+    grey = decoding.decode(encode(picture, format, exif=exif, **options))
+    assert grey.shape == (120, 110)
+    assert correlation(grey, np.asarray(upright)) > 0.99
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_the_first_frame_of_an_animation_is_read(format: str) -> None:
+    other = seven().transpose(Image.Transpose.ROTATE_180)
+    content = encode(seven(), format, save_all=True, append_images=[other])
+    assert correlation(decoding.decode(content), np.asarray(seven())) > 0.99
+
+
+@pytest.mark.parametrize("colour", [0, 90, 255])
+def test_a_transparent_background_contrasts_with_the_drawing(colour: int) -> None:
+    alpha = np.where(np.asarray(seven()) < 128, 255, 0).astype(np.uint8)
+    layers = np.dstack([np.full((*alpha.shape, 3), colour, np.uint8), alpha])
+    assert abs(correlation(decoding.from_array(layers), alpha)) > 0.99
+
+
+def test_a_picture_with_a_transparent_frame_is_continued_by_its_own_background() -> None:
+    picture = np.dstack([*[np.asarray(seven())] * 3, np.full((120, 120), 255, np.uint8)])
+    framed = np.pad(picture, ((30, 30), (30, 30), (0, 0)))
+    expected = np.pad(np.asarray(seven()), 30, constant_values=230)
+    np.testing.assert_array_equal(decoding.from_array(framed), expected)
+
+
+def png_header(width: int, height: int) -> bytes:
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(100))
+    chunks = [
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (head, data)
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the image is empty: 0 bytes"),
+        (b"hello", "not an image but 5 bytes of something else; expected PNG, JPEG"),
+        (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b"%PDF-1.7", "a PDF"),
+        (b"\0\0\0\x18ftypheic", "a HEIC photo"),
+        (encode(seven())[:200], "the image is truncated"),
+        (encode(seven(), "JPEG")[:400], "the image is truncated"),
+        (png_header(60_000, 60_000), "60,000 x 60,000 pixels; expected .* at most 50,000,000"),
+        (bytes(decoding.MAX_BYTES + 1), "33,554,433 bytes; expected at most 33,554,432"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_reason(content: bytes, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        decoding.decode(content)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (784,), (9, 9, 2)])
+def test_an_array_of_another_type_or_shape_is_refused(shape: tuple[int, ...]) -> None:
+    wrong = np.zeros(shape, np.float64 if shape == (28, 28) else np.uint8)
+    with pytest.raises(InputError, match=r"expected uint8 \(height, width\)"):
+        decoding.from_array(wrong)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns before it gives up
+@given(st.data())
+def test_a_damaged_file_is_an_image_or_a_reason(data: st.DataObject) -> None:
+    format = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"]))
+    exif = Image.Exif()
+    exif[decoding.ORIENTATION] = 6
+    content = bytearray(encode(seven(36), format, exif=exif))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))]
+    try:
+        grey = decoding.decode(bytes(content))
+    except InputError:
+        return
+    assert grey.ndim == 2
+    assert grey.dtype == np.uint8
