@@ -1,1 +1,1 @@
-"""What happens around the pipeline, one script an operation: effects on Git, DVC, processes."""
+"""The commands around the pipeline, one module each. They act on Git, DVC and processes."""

@@ -1,9 +1,9 @@
 """The commands of this repository: digits NAME ARGUMENTS
 
-`digits` alone lists them; `digits NAME --help` explains one. In the root folder, each is also
-`python -m ops.NAME`. To complete names and options in a shell:
+`digits` lists the commands; `digits NAME --help` explains one. In the root folder, `python -m
+ops.NAME` starts the same command. To complete names and options in your shell:
 
-    eval "$(digits --completion bash)"        # or zsh; add the line to .bashrc or .zshrc
+    eval "$(digits --completion bash)"        # in .bashrc; for zsh, in .zshrc
     digits --completion fish | source         # in config.fish
 """
 
@@ -35,38 +35,38 @@ def main() -> None:
 
 
 def commands() -> dict[str, Path]:
-    """The file of each command, by its name."""
+    """Return the file of each command, by name."""
     files = {path.stem: path for path in OPS.glob("[!_]*.py")}
     packages = {path.parent.name: path for path in OPS.glob("*/__main__.py")}
     return dict(sorted((files | packages).items()))
 
 
 def overview() -> str:
-    """A line for each command; nothing is imported for it."""
+    """List the commands, a line each, without importing them."""
     width = max(map(len, commands()))
-    usual: list[str] = []
-    others: list[str] = []
+    by_people: list[str] = []
+    by_others: list[str] = []
     for name, path in commands().items():
-        lines = others if name in STARTED_BY_OTHERS else usual
+        lines = by_others if name in STARTED_BY_OTHERS else by_people
         lines.append(f"  {name:<{width}}  {purpose(path)}")
     return "\n".join(
-        [str(__doc__), *usual, "\nStarted by make, by DVC and by the workflows:\n", *others]
+        [str(__doc__), *by_people, "\nStarted by make, DVC and the workflows:\n", *by_others]
     )
 
 
 def purpose(path: Path) -> str:
-    """The first line of a command's docstring, without its usage."""
+    """Return the first line of a command's docstring, without its usage."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     line = text.partition("\n")[0]
-    for usage in ("digits ", "python"):
+    for usage in (": digits ", ": python"):
         line = line.partition(usage)[0]
     return line.strip().rstrip(":.")
 
 
 def run(name: str, arguments: list[str]) -> None:
     if name not in commands():
-        near = get_close_matches(name, commands(), n=1)
-        hint = f"Did you mean: digits {near[0]}" if near else "They are listed by: digits"
+        similar = get_close_matches(name, commands(), n=1)
+        hint = f"Did you mean: digits {similar[0]}" if similar else "To list the commands: digits"
         raise InputError(f"there is no command {name!r}. {hint}")
     sys.argv = [f"digits {name}", *arguments]
     runpy.run_module(f"ops.{name}", run_name="__main__", alter_sys=True)
@@ -80,7 +80,7 @@ def completion(shell: str) -> str:
 
 
 def complete() -> None:
-    """Complete the name; with a name there already, have that command complete its options."""
+    """Complete the name of a command, or have the named command complete its options."""
     import argparse
 
     import argcomplete
@@ -89,7 +89,7 @@ def complete() -> None:
     words = line.split()
     if len(words) > 2 or (len(words) == 2 and line.endswith(" ")):
         if words[1] in commands():
-            os.environ["_ARGCOMPLETE"] = "2"  # words that are the command's name
+            os.environ["_ARGCOMPLETE"] = "2"  # words before the options: digits NAME
             run(words[1], [])
         sys.exit()
     parser = argparse.ArgumentParser()

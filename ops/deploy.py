@@ -1,29 +1,32 @@
-"""Put the model that holds a stage where servers read it: digits deploy --to URL
+"""Deploy a promoted model to a folder, a bucket or SageMaker: digits deploy --to URL
 
-URL is a folder or s3://bucket/prefix; endpoint and credentials come from the environment, as for
-any AWS tool (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_PROFILE, ...). Which commit, the newest tag
-of the stage says (digit-classifier#production#N). Its models/digit-classifier comes from DVC's
-cache or remote, must be the one that its metrics/evaluation.json speaks of, is copied to
-URL/<model id>/, read back and tried on its golden images; last, URL/production.json names it.
-Until then the former one is served. Killed, or failed? The same command again completes it.
+URL is a folder or s3://bucket/prefix. The endpoint and the credentials come from the environment,
+as for any AWS tool (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_PROFILE, ...).
 
-With `--to sagemaker` it goes behind the endpoint digits-STAGE, as compute.sagemaker in params.yaml
-says: archive, model, configuration, then the endpoint, which is tried on the golden images and goes
-back to what it served if it answers otherwise. --delete removes the endpoint, after a question.
+The newest tag of the environment (digit-classifier#production#N) names the commit to deploy. Its
+models/digit-classifier comes from DVC's cache or remote, and must be the model that its
+metrics/evaluation.json describes. The command copies it to URL/<model id>/, reads it back and runs
+its golden images. Only then does URL/production.json name it; until then servers use the former
+model. If the command is killed or fails, run it again to complete the deployment.
 
---check says what URL serves, and whether that is whole and answers as it should.
---prune --keep N removes models but for the newest N, what a stage serves, and the last hour's.
+With `--to sagemaker` the model is deployed to the endpoint digits-STAGE, as compute.sagemaker in
+params.yaml says: archive, model, configuration, then the endpoint. The command runs the golden
+images there, and restores the former model if the answers are wrong. --delete removes the endpoint,
+after a question.
 
-Exit code 0: done; with --check: it is whole. 1: with --check: it is not. 2: something is missing,
-broken or out of reach; what was served before still is.
+--check reports what URL serves, and whether it is whole and answers as expected.
+--prune --keep N removes models, except the newest N, those in use, and those of the last hour.
+
+Exit code 0: done; with --check: whole. 1: with --check: not whole. 2: something is missing, broken
+or out of reach, and servers still use the former model.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel
 
 from digits.core import command_line, errors
 from digits.core.command_line import say
@@ -33,136 +36,156 @@ from digits.storage import model_store
 from digits.storage.model_store import Pointer
 from ops.tools.models import Release, bring_release, find_release
 
-SAGEMAKER = "sagemaker"  # in the place of a URL
+SAGEMAKER = "sagemaker"  # in place of a URL
+
+
+class Deployed(BaseModel):
+    """A deployment: what was served before, and what is served now."""
+
+    message: str
+    before: Pointer | None
+    pointer: Pointer
+
+
+class Checked(BaseModel):
+    """What a URL serves, and the problem with it if there is one."""
+
+    message: str
+    whole: bool
+    problem: str | None
+    pointer: Pointer | None
+
+
+class Removed(BaseModel):
+    """The ids of the models that were removed, or whether the endpoint was."""
+
+    message: str
+    removed: list[str] | bool
 
 
 def main() -> None:
     args = parse_args()
+    result: Deployed | Checked | Removed
     if args.prune:
-        found = prune(args.to, args.keep)
+        result = prune(args.to, args.keep)
     elif args.delete:
-        found = delete_endpoint(args.stage)
+        result = delete_endpoint(args.stage)
     elif args.check:
-        found = check(args.to, args.stage)
+        result = check(args.to, args.stage)
     elif args.to == SAGEMAKER:
-        found = deploy_to_sagemaker(args.stage)
+        result = deploy_to_sagemaker(args.stage)
     else:
-        found = deploy(args.to, args.stage)
-    print(json.dumps(found, indent=2) if args.json else found["message"])
-    sys.exit(0 if found.get("whole", True) else 1)
+        result = deploy(args.to, args.stage)
+    print(result.model_dump_json(indent=2) if args.json else result.message)
+    sys.exit(1 if isinstance(result, Checked) and not result.whole else 0)
 
 
-def deploy(url: str, stage: str) -> dict[str, Any]:
-    """Bring the stage's model to the URL, and only then point at it."""
-    release = find_release(stage)
-    seen = model_store.read_pointer(url, stage)
-    refuse_an_older(release, seen, url)
-    say(f"bringing {release.model}")
+def deploy(url: str, environment: str) -> Deployed:
+    """Copy the environment's model to the URL, try it there, and then point at it."""
+    release = find_release(environment)
+    before = model_store.read_pointer(url, environment)
+    check_not_older(release, before, url)
+    say(f"fetching {release.model}")
     contents = bring_release(release)
     say(f"copying it to {url}")
     model = model_store.put_model(url, contents, release.model)
-    say("trying what was copied on its golden images")
-    images = try_model(url, model)
+    say("running its golden images on the copy")
+    images = run_golden_images(url, model)
     pointer = Pointer(model=model, version=release.version, tag=release.tag)
-    model_store.move_pointer(url, stage, pointer, seen)
-    model_store.put_model(
-        url, contents, release.model
-    )  # a --prune beside may have thought it unused
-    return deployed(url, stage, pointer, seen, seen != pointer, images)
+    model_store.move_pointer(url, environment, pointer, before)
+    # A --prune at the same time may have removed the model while nothing pointed at it.
+    model_store.put_model(url, contents, release.model)
+    return describe_deployment(url, environment, pointer, before, before != pointer, images)
 
 
-def deploy_to_sagemaker(stage: str) -> dict[str, Any]:
-    """Bring the stage's model behind an endpoint, which takes it or stays as it was."""
+def deploy_to_sagemaker(environment: str) -> Deployed:
+    """Deploy the environment's model to its endpoint; if it fails, the former model stays."""
     from ops.tools.sagemaker import hosting  # boto3
 
-    release = find_release(stage)
-    seen = hosting.read_pointer(stage)
-    refuse_an_older(release, seen, SAGEMAKER)
-    say(f"bringing {release.model}")
+    release = find_release(environment)
+    before = hosting.read_pointer(environment)
+    check_not_older(release, before, SAGEMAKER)
+    say(f"fetching {release.model}")
     contents = bring_release(release)
     model = model_store.check(contents, release.model)
     pointer = Pointer(model=model, version=release.version, tag=release.tag)
-    changed, images = hosting.deploy(stage, pointer, contents, seen)
-    return deployed(SAGEMAKER, stage, pointer, seen, changed, images)
+    changed, images = hosting.deploy(environment, pointer, contents, before)
+    return describe_deployment(SAGEMAKER, environment, pointer, before, changed, images)
 
 
-def deployed(
-    url: str, stage: str, pointer: Pointer, seen: Pointer | None, changed: bool, images: int
-) -> dict[str, Any]:
-    before = f", in place of {seen.version if seen else 'nothing'}" if changed else ""
-    return {
-        "message": f"{url}: {stage} {'now' if changed else 'still'} serves {describe(pointer)}"
-        f"{before}; {images} golden images answered as expected",
-        "before": seen.model_dump() if seen else None,
-        "pointer": pointer.model_dump(),
-    }
+def describe_deployment(
+    url: str, environment: str, pointer: Pointer, before: Pointer | None, changed: bool, images: int
+) -> Deployed:
+    replaced = f", in place of {before.version if before else 'nothing'}" if changed else ""
+    message = (
+        f"{url}: {environment} {'now' if changed else 'still'} serves {describe(pointer)}"
+        f"{replaced}; {images} golden images answered as expected"
+    )
+    return Deployed(message=message, before=before, pointer=pointer)
 
 
-def refuse_an_older(release: Release, seen: Pointer | None, url: str) -> None:
-    """A clone that lacks the newest tags must not bring back what they replaced."""
-    if seen and number(seen.tag) > number(release.tag):
+def check_not_older(release: Release, served: Pointer | None, url: str) -> None:
+    """Raises `InputError` if a newer tag is served: this clone then lacks the newest tags."""
+    if served and tag_number(served.tag) > tag_number(release.tag):
         raise InputError(
-            f"{url} serves {seen.version} by {seen.tag}; the newest tag here is {release.tag}, an "
-            f"older one. Bring the others: git fetch --tags"
+            f"{url} serves {served.version} by {served.tag}; the newest tag here is {release.tag}, "
+            f"an older one. Fetch the others: git fetch --tags"
         )
 
 
-def number(tag: str) -> int:
-    """The number of a stage tag; 0 if it has none."""
+def tag_number(tag: str) -> int:
+    """The number in the tag of an environment; 0 if it has none."""
     last = tag.rpartition("#")[2]
     return int(last) if last.isdecimal() else 0
 
 
-def try_model(url: str, model: str) -> int:
-    """Fetch a model as a server does and run its golden images; how many there are."""
+def run_golden_images(url: str, model: str) -> int:
+    """Fetch a model as a server does, run its golden images, and return their number."""
     with tempfile.TemporaryDirectory(prefix="deploy-") as temporary:
         folder = Path(temporary, "model")
         model_store.fetch_model(url, model, folder)
         return self_test.check(folder)
 
 
-def check(url: str, stage: str) -> dict[str, Any]:
-    """What a URL serves, and whether it is whole; raises `Unreachable` if nobody can tell."""
-    pointer = None
+def check(url: str, environment: str) -> Checked:
+    """Read what a URL serves and test it; raises `Unreachable` if the URL can't be read."""
+    pointer, problem = None, None
     try:
         if url == SAGEMAKER:
             from ops.tools.sagemaker import hosting
 
-            pointer = hosting.read_pointer(stage)
-            images = hosting.check(stage)
+            pointer = hosting.read_pointer(environment)
+            images = hosting.check(environment)
         else:
-            pointer = model_store.read_pointer(url, stage)
+            pointer = model_store.read_pointer(url, environment)
             if pointer is None:
-                raise InputError(f"nothing was deployed yet: there is no {stage}.json")
-            images = try_model(url, pointer.model)
-        problem = None
+                raise InputError(f"nothing was deployed yet: there is no {environment}.json")
+            images = run_golden_images(url, pointer.model)
+        state = f"whole; {images} golden images answered as expected"
     except InputError as error:
         problem = str(error)
-    serves = f"{url}: {stage} serves {describe(pointer) if pointer else 'nothing'}"
-    return {
-        "message": f"{serves}: NOT WHOLE: {problem}"
-        if problem
-        else f"{serves}: whole; {images} golden images answered as expected",
-        "whole": problem is None,
-        "problem": problem,
-        "pointer": pointer.model_dump() if pointer else None,
-    }
+        state = f"NOT WHOLE: {problem}"
+    served = describe(pointer) if pointer else "nothing"
+    return Checked(
+        message=f"{url}: {environment} serves {served}: {state}",
+        whole=problem is None,
+        problem=problem,
+        pointer=pointer,
+    )
 
 
-def delete_endpoint(stage: str) -> dict[str, Any]:
+def delete_endpoint(environment: str) -> Removed:
     from ops.tools.sagemaker import hosting
     from ops.tools.sagemaker.aws import agreed
 
-    removed = hosting.delete(stage, agreed)
-    return {"message": "removed" if removed else "left as it is", "removed": removed}
+    removed = hosting.delete(environment, agreed)
+    return Removed(message="removed" if removed else "left as it is", removed=removed)
 
 
-def prune(url: str, keep: int) -> dict[str, Any]:
+def prune(url: str, keep: int) -> Removed:
     removed = model_store.prune(url, keep)
-    return {
-        "message": "\n".join([f"{url}: {len(removed)} models removed", *removed]),
-        "removed": removed,
-    }
+    message = "\n".join([f"{url}: {len(removed)} models removed", *removed])
+    return Removed(message=message, removed=removed)
 
 
 def describe(pointer: Pointer) -> str:
@@ -182,20 +205,27 @@ def parse_args() -> argparse.Namespace:
         type=target,
         help="a folder, s3://bucket/prefix or sagemaker",
     )
-    parser.add_argument("--stage", choices=model_store.STAGES, default="production")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="what does URL serve; is it whole?")
-    what.add_argument("--prune", action="store_true", help="remove old models: with --keep N")
-    what.add_argument("--delete", action="store_true", help="remove the endpoint in SageMaker")
+    parser.add_argument(
+        "--stage",
+        choices=model_store.STAGES,
+        default="production",
+        help="the environment to deploy (production)",
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "--check", action="store_true", help="report what URL serves and whether it is whole"
+    )
+    action.add_argument("--prune", action="store_true", help="remove old models; requires --keep")
+    action.add_argument("--delete", action="store_true", help="remove the endpoint in SageMaker")
     parser.add_argument("--keep", metavar="N", type=int, help="how many models --prune leaves")
-    parser.add_argument("--json", action="store_true", help="the result for a machine")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     args = parser.parse_args()
     if args.prune != (args.keep is not None) or (args.prune and args.keep < 0):
         parser.error("--prune and --keep N belong together; N is 0 or more")
     if args.delete and args.to != SAGEMAKER:
-        parser.error("--delete is for --to sagemaker; elsewhere, --prune --keep N")
+        parser.error("--delete is for --to sagemaker; for a URL, use --prune --keep N")
     if args.prune and args.to == SAGEMAKER:
-        parser.error("in SageMaker: digits sagemaker clean")
+        parser.error("--prune is for a URL; for SageMaker, use digits sagemaker clean")
     return args
 
 

@@ -1,21 +1,22 @@
-"""Are the data and models whole? digits doctor [REV ...] [--repair]
+"""Check that data and models are whole in cache and remote, or repair them: digits doctor [REV ...]
 
-Hashes every object that dvc.lock names (of the working tree, or of revisions), in DVC's cache and
-in its remote, and names what is missing, truncated or corrupt. DVC looks only whether an object is
-there: a push never verifies, and status is clean over a corrupt cache.
+Hashes every object that dvc.lock names (in the working tree, or in revisions) in DVC's cache and in
+its remote, and lists each object that is missing, truncated or corrupt. DVC checks only that an
+object exists: `dvc push` never verifies it, and `dvc status` finds nothing wrong with a corrupt
+cache.
 
-With --repair, each is mended from a side that is whole: the cache, the remote, or the files in the
-working tree. What is put in place is read back, and only what is not whole is ever replaced. Where
-no side is whole, dvc repro makes it anew; the corrupt copy is taken out of the cache for that. A
-cache that has none of it is one that nothing was pulled into, and no fault.
+--repair copies each object from a side that has it whole: the cache, the remote, or the files in
+the working tree. Each copy is read back, and a whole object is never replaced. If no side has the
+object, `dvc repro` makes it again; the corrupt object leaves the cache, so that it can. A cache
+with none of the objects counts as one that nothing was pulled into, which is no fault.
 
-Exit code 0: whole, or made whole. 1: something is not. 2: nothing can be said.
+Exit code 0: whole, or repaired. 1: something is not whole. 2: it can't be checked.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,75 +26,96 @@ from ops.tools.object_store import Output, Store
 from ops.tools.tree import WORKING_TREE, Tree
 
 State = Literal["whole", "missing", "truncated", "corrupt"]
-Seen = tuple[str, int] | None  # MD5 and bytes; None where an object is missing
+Copy = tuple[str, int] | None  # MD5 and bytes; None if the object is missing
 
 
 @dataclass(frozen=True)
 class Object:
     """A file, or the list of a folder's files."""
 
-    output: Output  # its path is the file's own, inside of a folder
-    size: int | None  # bytes, where somebody knows
-    inside: tuple[str, ...] = ()  # of a folder: its files' oids
+    output: Output  # for a file in a folder, with that file's path
+    size: int | None  # bytes, if known
+    inside: tuple[str, ...] = ()  # for a folder: the oids of its files
 
     @property
     def oid(self) -> str:
         return self.output.oid
 
+    @property
+    def md5(self) -> str:
+        return self.oid.removesuffix(".dir")
 
-Fault = tuple[str, State, Object]  # on which side, what, of which object
+
+@dataclass
+class Fault:
+    """An object that is not whole on one side: the cache or the remote."""
+
+    side: str
+    state: State
+    object: Object
+    mended: bool = False
+
+    def __str__(self) -> str:
+        note = " (the list of its files)" if self.object.inside else ""
+        return (
+            f"{self.state:<9} in the {self.side:<6}  {self.object.output.path}{note}  "
+            f"{self.object.oid}"
+        )
 
 
 def main() -> None:
     args = parse_args()
-    tell = command_line.say if args.json else print
+    report = command_line.say if args.json else print
     with object_store.stores() as (cache, remote):
         sides = {"cache": cache} | ({"remote": remote} if remote else {})
         if not remote:
-            command_line.say("no DVC remote: the cache alone is looked at")
+            command_line.say("no DVC remote: only the cache is checked")
         objects, lost = find_objects(all_outputs(args.revs), sides)
-        seen = {name: look(name, side, objects) for name, side in sides.items()}
-        states = {name: examine(name, seen, objects) for name in sides}
+        copies = {name: hash_objects(name, side, objects) for name, side in sides.items()}
+        states = {name: examine(name, copies, objects) for name in sides}
         if set(states["cache"].values()) == {"missing"} and "remote" in states:
-            command_line.say("nothing was pulled here: the remote alone is looked at")
+            command_line.say("nothing was pulled here: only the remote is checked")
             del states["cache"], sides["cache"]
-        wrong = list(faults(objects, states))
-        for fault in wrong:
-            tell(describe(*fault))
-        left = repair(wrong, sides, states, tell) if args.repair else wrong
+        faults = find_faults(objects, states)
+        for fault in faults:
+            report(str(fault))
+        if args.repair:
+            for line in repair(faults, sides, states):
+                report(line)
     for output in lost:
-        tell(f"which files {output.path} has, no side can tell: {way_to_make(output.stage)}")
-    if not wrong and not lost:
-        tell(f"whole: {len(objects)} objects in the {' and the '.join(sides)}")
-    elif left and not args.repair:
-        command_line.say("To mend it: digits doctor --repair")
+        report(f"no side has the list of the files in {output.path}: {way_to_make(output.stage)}")
+    whole = not lost and all(fault.mended for fault in faults)
+    if not faults and not lost:
+        report(f"whole: {len(objects)} objects in the {' and the '.join(sides)}")
+    elif faults and not args.repair:
+        command_line.say("To repair: digits doctor --repair")
     if args.json:
-        found = {
-            "whole": not (left or lost),
+        document = {
+            "whole": whole,
             "objects": len(objects),
             "sides": list(sides),
-            "faults": [as_json(fault, mended=fault not in left) for fault in wrong],
+            "faults": [as_json(fault) for fault in faults],
             "lost": [output.path for output in lost],
         }
-        print(json.dumps(found, indent=2))
-    sys.exit(1 if left or lost else 0)
+        print(json.dumps(document, indent=2))
+    sys.exit(0 if whole else 1)
 
 
 def all_outputs(revs: Sequence[str]) -> list[Output]:
-    """What the working tree's dvc.lock names, or those of revisions; each once."""
+    """The outputs in the working tree's dvc.lock, or in those of revisions; each once."""
     trees = [Tree(git.commit(rev)) for rev in revs] or [WORKING_TREE]
-    found = {(o.path, o.oid): o for tree in trees for o in object_store.outputs(tree)}
-    return list(found.values())
+    outputs = {(o.path, o.oid): o for tree in trees for o in object_store.outputs(tree)}
+    return list(outputs.values())
 
 
 def find_objects(
     outputs: Iterable[Output], sides: Mapping[str, Store]
 ) -> tuple[list[Object], list[Output]]:
-    """Every object of the outputs, files before the folders that hold them.
+    """Return every object of the outputs, and the folders whose list no side has whole.
 
-    Second, the folders of which no side has a whole list.
+    The files of a folder come before its list.
     """
-    found: dict[str, Object] = {}
+    objects: dict[str, Object] = {}
     lost = []
     for output in outputs:
         size = output.size
@@ -107,84 +129,85 @@ def find_objects(
             size = len(whole) if whole else None
         for path, oid in inside.items():
             file = Output(f"{output.path}/{path}", output.stage, oid)
-            found.setdefault(oid, Object(file, None))
-        found.setdefault(output.oid, Object(output, size, tuple(inside.values())))
-    return list(found.values()), lost
+            objects.setdefault(oid, Object(file, None))
+        objects.setdefault(output.oid, Object(output, size, tuple(inside.values())))
+    return list(objects.values()), lost
 
 
-def look(name: str, side: Store, objects: Sequence[Object]) -> dict[str, Seen]:
+def hash_objects(name: str, side: Store, objects: Sequence[Object]) -> dict[str, Copy]:
     """Hash each object on one side, by oid."""
     command_line.say(f"hashing {len(objects)} objects in the {name}: {side.path}")
-    return {it.oid: object_store.digest(side, it.oid) for it in objects}
+    return {object.oid: object_store.digest(side, object.oid) for object in objects}
 
 
 def examine(
-    name: str, seen: Mapping[str, Mapping[str, Seen]], objects: Sequence[Object]
+    name: str, copies: Mapping[str, Mapping[str, Copy]], objects: Sequence[Object]
 ) -> dict[str, State]:
-    """The state of each object on one side, by oid; how long it should be, the others tell."""
-    found: dict[str, State] = {}
-    for it in objects:
-        copies = [side[it.oid] for side in seen.values()]
-        whole = [copy[1] for copy in copies if copy and copy[0] == it.oid.removesuffix(".dir")]
-        size = it.size if it.size is not None else next(iter(whole), 1)
-        match seen[name][it.oid]:
+    """Return the state of each object on one side, by oid.
+
+    If an object's size is unknown, that of a whole copy tells truncated from corrupt.
+    """
+    states: dict[str, State] = {}
+    for object in objects:
+        sizes = [
+            copy[1]
+            for side in copies.values()
+            if (copy := side[object.oid]) and copy[0] == object.md5
+        ]
+        size = object.size if object.size is not None else next(iter(sizes), 1)
+        match copies[name][object.oid]:
             case None:
-                found[it.oid] = "missing"
-            case (md5, _) if md5 == it.oid.removesuffix(".dir"):
-                found[it.oid] = "whole"
+                states[object.oid] = "missing"
+            case (md5, _) if md5 == object.md5:
+                states[object.oid] = "whole"
             case (_, length):
-                found[it.oid] = "truncated" if length < size else "corrupt"
-    return found
+                states[object.oid] = "truncated" if length < size else "corrupt"
+    return states
 
 
-def faults(objects: Sequence[Object], states: Mapping[str, Mapping[str, State]]) -> Iterator[Fault]:
-    for name, found in states.items():
-        for it in objects:
-            if found[it.oid] != "whole":
-                yield name, found[it.oid], it
+def find_faults(
+    objects: Sequence[Object], states: Mapping[str, Mapping[str, State]]
+) -> list[Fault]:
+    return [
+        Fault(side, by_oid[object.oid], object)
+        for side, by_oid in states.items()
+        for object in objects
+        if by_oid[object.oid] != "whole"
+    ]
 
 
-def describe(side: str, state: State, it: Object) -> str:
-    what = f"{it.output.path} (the list of its files)" if it.inside else it.output.path
-    return f"{state:<9} in the {side:<6}  {what}  {it.oid}"
-
-
-def as_json(fault: Fault, mended: bool) -> dict[str, Any]:
-    side, state, it = fault
+def as_json(fault: Fault) -> dict[str, Any]:
+    output = fault.object.output
     return {
-        "side": side,
-        "state": state,
-        "path": it.output.path,
-        "oid": it.oid,
-        "stage": it.output.stage,
-        "mended": mended,
+        "side": fault.side,
+        "state": fault.state,
+        "path": output.path,
+        "oid": output.oid,
+        "stage": output.stage,
+        "mended": fault.mended,
     }
 
 
 def repair(
-    wrong: Sequence[Fault],
-    sides: Mapping[str, Store],
-    states: Mapping[str, dict[str, State]],
-    tell: Callable[[str], None],
-) -> list[Fault]:
-    """Mend what can be mended; what is left."""
-    left = []
-    for name, state, it in wrong:
-        whole = [sides[other] for other in sides if states[other][it.oid] == "whole"]
-        # DVC takes a folder's list as proof that its files are there, so it comes last.
-        complete = all(states[name][oid] == "whole" for oid in it.inside)
-        if complete and object_store.mend(sides[name], it.output, whole):
-            states[name][it.oid] = "whole"
-            tell(f"mended    in the {name:<6}  {it.output.path}")
+    faults: Sequence[Fault], sides: Mapping[str, Store], states: Mapping[str, dict[str, State]]
+) -> Iterator[str]:
+    """Mend each fault that can be mended, in `states` too; yield a line on each."""
+    for fault in faults:
+        side, object = fault.side, fault.object
+        where = f"in the {side:<6}  {object.output.path}"
+        # DVC takes a folder's list as proof that its files are there, so the list comes last.
+        if any(states[side][oid] != "whole" for oid in object.inside):
+            yield f"left      {where}, whose files are not whole"
             continue
-        left.append((name, state, it))
-        if not complete:
-            tell(f"left      in the {name:<6}  {it.output.path}, whose files are not whole")
+        whole = [sides[other] for other in sides if states[other][object.oid] == "whole"]
+        if object_store.mend(sides[side], object.output, whole):
+            states[side][object.oid] = "whole"
+            fault.mended = True
+            yield f"mended    {where}"
             continue
-        if name == "cache" and state != "missing" and not whole:
-            object_store.remove(sides[name], it.oid)
-        tell(f"left      in the {name:<6}  {it.output.path}: {way_to_make(it.output.stage)}")
-    return left
+        if side == "cache" and fault.state != "missing" and not whole:
+            object_store.remove(sides[side], object.oid)
+        yield f"left      {where}: {way_to_make(object.output.stage)}"
 
 
 def way_to_make(stage: str) -> str:
@@ -194,10 +217,12 @@ def way_to_make(stage: str) -> str:
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.doctor", __doc__)
     parser.add_argument(
-        "revs", nargs="*", metavar="REV", help="whose dvc.lock; none: the working tree's"
+        "revs", nargs="*", metavar="REV", help="check its dvc.lock instead of the working tree's"
     )
-    parser.add_argument("--repair", action="store_true", help="mend from a side that is whole")
-    parser.add_argument("--json", action="store_true", help="what was found, for a machine")
+    parser.add_argument(
+        "--repair", action="store_true", help="copy what is not whole from a whole side"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser.parse_args()
 
 

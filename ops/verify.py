@@ -1,16 +1,18 @@
-"""Are the committed results those of the committed code? digits verify [REV]
+"""Run a commit's pipeline again and compare with its committed results: digits verify [REV]
 
-Clones the revision into a temporary folder, runs its pipeline from nothing, the data included, and
-compares what comes out with what was committed:
+Clones the revision into a temporary folder, runs the whole pipeline there, the data included, and
+compares the outputs with those that were committed:
 
   identical    the same bytes
-  equivalent   other bytes, metrics within the tolerances: another CPU rounds otherwise
-  different    anything else; names the first stage that diverges, and what differs here
-  stale        the committed dvc.lock speaks of other code, parameters or pins, or of other metrics
+  equivalent   different bytes, metrics within the tolerances: another CPU rounds differently
+  different    anything else; the report names the first stage that diverges, and how this machine
+               differs
+  stale        the committed dvc.lock does not match the code, the parameters, the pins or metrics/
 
-Exit code 0 for the first two, 1 for the others, 2 when it could not run. With --here it runs
-nothing, and takes what `dvc repro --force` has left in this folder. With --data uci there is no
-dvc.lock to compare with: it runs twice, with one worker and with several, and compares the two.
+Exit code 0 for the first two, 1 for the others, 2 if the pipeline could not run. --here runs
+nothing; it compares the results that `dvc repro --force` left in this folder. With --data uci there
+is no dvc.lock to compare with: the pipeline runs twice, with one worker and with several, and the
+two results are compared.
 """
 
 import argparse
@@ -19,9 +21,9 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -33,7 +35,7 @@ from ops.tools import git
 from ops.tools.dvc import clone_with_data, reproduce
 from ops.tools.revisions import METRICS
 
-# How far a metric may be off before it is a difference. Seeds alone move accuracy by 0.0005.
+# The largest difference that counts as rounding. A different seed alone moves accuracy by 0.0005.
 TOLERANCES = {
     "metrics/evaluation.json": {"accuracy": 0.0015, "nll": 0.004, "ece": 0.003},
     "metrics/train.json": {"val_accuracy": 0.0025, "val_nll": 0.01},
@@ -41,16 +43,16 @@ TOLERANCES = {
 SHORT = {"epochs": 2, "batch_size": 64, "ema": 0.9}
 
 Digests = dict[str, dict[str, str]]
-Tell = Callable[[str], None]
+Verdict = Literal["identical", "equivalent", "different", "stale"]
 
 
 @dataclass(frozen=True)
 class Record:
-    """What dvc.lock and metrics/ say of a run.
+    """A run, as its dvc.lock and metrics/ describe it.
 
-    `digests` are of its outputs, by stage and path; `metrics` those with a tolerance; `inputs` are
-    each stage's command, code, pins, parameters and the paths of its outputs; `misfits` are metrics
-    files other than the ones that dvc.lock names.
+    `digests` has the outputs' MD5s, by stage and path; `metrics` the files that have a tolerance;
+    `inputs` each stage's command, code, pins, parameters and the paths of its outputs; `misfits`
+    the metrics files whose content dvc.lock does not name.
     """
 
     digests: Digests
@@ -59,33 +61,46 @@ class Record:
     misfits: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """The verdict on two runs, and the lines that explain it."""
+
+    verdict: Verdict
+    lines: list[str]
+
+    @property
+    def is_reproduced(self) -> bool:
+        return self.verdict in ("identical", "equivalent")
+
+
 def main() -> None:
     args = parse_args()
-    lines: list[str] = []
     if args.here:
-        verdict = report(committed(args.rev), outcome(Path.cwd()), lines.append)
+        comparison = compare(read_commit(args.rev), read_folder(Path.cwd()))
     else:
-        with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-            verdict = verify(args.rev, args.data, Path(folder), lines.append)
-    text = "\n".join(lines)
-    print(json.dumps({"verdict": verdict, "findings": lines}, indent=2) if args.json else text)
-    sys.exit(0 if verdict in ("identical", "equivalent") else 1)
+        comparison = verify(args.rev, args.data)
+    if args.json:
+        document = {"verdict": comparison.verdict, "findings": comparison.lines}
+        print(json.dumps(document, indent=2))
+    else:
+        print("\n".join(comparison.lines))
+    sys.exit(0 if comparison.is_reproduced else 1)
 
 
-def verify(rev: str, source: str, folder: Path, tell: Tell) -> str:
-    """Run the revision anew and compare: tells the findings and returns the verdict."""
-    clone = folder / "clone"
-    clone_with_data(git.commit(rev), clone)
-    if source == "uci":
-        cores = max(2, count_workers())
-        shorten(clone / "params.yaml")
-        expected, found = run(clone, 1), run(clone, cores)
-        tell(f"one worker against {cores}, on scikit-learn's digits")
-    else:
-        expected = committed(rev)
-        found = run(clone, count_workers())
-        tell(f"{rev} against its dvc.lock")
-    return report(expected, found, tell)
+def verify(rev: str, source: str) -> Comparison:
+    """Run the revision in a temporary clone, and compare the results."""
+    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+        clone = Path(folder, "clone")
+        clone_with_data(git.commit(rev), clone)
+        if source == "uci":
+            cores = max(2, count_workers())
+            shorten(clone / "params.yaml")
+            title = f"one worker against {cores}, on scikit-learn's digits"
+            comparison = compare(run(clone, 1), run(clone, cores))
+        else:
+            title = f"{rev} against its dvc.lock"
+            comparison = compare(read_commit(rev), run(clone, count_workers()))
+    return replace(comparison, lines=[title, *comparison.lines])
 
 
 def shorten(path: Path) -> None:
@@ -99,24 +114,24 @@ def shorten(path: Path) -> None:
 def run(clone: Path, workers: int) -> Record:
     """Run every stage in a clone, and read the result."""
     reproduce(clone, workers)
-    return outcome(clone)
+    return read_folder(clone)
 
 
-def committed(rev: str) -> Record:
-    """What a revision says of its run."""
+def read_commit(rev: str) -> Record:
+    """The run that a revision describes; raises `InputError` if it describes none."""
     commit = git.commit(rev)
 
     def read(path: str) -> bytes:
         content = git.read(commit, path)
         if content is None:
-            raise InputError(f"{rev} has no {path}: nothing was reproduced at that commit")
+            raise InputError(f"{rev} has no {path}: it has no results to compare with")
         return content
 
     return parse(read)
 
 
-def outcome(folder: Path) -> Record:
-    """What a folder says of its run."""
+def read_folder(folder: Path) -> Record:
+    """The run that a folder describes; raises `InputError` if it describes none."""
 
     def read(path: str) -> bytes:
         if not (folder / path).exists():
@@ -127,11 +142,11 @@ def outcome(folder: Path) -> Record:
 
 
 def parse(read: Callable[[str], bytes]) -> Record:
-    """An outcome from the contents of its files, which `read` gives."""
+    """Parse a run's files; `read` returns the content of each."""
     lock = parse_yaml(read("dvc.lock"), "dvc.lock")["stages"]
     order = [stage for stage in parse_yaml(read("dvc.yaml"), "dvc.yaml")["stages"] if stage in lock]
     digests = {stage: {out["path"]: out["md5"] for out in lock[stage]["outs"]} for stage in order}
-    outs = {path: md5 for found in digests.values() for path, md5 in found.items()}
+    outs = {path: md5 for by_path in digests.values() for path, md5 in by_path.items()}
     return Record(
         digests,
         metrics={path: parse_json(read(path), path) for path in TOLERANCES},
@@ -146,14 +161,14 @@ def parse(read: Callable[[str], bytes]) -> Record:
 
 def parse_json(content: bytes, path: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(content)
+        document: dict[str, Any] = json.loads(content)
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
-    return found
+    return document
 
 
 def inputs(stage: Mapping[str, Any], outs: tuple[str, ...]) -> dict[str, Any]:
-    """Of what a stage was made, by its entry in dvc.lock; not what other stages made."""
+    """A stage's inputs by its entry in dvc.lock, except those that other stages make (`outs`)."""
     made = tuple(f"{out}/" for out in outs)
     return {
         "cmd": stage["cmd"],
@@ -167,52 +182,59 @@ def inputs(stage: Mapping[str, Any], outs: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def report(expected: Record, found: Record, tell: Tell = print) -> str:
-    """Tell what is the same and what is not; the verdict."""
-    if outdated := [*stale(expected, found)]:
-        tell("stale: the committed dvc.lock and metrics/ are not of this code")
-        for line in outdated:
-            tell(f"  {line}")
-        tell("  The way out: dvc repro, and commit dvc.lock and metrics/")
-        return "stale"
+def compare(expected: Record, actual: Record) -> Comparison:
+    """Compare a run with the expected one: inputs first, then bytes, then metrics."""
+    if reasons := [*outdated(expected, actual)]:
+        return Comparison(
+            "stale",
+            [
+                "stale: the committed dvc.lock and metrics/ do not match this code",
+                *(f"  {reason}" for reason in reasons),
+                "  Run dvc repro, and commit dvc.lock and metrics/",
+            ],
+        )
     differing = [
         (stage, path)
         for stage, outs in expected.digests.items()
         for path in outs
-        if found.digests[stage].get(path) != outs[path]
+        if actual.digests[stage].get(path) != outs[path]
     ]
     total = sum(len(outs) for outs in expected.digests.values())
     if not differing:
-        tell(f"identical: all {total} outputs have the same bytes")
-        return "identical"
-    beyond = [line for line, within in compare_metrics(expected, found) if not within]
+        return Comparison("identical", [f"identical: all {total} outputs have the same bytes"])
+    metrics = compare_metrics(expected, actual)
     data_differ = any(stage in ("fetch", "prepare") for stage, _ in differing)
-    verdict = "different" if beyond or data_differ else "equivalent"
-    tell(f"{verdict}: {len(differing)} of {total} outputs have other bytes")
-    tell(f"  the first stage that diverges: {differing[0][0]} ({differing[0][1]})")
-    for line, _ in compare_metrics(expected, found):
-        tell(f"  {line}")
-    for line in compare_environment(expected):
-        tell(f"  {line}")
-    return verdict
+    within = all(within for _, within in metrics)
+    verdict: Verdict = "equivalent" if within and not data_differ else "different"
+    stage, path = differing[0]
+    return Comparison(
+        verdict,
+        [
+            f"{verdict}: {len(differing)} of {total} outputs have different bytes",
+            f"  the first stage that diverges: {stage} ({path})",
+            *(f"  {line}" for line, _ in metrics),
+            *(f"  {line}" for line in compare_environment(expected)),
+        ],
+    )
 
 
-def stale(expected: Record, found: Record) -> Iterator[str]:
-    """What the committed dvc.lock says of its inputs that is not so, and metrics not of its run."""
-    for stage in expected.inputs | found.inputs:
-        before, now = (side.inputs.get(stage, {}) for side in (expected, found))
+def outdated(expected: Record, actual: Record) -> Iterator[str]:
+    """The committed inputs that differ from the actual ones, and metrics that are not the run's."""
+    for stage in expected.inputs | actual.inputs:
+        before, now = (record.inputs.get(stage, {}) for record in (expected, actual))
         names = [name for name in before | now if before.get(name) != now.get(name)]
         if names:
-            yield f"{stage}: other {', '.join(names)}"
+            yield f"{stage}: different {', '.join(names)}"
     for path in expected.misfits:
-        yield f"{path} is not the one that dvc.lock names"
+        yield f"{path} is not the file that dvc.lock names"
 
 
-def compare_metrics(expected: Record, found: Record) -> list[tuple[str, bool]]:
+def compare_metrics(expected: Record, actual: Record) -> list[tuple[str, bool]]:
+    """A line for each metric that has a tolerance, and whether it is within that."""
     lines = []
     for path, tolerances in TOLERANCES.items():
         for name, tolerance in tolerances.items():
-            before, now = expected.metrics[path][name], found.metrics[path][name]
+            before, now = expected.metrics[path][name], actual.metrics[path][name]
             within = abs(now - before) <= tolerance
             word = "within" if within else "BEYOND"
             lines.append((f"{name} {before} -> {now}, {word} {tolerance}", within))
@@ -220,7 +242,7 @@ def compare_metrics(expected: Record, found: Record) -> list[tuple[str, bool]]:
 
 
 def compare_environment(expected: Record) -> list[str]:
-    """What the committed run says of its machine and libraries, beside what is here."""
+    """How this machine and its PyTorch differ from those of the committed run."""
     import torch  # 2 s
 
     here = {
@@ -233,25 +255,27 @@ def compare_environment(expected: Record) -> list[str]:
         for name, value in here.items()
         if committed.get(name) != value
     ] or [
-        "instruction set and torch are the same here as there; what remains is the processor's "
-        "make, by which torch chooses how to compute"
+        "instruction set and torch are the same; torch also chooses its kernels by the "
+        "processor's make"
     ]
 
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.verify", __doc__)
     parser.add_argument("rev", nargs="?", default="HEAD", help="a Git revision (HEAD)")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--here", action="store_true", help="compare what dvc repro --force has left in this folder"
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--here",
+        action="store_true",
+        help="compare what dvc repro --force left in this folder",
     )
-    how.add_argument(
+    mode.add_argument(
         "--data",
         choices=("mnist", "uci"),
         default="mnist",
-        help="uci: offline, two short runs compared with each other",
+        help="uci: compare two short runs with each other, offline (mnist)",
     )
-    parser.add_argument("--json", action="store_true", help="the verdict for a machine")
+    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     return parser.parse_args()
 
 

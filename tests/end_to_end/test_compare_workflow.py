@@ -89,7 +89,7 @@ def test_a_bad_model_is_blocked_unless_a_reviewer_says_why_not(
 
 def test_a_stale_lock_blocks(origin: Project, check_out: Callable[[str], Runner]) -> None:
     branch(origin, "stale")
-    module = origin.folder / "digits" / "engine.py"
+    module = origin.folder / "digits" / "training" / "loop.py"
     module.write_text(f"{module.read_text()}\n# Changes no byte of the results.\n")
     origin.commit("stale")
     runner = check_out("stale")
@@ -97,8 +97,8 @@ def test_a_stale_lock_blocks(origin: Project, check_out: Callable[[str], Runner]
     assert outcomes.pop("Compare with what was committed") == "failure"
     assert set(outcomes.values()) == {"success"}, runner.log
     comment = (runner.temp / "comment.md").read_text()
-    assert "train: other digits/training/loop.py\n" in comment
-    assert "The way out: dvc repro, and commit dvc.lock and metrics/" in comment
+    assert "train: different digits/training\n" in comment
+    assert "Run dvc repro, and commit dvc.lock and metrics/" in comment
 
 
 def test_forged_metrics_are_caught(origin: Project, check_out: Callable[[str], Runner]) -> None:
@@ -119,12 +119,12 @@ def test_a_changed_evaluator_scores_the_base_too(
     origin: Project, check_out: Callable[[str], Runner]
 ) -> None:
     branch(origin, "evaluator")
-    module = origin.folder / "digits" / "metrics.py"
+    module = origin.folder / "digits" / "evaluation" / "metrics.py"
     module.write_text(f"{module.read_text()}\n# Measures as before.\n")
     repro(origin, {"train.optimizer.lr": 0.201})
     runner = check_out("evaluator")
     assert set(runner.run().values()) == {"success"}, runner.log
-    assert "how origin/main was evaluated: other in digits/evaluation/metrics.py" in runner.log
+    assert "the evaluator of origin/main differs in digits/evaluation/metrics.py" in runner.log
     assert "Running the pipeline of " in runner.log
     assert "against origin/main (its evaluator)" in runner.log
 

@@ -30,13 +30,13 @@ ONE, TWO = model(1), model(2)
 WITHOUT_GIT = """
 import sys
 from pathlib import Path
-from digits import errors
+from digits.core import errors
 from ops import deploy
 
 version, folder = int(sys.argv.pop(1)), Path(sys.argv.pop(1))
 tag = f"digit-classifier#production#{version}"
-deploy.find_release = lambda stage: deploy.Release("c" * 40, tag, f"v1.{version}.0")
-deploy.bring = lambda release: {path.name: path.read_bytes() for path in folder.iterdir()}
+deploy.find_release = lambda environment: deploy.Release("c" * 40, tag, f"v1.{version}.0")
+deploy.bring_release = lambda release: {path.name: path.read_bytes() for path in folder.iterdir()}
 """
 RUN = "errors.run(deploy.main, failure=2)"
 KILLED = """
@@ -100,8 +100,8 @@ def run_here(folder: Path, url: str) -> None:
     release = Release("c" * 40, f"digit-classifier#production#{version}", f"v1.{version}.0")
     contents = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deploy, "find_release", lambda stage: release)
-        patch.setattr(deploy, "bring", lambda release: contents)
+        patch.setattr(deploy, "find_release", lambda environment: release)
+        patch.setattr(deploy, "bring_release", lambda release: contents)
         deploy.deploy(url, "production")
 
 

@@ -22,59 +22,64 @@ COMMITTED = Record(DIGESTS, METRICS, INPUTS)
 
 
 def changed(stage: str, path: str, **metrics: float) -> Record:
-    digests, found = deepcopy(DIGESTS), deepcopy(METRICS)
+    digests, measured = deepcopy(DIGESTS), deepcopy(METRICS)
     digests[stage][path] = "other"
-    found["metrics/evaluation.json"] |= metrics
-    return Record(digests, found, INPUTS)
+    measured["metrics/evaluation.json"] |= metrics
+    return Record(digests, measured, INPUTS)
 
 
-def test_the_same_bytes_are_identical(capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify.report(COMMITTED, COMMITTED) == "identical"
-    assert "all 3 outputs have the same bytes" in capsys.readouterr().out
+def test_the_same_bytes_are_identical() -> None:
+    comparison = verify.compare(COMMITTED, COMMITTED)
+    assert comparison.verdict == "identical"
+    assert comparison.lines == ["identical: all 3 outputs have the same bytes"]
 
 
-def test_other_bytes_with_close_metrics_are_equivalent(capsys: pytest.CaptureFixture[str]) -> None:
-    found = changed("train", "weights", accuracy=0.9955)
-    assert verify.report(COMMITTED, found) == "equivalent"
-    output = capsys.readouterr().out
-    assert "1 of 3 outputs have other bytes" in output
+def test_other_bytes_with_close_metrics_are_equivalent() -> None:
+    comparison = verify.compare(COMMITTED, changed("train", "weights", accuracy=0.9955))
+    assert comparison.verdict == "equivalent"
+    output = "\n".join(comparison.lines)
+    assert "1 of 3 outputs have different bytes" in output
     assert "the first stage that diverges: train (weights)" in output
     assert "accuracy 0.996 -> 0.9955, within 0.0015" in output
     assert "instruction_set: AVX9 there, " in output
 
 
-def test_a_metric_beyond_its_tolerance_is_different(capsys: pytest.CaptureFixture[str]) -> None:
-    found = changed("train", "weights", accuracy=0.99)
-    assert verify.report(COMMITTED, found) == "different"
-    assert "accuracy 0.996 -> 0.99, BEYOND 0.0015" in capsys.readouterr().out
+def test_a_metric_beyond_its_tolerance_is_different() -> None:
+    comparison = verify.compare(COMMITTED, changed("train", "weights", accuracy=0.99))
+    assert comparison.verdict == "different"
+    assert "  accuracy 0.996 -> 0.99, BEYOND 0.0015" in comparison.lines
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_metric_that_is_no_number_is_different(value: float) -> None:
-    assert verify.report(COMMITTED, changed("train", "weights", accuracy=value)) == "different"
+    assert (
+        verify.compare(COMMITTED, changed("train", "weights", accuracy=value)).verdict
+        == "different"
+    )
 
 
 def test_other_data_are_different_whatever_the_metrics() -> None:
-    assert verify.report(COMMITTED, changed("fetch", "data/raw")) == "different"
+    assert verify.compare(COMMITTED, changed("fetch", "data/raw")).verdict == "different"
 
 
 @pytest.mark.parametrize(("name", "value"), [("train.epochs", 2), ("digits/training/loop.py", "5")])
 def test_a_lock_of_other_code_or_parameters_is_stale_though_all_outputs_agree(
-    name: str, value: object, capsys: pytest.CaptureFixture[str]
+    name: str, value: object
 ) -> None:
-    found = replace(COMMITTED, inputs={"train": INPUTS["train"] | {name: value}})
-    assert verify.report(COMMITTED, found) == "stale"
-    assert f"train: other {name}\n" in capsys.readouterr().out
+    actual = replace(COMMITTED, inputs={"train": INPUTS["train"] | {name: value}})
+    comparison = verify.compare(COMMITTED, actual)
+    assert comparison.verdict == "stale"
+    assert f"  train: different {name}" in comparison.lines
 
 
 def test_a_stage_that_the_committed_lock_lacks_is_stale() -> None:
-    found = replace(COMMITTED, inputs=INPUTS | {"export": {"cmd": "python"}})
-    assert verify.report(COMMITTED, found) == "stale"
+    actual = replace(COMMITTED, inputs=INPUTS | {"export": {"cmd": "python"}})
+    assert verify.compare(COMMITTED, actual).verdict == "stale"
 
 
 def test_committed_metrics_that_are_not_of_their_lock_are_stale() -> None:
     forged = replace(COMMITTED, misfits=["metrics/train.json"])
-    assert verify.report(forged, COMMITTED) == "stale"
+    assert verify.compare(forged, COMMITTED).verdict == "stale"
 
 
 def test_inputs_leave_out_what_other_stages_made() -> None:

@@ -24,6 +24,7 @@ from digits.model.classifier import Classifier
 from digits.storage.model_store import MODEL_FILES
 from ops import deploy
 from ops import sagemaker as account
+from ops.deploy import Deployed
 from ops.predict import __main__
 from ops.tools.models import Release
 from ops.tools.sagemaker import aws as clients_of
@@ -40,14 +41,14 @@ MODELS = {number: model(number) for number in (1, 2)}
 
 
 @pytest.fixture
-def release(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def release(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Deployed]:
     """Deploy a version; Git and DVC are left out, everything from the copy on is real."""
 
-    def deploy_version(version: int, tag: int | None = None) -> dict[str, Any]:
+    def deploy_version(version: int, tag: int | None = None) -> Deployed:
         name = f"digit-classifier#production#{tag or version}"
         found = Release("c" * 40, name, f"v1.{version}.0")
-        monkeypatch.setattr(deploy, "find_release", lambda stage: found)
-        monkeypatch.setattr(deploy, "bring", lambda release: MODELS[version])
+        monkeypatch.setattr(deploy, "find_release", lambda environment: found)
+        monkeypatch.setattr(deploy, "bring_release", lambda release: MODELS[version])
         return deploy.deploy_to_sagemaker("production")
 
     return deploy_version
@@ -95,30 +96,31 @@ def serves(aws: Platform, name: str = "digits-production") -> str | None:
 
 
 def test_an_endpoint_is_made_then_updated_and_left_alone_if_it_serves_that(
-    hosted: Platform, release: Callable[..., dict[str, Any]]
+    hosted: Platform, release: Callable[..., Deployed]
 ) -> None:
-    message = release(1)["message"]
+    message = release(1).message
     assert "sagemaker: production now serves v1.1.0" in message
     assert "in place of nothing; 30 golden images answered as expected" in message
     assert serves(hosted) == "v1.1.0"
 
     hosted.calls.clear()
-    assert "still serves v1.1.0" in release(1)["message"]
+    assert "still serves v1.1.0" in release(1).message
     assert not {"sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "s3:PutObject"} & set(
         hosted.names()
     )
 
-    assert "now serves v1.2.0" in release(2)["message"]
+    assert "now serves v1.2.0" in release(2).message
     assert serves(hosted) == "v1.2.0"
     assert len(hosted.asked("sagemaker:UpdateEndpoint")) == 1
     assert not hosted.asked("sagemaker:DeleteEndpoint")  # which would interrupt it
     found = deploy.check("sagemaker", "production")
-    assert found["whole"]
-    assert found["pointer"]["tag"] == "digit-classifier#production#2"
+    assert found.whole
+    assert found.pointer
+    assert found.pointer.tag == "digit-classifier#production#2"
 
 
 def test_the_container_finds_the_model_folder_and_nothing_else(
-    hosted: Platform, release: Callable[..., dict[str, Any]], tmp_path: Path
+    hosted: Platform, release: Callable[..., Deployed], tmp_path: Path
 ) -> None:
     release(1)
     (asked,) = hosted.asked("sagemaker:CreateModel")
@@ -130,7 +132,7 @@ def test_the_container_finds_the_model_folder_and_nothing_else(
 
 @pytest.mark.slow(10)
 def test_the_server_of_this_repository_keeps_the_hosting_contract(
-    hosted: Platform, release: Callable[..., dict[str, Any]], tmp_path: Path
+    hosted: Platform, release: Callable[..., Deployed], tmp_path: Path
 ) -> None:
     """As its container's `serve` starts it, on the archive as SageMaker unpacks it."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -145,21 +147,21 @@ def test_the_server_of_this_repository_keeps_the_hosting_contract(
             return found.status, found.body
 
     hosted.model = answer
-    assert "30 golden images answered as expected" in release(1)["message"]
+    assert "30 golden images answered as expected" in release(1).message
 
 
 def test_a_clone_that_lacks_the_newest_tags_changes_nothing(
-    hosted: Platform, release: Callable[..., dict[str, Any]]
+    hosted: Platform, release: Callable[..., Deployed]
 ) -> None:
     release(2)
-    with pytest.raises(InputError, match=r"an older one. Bring the others: git fetch --tags"):
+    with pytest.raises(InputError, match=r"an older one. Fetch the others: git fetch --tags"):
         release(1)
     assert serves(hosted) == "v1.2.0"
 
 
 def test_a_batch_goes_through_the_endpoint_and_gives_the_rows_of_a_run_here(
     hosted: Platform,
-    release: Callable[..., dict[str, Any]],
+    release: Callable[..., Deployed],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -211,7 +213,7 @@ WRONG: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 @pytest.mark.parametrize("message", WRONG)
 @pytest.mark.parametrize("first", [True, False])
 def test_what_answers_wrongly_is_taken_back(
-    message: str, first: bool, hosted: Platform, release: Callable[..., dict[str, Any]]
+    message: str, first: bool, hosted: Platform, release: Callable[..., Deployed]
 ) -> None:
     """To the former release, or to nothing."""
     if not first:
@@ -244,7 +246,7 @@ def test_what_answers_wrongly_is_taken_back(
     ],
 )
 def test_what_does_not_answer_is_taken_back(
-    answer: Answer, message: str, hosted: Platform, release: Callable[..., dict[str, Any]]
+    answer: Answer, message: str, hosted: Platform, release: Callable[..., Deployed]
 ) -> None:
     release(1)
     hosted.model = lambda container, body: answer
@@ -255,7 +257,7 @@ def test_what_does_not_answer_is_taken_back(
 
 @pytest.fixture
 def killed(
-    hosted: Platform, release: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    hosted: Platform, release: Callable[..., Deployed], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[int], None]:
     """A deployment that ends after the endpoint's switch, before its golden images."""
 
@@ -273,18 +275,18 @@ def killed(
 
 
 def test_a_deployment_that_was_killed_is_completed_by_the_same_command(
-    hosted: Platform, release: Callable[..., dict[str, Any]], killed: Callable[[int], None]
+    hosted: Platform, release: Callable[..., Deployed], killed: Callable[[int], None]
 ) -> None:
     release(1)
     killed(2)
     hosted.calls.clear()
-    assert "30 golden images answered as expected" in release(2)["message"]
+    assert "30 golden images answered as expected" in release(2).message
     assert "sagemaker:UpdateEndpoint" not in hosted.names()
     good, hosted.model = hosted.model, lambda container, body: (200, b"<html>")
     with pytest.raises(InputError, match=r"It serves v1\.2\.0, as before"):
         release(1, tag=3)
     hosted.model = good
-    assert deploy.check("sagemaker", "production")["whole"]
+    assert deploy.check("sagemaker", "production").whole
 
 
 @pytest.mark.parametrize("tag", [2, 3])  # the same command again, and another release's
@@ -293,7 +295,7 @@ def test_what_a_killed_deployment_left_untried_is_never_gone_back_to(
     tag: int,
     first: bool,
     hosted: Platform,
-    release: Callable[..., dict[str, Any]],
+    release: Callable[..., Deployed],
     killed: Callable[[int], None],
 ) -> None:
     if not first:
@@ -308,7 +310,7 @@ def test_what_a_killed_deployment_left_untried_is_never_gone_back_to(
 
 
 def test_what_answered_once_and_no_longer_does_is_left_with_a_way_out(
-    hosted: Platform, release: Callable[..., dict[str, Any]]
+    hosted: Platform, release: Callable[..., Deployed]
 ) -> None:
     release(1)
     hosted.model = lambda container, body: (200, b"<html>")
@@ -318,7 +320,7 @@ def test_what_answered_once_and_no_longer_does_is_left_with_a_way_out(
 
 
 def test_what_an_update_under_way_brings_is_in_use(
-    hosted: Platform, release: Callable[..., dict[str, Any]]
+    hosted: Platform, release: Callable[..., Deployed]
 ) -> None:
     """DescribeEndpoint names the former configuration until the new machines serve."""
     for version in (1, 2):
@@ -339,7 +341,7 @@ def things() -> list[account.Thing]:
 
 
 def test_an_endpoint_that_somebody_else_made_is_left_alone(
-    hosted: Platform, release: Callable[..., dict[str, Any]]
+    hosted: Platform, release: Callable[..., Deployed]
 ) -> None:
     sagemaker = hosted.client("sagemaker")
     container = {"Image": "theirs:1", "ModelDataUrl": "s3://theirs/model.tar.gz"}
@@ -371,7 +373,7 @@ def command(module: str, *words: str, answer: str = "", code: int = 0) -> str:
 
 
 @pytest.mark.slow(10)
-def test_removal_asks_first(hosted: Platform, release: Callable[..., dict[str, Any]]) -> None:
+def test_removal_asks_first(hosted: Platform, release: Callable[..., Deployed]) -> None:
     release(1)
     remove = ("ops.deploy", "--to", "sagemaker", "--delete")
     for answer in ("", "\n", "no\n"):
@@ -388,7 +390,7 @@ def test_removal_asks_first(hosted: Platform, release: Callable[..., dict[str, A
 
 @pytest.mark.slow(10)
 def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
-    hosted: Platform, release: Callable[..., dict[str, Any]]
+    hosted: Platform, release: Callable[..., Deployed]
 ) -> None:
     assert "nothing of ours in us-east-1" in command("ops.sagemaker", "list")
     release(1)
@@ -410,7 +412,7 @@ def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
     assert command("ops.sagemaker", "list") == shown
     command("ops.sagemaker", "clean", answer="y\n")
     assert serves(hosted) == "v1.2.0"
-    assert deploy.check("sagemaker", "production")["whole"]
+    assert deploy.check("sagemaker", "production").whole
     left = command("ops.sagemaker", "list")
     assert left.count("in use") == len(left.splitlines()) == 5
 
@@ -426,7 +428,7 @@ def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
 
 @pytest.mark.slow(10)
 def test_what_somebody_else_has_and_what_fails_do_not_keep_it_from_cleaning(
-    hosted: Platform, release: Callable[..., dict[str, Any]]
+    hosted: Platform, release: Callable[..., Deployed]
 ) -> None:
     release(1)
     theirs = {"ModelName": "mnist-digits-prod", "ExecutionRoleArn": "arn:aws:iam::1:role/theirs"}
@@ -440,7 +442,7 @@ def test_what_somebody_else_has_and_what_fails_do_not_keep_it_from_cleaning(
 
 
 def test_a_deployment_that_came_meanwhile_is_not_undone_by_an_older_one(
-    hosted: Platform, release: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    hosted: Platform, release: Callable[..., Deployed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It passed the first look, then took its time."""
     release(1)
@@ -457,7 +459,7 @@ def test_a_deployment_that_came_meanwhile_is_not_undone_by_an_older_one(
 
 
 @pytest.fixture
-def stub(hosted: Platform, release: Callable[..., dict[str, Any]]) -> Iterator[Stubber]:
+def stub(hosted: Platform, release: Callable[..., Deployed]) -> Iterator[Stubber]:
     """SageMaker's client as told, after a first deployment; its describing of ours is real."""
     made = clients_of.connect("us-east-1")
     with Stubber(made.sagemaker) as stubber:
