@@ -16,7 +16,6 @@ import numpy as np
 
 from digits.core import command_line, errors, files
 from digits.core.arrays import Int64Array
-from digits.core.errors import InputError
 from digits.data import dataset
 from digits.evaluation import model_card
 from digits.evaluation.model_card import Subject
@@ -26,18 +25,11 @@ from digits.model.classifier import Classifier
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
 
-    figures = json.loads(read(args.metrics))
-    confusion = parse_confusion(read(args.confusion))
+    figures = json.loads(files.existing(args.metrics).read_text(encoding="utf-8"))
+    confusion = parse_confusion(files.existing(args.confusion).read_text(encoding="utf-8"))
     source, counts = dataset.load_description(args.data)
     subject = Subject(figures, confusion, Classifier.load(args.model), source, counts)
     files.write(args.out, model_card.write(subject, os.path.relpath(args.plots, args.out.parent)))
-
-
-def read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Run: dvc repro") from None
 
 
 def parse_confusion(table: str) -> Int64Array:

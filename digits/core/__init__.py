@@ -1,1 +1,1 @@
-"""What everything uses: errors, files, parameters, the command line, the number of workers."""
+"""The base of every package: errors, files, parameters, command line, workers, array types."""

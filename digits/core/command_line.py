@@ -1,16 +1,16 @@
-"""What the command lines of stages and commands have in common."""
+"""The command line that stages and commands share: arguments, paths, progress."""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-# The folder in which the user typed the command, where that is not the current one.
+# The folder in which the user typed the command, if it is not the current one.
 STARTED_IN = "DIGITS_STARTED_IN"
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads a command's arguments, and completes them for a shell that asks."""
+    """A parser that also completes arguments when a shell asks for it."""
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         if "_ARGCOMPLETE" in os.environ:
@@ -21,12 +21,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(name: str, text: str | None) -> argparse.ArgumentParser:
-    """A parser of a command's arguments.
+    """Create the argument parser of a stage or a command.
 
     Parameters
     ----------
-    name : of the module; ops.NAME is shown as `digits NAME`
-    text : the module's docstring, which --help shows as it is
+    name : the module's; ops.NAME is shown as `digits NAME`
+    text : the module's docstring, which --help shows unchanged
     """
     package, _, command = name.partition(".")
     shown = f"digits {command}" if package == "ops" else f"python -m {name}"
@@ -34,12 +34,12 @@ def parser(name: str, text: str | None) -> argparse.ArgumentParser:
 
 
 def path(text: str) -> Path:
-    """A path on the command line, as seen from the current folder."""
+    """Convert a path on the command line into one relative to the current folder."""
     return Path(path_or_url(text))
 
 
 def path_or_url(text: str) -> str:
-    """As `path`; a URL stays as it is."""
+    """Convert a path as `path` does; return a URL unchanged."""
     folder = os.environ.get(STARTED_IN)
     if folder is None or not text or os.path.isabs(text) or "://" in text:
         return text
@@ -47,12 +47,12 @@ def path_or_url(text: str) -> str:
 
 
 def path_or_name(text: str) -> str:
-    """As `path` if there is such a file or folder; else a name of something else."""
-    found = path_or_url(text)
-    return found if os.path.exists(found) else text
+    """Convert a path as `path` does if it exists; return any other text unchanged."""
+    converted = path_or_url(text)
+    return converted if os.path.exists(converted) else text
 
 
-def say(what: str) -> None:
-    """Report progress on standard error; standard output is for results alone."""
-    sys.stdout.flush()  # so that both stay in order where they go to one file
-    print(what, file=sys.stderr, flush=True)
+def say(message: str) -> None:
+    """Print progress to standard error; only results go to standard output."""
+    sys.stdout.flush()  # keeps the order if both go to one file
+    print(message, file=sys.stderr, flush=True)

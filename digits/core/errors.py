@@ -1,4 +1,4 @@
-"""The errors that a user is told, and the edge of a command, where that happens."""
+"""The errors that a command shows to its user, and the function that shows them."""
 
 import errno
 import os
@@ -6,27 +6,27 @@ import sys
 from collections.abc import Callable
 
 FULL_DISK = """{error}
-  Nothing that was whole is lost. Make room, then: dvc repro
-  Back to the last results: git checkout dvc.lock metrics && dvc checkout"""
+  No complete file is lost. Free some space, then run: dvc repro
+  To go back to the last results: git checkout dvc.lock metrics && dvc checkout"""
 
 
 class UserError(Exception):
-    """What a user is told. The message names the value, what was expected, and the way out."""
+    """An error for the user. Its message names the value, what was expected, and the way out."""
 
 
 class InputError(UserError):
-    """Something given from outside is wrong: a file, a parameter, an argument."""
+    """An input is wrong: a file, a parameter or an argument."""
 
 
 class Unreachable(UserError):
-    """A folder, a bucket or a service can't be read or written, so its content is unknown."""
+    """A folder, a bucket or a service cannot be read or written, so its content is unknown."""
 
 
 def run(main: Callable[[], None], failure: int = 1) -> None:
-    """Run a command's `main`; show what a person can mend as a message, with exit code `failure`.
+    """Run a command's `main`; print a `UserError` as a message and exit with code `failure`.
 
-    Ctrl-C ends it with exit code 130, and 141 says that nobody reads on, as of `... | head`. Any
-    other error is a fault of the program: a traceback.
+    Ctrl-C exits with code 130. A reader that stops, as in `... | head`, ends the command with code
+    141. Any other exception is a bug and keeps its traceback.
     """
     try:
         try:
@@ -36,7 +36,7 @@ def run(main: Callable[[], None], failure: int = 1) -> None:
     except UserError as error:
         _fail(error, failure)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to print
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the rest
         sys.exit(141)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, the digests that name them, and what is written in them."""
+"""Write files and folders all at once, name them by digest, and format JSON and CSV."""
 
 import hashlib
 import io
@@ -12,6 +12,15 @@ from csv import DictWriter
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from digits.core.errors import InputError
+
+
+def existing(path: str | Path) -> Path:
+    """The path of a file that a pipeline stage wrote; raises `InputError` if it does not exist."""
+    if not Path(path).exists():
+        raise InputError(f"{path} does not exist. Run: dvc repro")
+    return Path(path)
+
 
 def sha256(path: str | Path) -> str:
     """Hex digest of a file's bytes."""
@@ -20,25 +29,25 @@ def sha256(path: str | Path) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON of one form for one value: sorted keys, no NaN, a final newline."""
+    """JSON with sorted keys, no NaN and a final newline: equal values have equal bytes."""
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def write(path: str | Path, content: str | bytes) -> None:
-    """Write a file at once: see `replacing`."""
+    """Write a file all at once, as `replacing` does."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A file to fill, which takes the place of `path` when the block ends without an error.
+    """Open a new file that replaces `path` when the block ends without an error.
 
-    A reader of `path` sees the old content or the new, never a part. The last of several writers at
-    once wins.
+    A reader of `path` sees the old content or the new, never a part of it. If several processes
+    write at the same time, the last one to finish wins.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():  # /dev/null, a pipe: written to, and not replaced
+    if path.exists() and not path.is_file():  # /dev/null or a pipe is not replaced
         with open(path, "wb") as file:
             yield file
         return
@@ -56,7 +65,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def new_directory(path: str | Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `path` when the block ends without an error."""
+    """Make a new folder that replaces `path` when the block ends without an error."""
     path = Path(path)
     partial = path.with_name(f"{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -70,12 +79,12 @@ def new_directory(path: str | Path) -> Iterator[Path]:
 
 
 def csv_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """A CSV table with a header.
+    """Format rows as CSV with a header.
 
     Parameters
     ----------
-    rows : mappings with the same keys; floats are cut to six significant digits
-    columns : the header, needed where there may be no rows
+    rows : mappings with the same keys; floats are written with six significant digits
+    columns : the header; needed if there may be no rows
     """
     text = io.StringIO()
     writer = DictWriter(text, columns or list(rows[0]), lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Strict, frozen parameter types, and the one loader that fills them from a YAML file."""
+"""Strict, frozen parameter types, and the loader that fills them from a YAML file."""
 
 import copy
 import json
@@ -15,25 +15,25 @@ from digits.core.errors import InputError
 
 
 class Params(BaseModel):
-    """A section of parameters: no unknown keys, no missing keys, no silent conversions."""
+    """A section of parameters. Refuses unknown keys, missing keys and values of another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read this type's sections from a YAML file; other top-level sections are not looked at.
+        """Read this type's sections from a YAML file; ignore other top-level sections.
 
         Raises
         ------
         InputError
-            If a key is unknown, missing, of another type or out of range; names each of them.
+            If a key is unknown, missing, of another type or out of range; names every such key.
         """
         document = read_yaml(path)
         return cls.parse({k: v for k, v in document.items() if k in cls.model_fields}, path)
 
     @classmethod
     def parse(cls, values: dict[str, Any], origin: str | Path = "params") -> Self:
-        """Check a nested mapping; lists become tuples. Raises `InputError` as `load` does."""
+        """Check a nested mapping and turn its lists into tuples; raises `InputError` as `load`."""
         try:
             return cls.model_validate(_freeze(values))
         except ValidationError as error:
@@ -41,7 +41,7 @@ class Params(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 floats: PyYAML alone reads `1e-05`, which DVC writes, as a string."""
+    """Reads YAML 1.2 floats: plain PyYAML reads `1e-05`, which DVC writes, as a string."""
 
 
 _Loader.add_implicit_resolver(
@@ -50,7 +50,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping; raises `InputError` when it is absent or broken."""
+    """Read a mapping from a YAML file; raises `InputError` if the file is absent or no mapping."""
     try:
         return parse_yaml(Path(path).read_bytes(), path)
     except FileNotFoundError:
@@ -58,7 +58,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def parse_yaml(content: bytes, origin: str | Path) -> dict[str, Any]:
-    """A mapping from YAML; `origin` is what errors call it."""
+    """Parse YAML that holds a mapping; errors name it as `origin`."""
     try:
         document = yaml.load(content, _Loader)  # a SafeLoader with one more number format
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -77,13 +77,13 @@ def _freeze(value: Any) -> Any:
 
 
 def _explain(cls: type[BaseModel], error: ValidationError) -> list[str]:
-    """A line for each key that is wrong."""
+    """One line for each wrong key."""
     lines: dict[str, str] = {}
     for e in error.errors():
-        # A union's alternatives are parts of pydantic's location, but not of the key.
+        # pydantic's location also names a union's alternatives, which are not parts of the key.
         location = [part for part in e["loc"] if re.fullmatch(r"\w+", str(part))]
         if e["type"] == "missing" and isinstance(location[-1], int):
-            location.pop()  # of a list that is too short
+            location.pop()  # the missing position in a list that is too short
             line = f"is {_shown(e['input'])}; expected more values"
         elif e["type"] == "missing":
             line = "is missing"
@@ -113,54 +113,56 @@ def _shown(value: Any) -> str:
 
 
 def _siblings(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    found: Any = cls
+    section: Any = cls
     for part in location[:-1]:
-        of_mapping = get_origin(found) is dict
-        found = get_args(found)[1] if of_mapping else found.model_fields[str(part)].annotation
-    return list(found.model_fields)
+        is_mapping = get_origin(section) is dict
+        section = get_args(section)[1] if is_mapping else section.model_fields[str(part)].annotation
+    return list(section.model_fields)
 
 
 def override(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested parameters with dotted keys changed.
+    """Copy nested parameters and change the values of dotted keys.
 
     Raises
     ------
     InputError
-        If a key is not there already; names it, and those that are.
+        If a key does not exist; names it and the keys that exist.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(document))
     for dotted, value in changes.items():
         *sections, key = dotted.split(".")
         section: Any = changed
-        for name in [*sections, key]:
-            if not isinstance(section, dict) or name not in section:
-                there = ", ".join(section) if isinstance(section, dict) else "a value, no section"
-                raise InputError(f"{dotted} is unknown: of {name!r}, there is {there}")
+        for i, name in enumerate([*sections, key]):
+            if not isinstance(section, dict):
+                raise InputError(f"{dotted} is unknown; {'.'.join(sections[:i])} is not a section")
+            if name not in section:
+                wrong = ".".join([*sections[:i], name])
+                raise InputError(f"{wrong} is unknown; expected one of: {', '.join(section)}")
             section, parent = section[name], section
         parent[key] = value
     return changed
 
 
 def flat(nested: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """A nested mapping's values by their dotted names."""
-    found: dict[str, object] = {}
+    """Flatten a nested mapping: dotted name -> value."""
+    values: dict[str, object] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
+            values |= flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            values[f"{prefix}{key}"] = value
+    return values
 
 
 def as_text(value: Any) -> str:
-    """A parameter's value as it is written after `--set-param KEY=`."""
+    """Format a parameter's value for DVC's `--set-param KEY=VALUE`."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def changes(
     before: Mapping[str, object], after: Mapping[str, object]
 ) -> Mapping[str, tuple[object, object]]:
-    """What differs between two nested mappings: dotted name -> both values, None where absent."""
+    """Differences of two nested mappings: dotted name -> both values, None if absent."""
     one, two = flat(before), flat(after)
     return {
         name: (one.get(name), two.get(name))

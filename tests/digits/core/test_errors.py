@@ -17,7 +17,7 @@ def fail_with(error: BaseException, failure: int = 1) -> None:
 
 
 @pytest.mark.parametrize("code", [1, 2])
-def test_what_a_person_can_mend_is_a_message(capsys: pytest.CaptureFixture[str], code: int) -> None:
+def test_a_user_error_is_a_message(capsys: pytest.CaptureFixture[str], code: int) -> None:
     with pytest.raises(SystemExit) as stop:
         fail_with(InputError("train.lr is -1"), code)
     assert stop.value.code == code
@@ -41,13 +41,13 @@ def test_ctrl_c_has_its_usual_exit_code(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "denied"), KeyError("x")])
-def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
+def test_any_other_exception_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)):
         fail_with(error)
 
 
 @pytest.mark.parametrize("end", ["", "sys.exit(0)"])
-def test_who_reads_only_the_first_lines_sees_no_traceback(end: str) -> None:
+def test_a_reader_of_the_first_lines_sees_no_traceback(end: str) -> None:
     program = f"""
 import sys
 from digits.core import errors

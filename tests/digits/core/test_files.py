@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from digits.core import files
+from digits.core.errors import InputError
 
 
 def test_json_has_one_form(tmp_path: Path) -> None:
@@ -56,14 +57,14 @@ def test_an_error_leaves_the_old_folder_and_nothing_half_written(tmp_path: Path)
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+def test_the_rest_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / "rest").touch()
     with files.new_directory(tmp_path / "out") as folder:
         assert list(folder.iterdir()) == []
 
 
-def test_of_two_writers_at_once_the_last_one_wins_and_neither_tears_the_file(
+def test_of_two_writers_the_last_one_wins_and_the_file_is_whole(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "file"
@@ -72,3 +73,8 @@ def test_of_two_writers_at_once_the_last_one_wins_and_neither_tears_the_file(
         two.write(b"two")
     assert path.read_bytes() == b"one, which is longer"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_file_of_the_pipeline_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.json does not exist\. Run: dvc repro"):
+        files.existing(tmp_path / "absent.json")

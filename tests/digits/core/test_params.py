@@ -52,7 +52,7 @@ def test_exponents_as_dvc_writes_them_are_floats(
         ("a: [", "is not YAML"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_key_or_value_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load(tmp_path, text)
 
