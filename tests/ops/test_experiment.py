@@ -39,7 +39,7 @@ def test_a_preset_is_an_experiment_by_its_name_and_a_second_one_is_numbered(
 def test_a_preset_with_an_unknown_key_runs_nothing(project: Project) -> None:
     before = names(project)
     output = project.run(*COMMAND, "wrong", code=1)
-    assert "presets/wrong.yaml: train.epoch is unknown: of 'epoch', there is seed, device" in output
+    assert "presets/wrong.yaml: train.epoch is unknown; expected one of: seed, device" in output
     assert names(project) == before
 
 

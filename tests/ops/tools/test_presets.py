@@ -33,9 +33,9 @@ def test_an_override_changes_its_key_alone_and_not_the_original() -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("train.lt", "train.lt is unknown: of 'lt', there is lr"),
-        ("trian.lr", "trian.lr is unknown: of 'trian', there is train"),
-        ("train.lr.x", "train.lr.x is unknown: of 'x', there is a value, no section"),
+        ("train.lt", "train.lt is unknown; expected one of: lr"),
+        ("trian.lr", "trian is unknown; expected one of: train"),
+        ("train.lr.x", "train.lr.x is unknown; train.lr is not a section"),
     ],
 )
 def test_an_unknown_key_is_named(key: str, message: str) -> None:
