@@ -1,1 +1,1 @@
-"""The gate: is this change safe to merge?"""
+"""The gate: compare a change with its base and decide whether it may be merged."""

@@ -1,9 +1,9 @@
-"""Is this change safe to merge? digits gate --base REV|DIR
+"""Compare a change with its base and decide whether it may be merged: digits gate --base REV|DIR
 
-Compares the metrics in metrics/ with those of a base, image by image, under the base's own rules
-(params.yaml: gate), and prints why the change passes or not. A revision is a branch, a tag, a
-commit or the name of a DVC experiment. If a model is in production (a tag
-`digit-classifier#production#N`), the change is compared with that one, too.
+Compares the metrics in metrics/ with those of a base, image by image, by the base's own rules
+(params.yaml: gate), and prints why the change passes or why it is blocked. A revision is a branch,
+a tag, a commit or the name of a DVC experiment. If a model is in production (a tag
+`digit-classifier#production#N`), the change is compared with that model, too.
 
 Exit code 0: pass. 1: blocked. 2: something is missing or broken, so there is no verdict.
 """

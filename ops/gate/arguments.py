@@ -1,4 +1,4 @@
-"""What the gate is asked; the report that explains its answer takes the same arguments."""
+"""The arguments of the gate, which the report takes too."""
 
 import argparse
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from digits.core.errors import InputError
 
 @dataclass(frozen=True)
 class Question:
-    """Which candidate is judged, against which base, by which rules.
+    """Which candidate to judge, against which base, by which rules.
 
-    `base` is None where there is no base yet. The candidate is what `revisions` name, or the
-    folders in `metrics`, one for each seed; with neither, the metrics in the working tree.
+    `base` is None if there is no base yet. `revisions`, or the folders in `metrics`, name the
+    candidate's runs, one for each seed; with neither, metrics/ in the working tree is judged.
     """
 
     base: str | None
     revisions: tuple[str, ...] = ()
     metrics: tuple[Path, ...] = ()
     rules: Path | None = None
-    base_model: bool = False  # if the evaluator differs, score both models with both evaluators
-    override: str | None = None  # the reason to pass in spite of what the gate finds
+    base_model: bool = False  # if the evaluators differ, score both models with both
+    override: str | None = None  # the reason to pass although the gate blocks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     against.add_argument(
         "--base", metavar="REV|DIR", type=path_or_name, help="what to compare with"
     )
-    against.add_argument("--first", action="store_true", help="there is no base yet: limits only")
+    against.add_argument(
+        "--first", action="store_true", help="there is no base yet; check the limits only"
+    )
     candidate = parser.add_mutually_exclusive_group()
     candidate.add_argument(
         "--of",
@@ -46,17 +48,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="judge a folder of metrics instead of metrics/; once for each seed",
     )
-    parser.add_argument("--rules", metavar="FILE", type=path, help="instead of the base's rules")
+    parser.add_argument(
+        "--rules",
+        metavar="FILE",
+        type=path,
+        help="params.yaml with the rules to apply instead of the base's",
+    )
     parser.add_argument(
         "--base-model",
         action="store_true",
         help="if the evaluator or the test set has changed, score both models with both",
     )
-    parser.add_argument("--override", metavar="REASON", help="pass in spite of what is found")
+    parser.add_argument("--override", metavar="REASON", help="pass although the gate blocks")
 
 
 def question(args: argparse.Namespace) -> Question:
-    """The arguments as a value; raises `InputError` where an override has no reason."""
+    """Return the arguments as a value; raises `InputError` if an override has no reason."""
     if args.override is not None and not args.override.strip():
         raise InputError("--override requires a reason")
     return Question(

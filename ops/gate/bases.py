@@ -1,4 +1,4 @@
-"""What a candidate is compared with, and the rules that decide."""
+"""The bases that a candidate is compared with, and the rules that decide."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class GateParams(Params):
 
 @dataclass(frozen=True)
 class Base:
-    """What a candidate is compared with; `commit` is None for a folder."""
+    """The runs that a candidate is compared with; `commit` is None for a folder."""
 
     name: str
     commit: str | None
@@ -29,11 +29,11 @@ class Base:
 
 
 def find_bases(base: str) -> list[Base]:
-    """The base that a user names, and what is in production."""
+    """Return the base that a user names, and what is in production."""
     commit = git.find_commit(base)
-    if os.path.isdir(base):  # unlike Path, takes "" for no folder
+    if os.path.isdir(base):  # Path("") would be the current folder
         if commit:
-            raise InputError(f"{base!r} is a folder and a revision. For the folder: ./{base}")
+            raise InputError(f"{base!r} is both a folder and a revision. For the folder: ./{base}")
         return [Base(base, None, runs_in_folder(Path(base)))]
     if commit is None:
         raise InputError(f"{base!r} is neither a folder nor a revision of this repository")
@@ -45,39 +45,39 @@ def find_bases(base: str) -> list[Base]:
 
 
 def production_tag() -> str | None:
-    """GTO's tag of the version in production."""
+    """Return the tag of the version in production, if there is one."""
     holder = tags.holder(tags.read(), "production")
     return holder.name if holder else None
 
 
 def find_rules(path: Path | None, bases: Sequence[Base]) -> tuple[Rules, str]:
-    """The rules and where they come from: the file that is named, else the base, else here."""
+    """Return the rules of `path`, else of the first base, else of this folder, and their origin."""
     if path:
         return GateParams.load(path).gate, str(path)
     if not bases:
         return GateParams.load(PARAMS).gate, PARAMS
     base = bases[0]
     if base.commit is None:
-        raise InputError(f"{base.name} is a folder, which has no rules: --rules {PARAMS}")
+        raise InputError(f"{base.name}, a folder, has no rules. Name some: --rules {PARAMS}")
     return rules_in_commit(base.commit, base.name)
 
 
 def rules_in_commit(commit: str, name: str) -> tuple[Rules, str]:
-    """A commit's rules, and where they are written."""
+    """Return a commit's rules and their origin, as in `main:params.yaml`."""
     content = git.read(commit, PARAMS)
     if content is None:
-        raise InputError(f"{name} has no {PARAMS}, and so no rules")
+        raise InputError(f"{name} has no {PARAMS}, so it has no rules. Name some: --rules FILE")
     origin = f"{name}:{PARAMS}"
     document = parse_yaml(content, origin)
     if "gate" not in document:
         raise InputError(
-            f"{origin} has no section `gate`, and so no rules. Name some: --rules FILE"
+            f"{origin} has no section `gate`, so it has no rules. Name some: --rules FILE"
         )
     return GateParams.parse({"gate": document["gate"]}, origin).gate, origin
 
 
 def changed_rules(rules: Rules, tree: Tree) -> Mapping[str, tuple[object, object]]:
-    """The rules that the candidate changes; they apply from the next change on."""
+    """Return the rules that the candidate changes; they apply only after the merge."""
     content = tree.read(PARAMS)
     if content is None:
         return {}

@@ -1,4 +1,4 @@
-"""Read both sides and the rules, and decide."""
+"""Read the candidate, its bases and the rules, and decide whether it passes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Verdict = Literal["pass", "blocked", "overridden"]
 
 @dataclass(frozen=True)
 class Decision:
-    """All that the gate found. A candidate passes with no reason to block, or by an override."""
+    """The gate's findings. A candidate passes if there is no reason to block, or by an override."""
 
     candidate: list[Run]
     bases: list[Base]
@@ -33,13 +33,13 @@ class Decision:
     looks: int
     override: str | None
     limits: list[Limit]
-    pairs: dict[str, tuple[list[Run], list[Run]]]  # by the base's name: its runs, the candidate's
-    judgements: dict[str, Judgement]  # by the base's name
-    code: Tree | None  # that made the candidate's metrics; None where it is unknown
+    pairs: dict[str, tuple[list[Run], list[Run]]]  # the base's runs and the candidate's, by base
+    judgements: dict[str, Judgement]  # by base
+    code: Tree | None  # the code that made the candidate's metrics; None if unknown
 
     @property
     def reasons(self) -> list[str]:
-        """Why it blocks, limits first."""
+        """The reasons to block, limits first."""
         beyond = [
             f"{limit.name} is {limit.value:g}; allowed is at "
             f"{'least' if limit.at_least else 'most'} {limit.limit:g}"
@@ -63,24 +63,30 @@ class Decision:
         return self.verdict != "blocked"
 
     @property
-    def headline(self) -> str:
-        """The verdict in a line, for people."""
+    def explanation(self) -> str:
+        """The reason for the verdict, in one line."""
         match self.verdict:
             case "overridden":
-                return f"OVERRIDDEN by a reviewer ({self.override}), in spite of: {self.reasons[0]}"
+                return f"by a reviewer ({self.override}), in spite of: {self.reasons[0]}"
             case "blocked":
-                return f"BLOCKED: {self.reasons[0]}"
+                return self.reasons[0]
         if not self.judgements:
-            return "PASS: within all limits; there is no base to compare with"
+            return "within all limits; there is no base to compare with"
         claims = [
             f"{'better than' if judgement.better else 'no worse than'} {name}"
             for name, judgement in self.judgements.items()
         ]
-        return f"PASS: {', '.join(claims)}"
+        return ", ".join(claims)
+
+    @property
+    def headline(self) -> str:
+        """The verdict and its explanation, in one line."""
+        separator = " " if self.verdict == "overridden" else ": "
+        return f"{self.verdict.upper()}{separator}{self.explanation}"
 
 
 def decide(question: Question) -> Decision:
-    """Read both sides and the rules, and judge; raises `InputError` where it can't be judged."""
+    """Read both sides and the rules, and judge; raises `InputError` if it can't be judged."""
     candidate, code = find_candidate(question)
     bases = [] if question.base is None else gate_bases.find_bases(question.base)
     rules, rules_from = gate_bases.find_rules(question.rules, bases)
@@ -103,7 +109,7 @@ def decide(question: Question) -> Decision:
 
 
 def find_candidate(question: Question) -> tuple[list[Run], Tree | None]:
-    """The runs to judge, and the code that made them, where it is known."""
+    """Return the runs to judge, and the code that made them if it is known."""
     if question.metrics:
         return [run for folder in question.metrics for run in runs_in_folder(folder)], None
     if not question.revisions:
@@ -130,10 +136,10 @@ def judge(
     looks: int = 1,
     override: str | None = None,
 ) -> Decision:
-    """Hold a candidate against the limits and its bases; `code` and `cross` as in `comparable`."""
+    """Judge a candidate by the limits and its bases; `code` and `cross` as in `comparable`."""
     check_seeds(candidate, rules)
     for base in bases:
-        check_none_is_left_over(candidate, base)
+        check_none_left_over(candidate, base)
     pairs = {
         name: (theirs, ours)
         for base in bases
@@ -157,12 +163,12 @@ def judge(
     )
 
 
-def check_none_is_left_over(candidate: list[Run], base: Base) -> None:
-    """Raises `InputError` if a further seed's run is the base's, left from before this change."""
-    before = {run.scores.model for run in base.runs}
-    left = [run.name for run in candidate[1:] if run.scores.model in before]
-    if left and candidate[0].scores.model not in before:
+def check_none_left_over(candidate: list[Run], base: Base) -> None:
+    """Raises `InputError` if the change made the first run but left a further one as it was."""
+    base_models = {run.scores.model for run in base.runs}
+    names = [run.name for run in candidate[1:] if run.scores.model in base_models]
+    if names and candidate[0].scores.model not in base_models:
         raise InputError(
-            f"{', '.join(left)} describes a model of {base.name}, from before this change. Run "
-            f"that seed again, or remove it: git rm -r {left[0]}"
+            f"{', '.join(names)} describes a model of {base.name}, from before this change. Run "
+            f"that seed again, or remove it: git rm -r {names[0]}"
         )

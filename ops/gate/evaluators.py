@@ -1,7 +1,7 @@
-"""Which runs can be compared: those that one evaluator made, on one test set.
+"""Which runs can be compared: those of the same evaluator, on the same test set.
 
-Where the base was evaluated by other code, or on other images, each of both evaluators can score
-both models. That needs the base's model and data: `digits evaluators` brings them.
+If the base was evaluated with different code, or on different images, both evaluators can score
+both models. That requires the base's model and data, which `digits evaluators` fetches.
 """
 
 import shutil
@@ -28,18 +28,18 @@ FETCHED = Path(".bases")  # models and data of bases, by commit
 def comparable(
     base: Base, candidate: list[Run], *, code: Tree | None, cross: bool
 ) -> Iterator[tuple[str, list[Run], list[Run]]]:
-    """Pairs of runs that one evaluator made: (name, base's, candidate's).
+    """Yield comparable runs: (name of the comparison, the base's runs, the candidate's runs).
 
     Parameters
     ----------
-    base, candidate : each side's runs
-    code : that made the candidate's runs; None where it is unknown
-    cross : if the evaluators differ, have each score both models; if not set, that is an error
+    base, candidate : the runs of each side
+    code : the code that made the candidate's runs; None if unknown
+    cross : if the evaluators differ, score both models with both; else a difference is an error
 
     Raises
     ------
     InputError
-        If the evaluators differ and can't, or shall not, score both models.
+        If the evaluators differ, and both models can't be scored or `cross` is not set.
     """
     differing = differences(base, candidate, code)
     if not differing:
@@ -58,8 +58,8 @@ def comparable(
         raise InputError(f"{evaluated}. Score both models with both evaluators: --base-model")
     if code != WORKING_TREE:
         raise InputError(
-            f"{evaluated}. Only what is checked out can be scored again: git checkout, or dvc exp "
-            f"apply; then --base-model"
+            f"{evaluated}. Only what is checked out can be scored again: git checkout or dvc exp "
+            f"apply, then --base-model"
         )
     check_model_here(candidate[0])
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
@@ -85,7 +85,7 @@ def check_model_here(run: Run) -> None:
 
 
 def differences(base: Base, candidate: list[Run], code: Tree | None) -> list[str]:
-    """Why the two can't be compared: the files of the evaluator that differ, or the test set."""
+    """Return what differs between the two evaluations: files of the evaluator, the test set."""
     differing = evaluator_changes(Tree(base.commit), code) if base.commit and code else []
     if base.runs[0].scores.test_set != candidate[0].scores.test_set:
         differing.append("the test set")
@@ -93,15 +93,15 @@ def differences(base: Base, candidate: list[Run], code: Tree | None) -> list[str
 
 
 def evaluator_changes(before: Tree, after: Tree) -> list[str]:
-    """The files on which the evaluator's answer depends and that differ between two trees."""
-    one, two = evaluator_files(before), evaluator_files(after)
-    return sorted(path for path in one.keys() | two.keys() if one.get(path) != two.get(path))
+    """Return the paths of the evaluator's files that differ between two trees."""
+    old, new = evaluator_files(before), evaluator_files(after)
+    return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
 
 
 def evaluator_files(tree: Tree) -> dict[str, bytes]:
-    """Contents of the files that decide what the evaluator answers: the pins, and its code.
+    """Return the files that determine the evaluator's results: the pins, and its code by import.
 
-    Of a folder that dvc.yaml names, only what the evaluator imports counts.
+    dvc.yaml names whole folders of code; only the modules that the evaluator imports count.
     """
     stages = parse_yaml(tree.read("dvc.yaml") or b"{}", "dvc.yaml").get("stages", {})
     deps = stages.get("evaluate", {}).get("deps", [])
@@ -125,7 +125,7 @@ def evaluate_candidate_there(commit: str, folder: Path) -> Run:
 
 
 def fetch(commit: str, path: str, target: Path) -> None:
-    """Copy an output of a commit from .bases/, from DVC's cache, or from the remote."""
+    """Copy an output of a commit from .bases/, DVC's cache or the remote."""
     if (FETCHED / commit / path).exists():
         shutil.copytree(FETCHED / commit / path, target)
         return

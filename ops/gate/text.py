@@ -1,39 +1,44 @@
-"""A decision in words, and as JSON."""
+"""A decision as text for a terminal, and as JSON."""
 
 from dataclasses import asdict
+from textwrap import indent
 from typing import Any
 
 from digits.gate.judge import Difference
 from ops.gate.decision import Decision
+from ops.tools.tables import aligned
 
 
 def render(decision: Decision) -> str:
-    """The decision for a terminal, headline first."""
+    """Render a decision for a terminal, headline first."""
     d = decision
     lines = [d.headline, *(f"  and {reason}" for reason in d.reasons[1:])]
-    longest = max(6, *(len(label) for label in d.candidate[0].scores.support))
+    label_width = max(6, *(len(label) for label in d.candidate[0].scores.support))
     for name, judgement in d.judgements.items():
         counts = judgement.errors
         lines += [
             "",
             f"against {name}",
             f"  errors       {counts_of(counts['base'])} -> {counts_of(counts['candidate'])}, "
-            f"of {judgement.overall.images} images a run",
+            f"of {judgement.overall.images} images per run",
             f"  all          {describe(judgement.overall)}",
             *(
-                f"  class {label:<{longest}} {describe(found)}"
-                for label, found in judgement.by_class.items()
-                if found.broken or found.fixed
+                f"  class {label:<{label_width}} {describe(difference)}"
+                for label, difference in judgement.by_class.items()
+                if difference.broken or difference.fixed
             ),
             *(f"  note: {note}" for note in judgement.notes),
         ]
-    width = max(len(limit.name) for limit in d.limits)
-    lines += ["", "limits"]
-    lines += [
-        f"  {limit.name:<{width}}  {limit.value:>12,.7g}  {'>=' if limit.at_least else '<='} "
-        f"{limit.limit:<12,.7g}{'' if limit.held else 'BEYOND'}".rstrip()
+    limits = [
+        (
+            limit.name,
+            f"{limit.value:,.7g}",
+            f"{'>=' if limit.at_least else '<='} {limit.limit:,.7g}",
+            "" if limit.held else "BEYOND",
+        )
         for limit in d.limits
     ]
+    lines += ["", "limits", indent(aligned(limits, right=[1]), "  ")]
     lines += ["", f"rules: {d.rules_from}"]
     lines += [
         f"  changed here, not applied: gate.{name} {before} -> {after}"
@@ -48,10 +53,10 @@ def counts_of(errors: list[int]) -> str:
     return ", ".join(map(str, errors))
 
 
-def describe(found: Difference) -> str:
+def describe(difference: Difference) -> str:
     return (
-        f"{found.broken} broken, {found.fixed} fixed, p = {found.p:.2g}, loss at most "
-        f"{found.bound:.1f} per 10,000"
+        f"{difference.broken} broken, {difference.fixed} fixed, p = {difference.p:.2g}, "
+        f"loss at most {difference.bound:.1f} per 10,000"
     )
 
 

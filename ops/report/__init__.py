@@ -1,1 +1,1 @@
-"""The report: what has changed, as Markdown or as one HTML page."""
+"""The report: what a change changes, as Markdown or as one HTML page."""

@@ -1,13 +1,13 @@
-"""What has changed, for people: digits report --base REV|DIR
+"""Report what a change changes, as Markdown or an HTML page: digits report --base REV|DIR
 
-Judges as digits gate does, from the same arguments, and tells the whole story: figures, parameters,
-pipeline, and the digits that were fixed and broken, as pictures. Markdown fits into a pull
-request's comment; the HTML page opens anywhere, offline. With neither file named, it prints
-Markdown.
+Takes the arguments of `digits gate`, judges as it does, and shows the details: figures, parameters,
+pipeline, and pictures of the digits that were fixed and broken. The Markdown fits into a comment on
+a pull request; the HTML page needs no network. Without --markdown and --html, the Markdown is
+printed.
 
     digits report --base main --of lr-default-seed0 --beside lr-lr=0.2_ema=0.99-seed0
 
-Exit code 0: a report was written, whatever the verdict. 2: nothing can be said.
+Exit code 0: a report was written, whatever the verdict. 2: something is missing or broken.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from ops.report import content, html, markdown
 
 def main() -> None:
     args = parse_args()
-    found = content.gather(question(args), args.beside)
+    report = content.gather(question(args), args.beside)
     if args.markdown:
-        files.write(args.markdown, markdown.render(found))
+        files.write(args.markdown, markdown.render(report))
     if args.html:
-        files.write(args.html, html.render(found))
+        files.write(args.html, html.render(report))
     if not (args.markdown or args.html):
-        print(markdown.render(found), end="")
+        print(markdown.render(report), end="")
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,13 +36,19 @@ def parse_args() -> argparse.Namespace:
         metavar="REV",
         action="append",
         default=[],
-        help="another revision or experiment, shown beside the one that is judged",
+        help="show another revision or experiment next to the judged one",
     )
     parser.add_argument(
-        "--markdown", metavar="FILE", type=command_line.path, help="for a pull request"
+        "--markdown",
+        metavar="FILE",
+        type=command_line.path,
+        help="write Markdown to a file",
     )
     parser.add_argument(
-        "--html", metavar="FILE", type=command_line.path, help="a page that needs no network"
+        "--html",
+        metavar="FILE",
+        type=command_line.path,
+        help="write an HTML page to a file",
     )
     return parser.parse_args()
 

@@ -1,7 +1,7 @@
-"""Small charts as SVG that a page's style sheet colours: they follow its light and dark scheme.
+"""Small charts as SVG, coloured by the page's style sheet, so they follow its light or dark scheme.
 
-All are 360 units wide, so that text keeps its size on a phone. Classes: `before` and `here` for the
-two sides, `axis`, `tick`, `label`; a page gives them stroke and fill. Names are escaped.
+All are 360 units wide, so that text keeps its size on a phone. The page's CSS sets stroke and fill
+for the classes: `before` and `here` for the two sides, `axis`, `tick`, `label`. Names are escaped.
 """
 
 import math
@@ -12,14 +12,14 @@ from markupsafe import Markup, escape
 
 WIDTH = 360
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 34
-STAGE = 72  # height of a stage in the graph, with the gap below it
+STAGE = 72  # height of a stage in the graph, including the gap below it
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Line:
-    """Points of one side, `before` or `here`."""
+    """A line through points; `side` is `before` or `here`."""
 
     side: str
     points: Sequence[Point]
@@ -35,16 +35,16 @@ class Dot:
 
 @dataclass(frozen=True)
 class Node:
-    """A box of the graph: its name, a word below it, and the class that colours it."""
+    """A box of the graph: a name, the words below it, and the class that colours it."""
 
     name: str
-    word: str
+    words: str
     kind: str
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A plotting area and its scales; `low` and `high` are the corners in the data's units."""
+    """A plotting area and its scales; `low` and `high` are two corners in the data's units."""
 
     low: Point
     high: Point
@@ -60,7 +60,7 @@ class Frame:
 
 
 def curves(title: str, lines: Sequence[Line], x_label: str, height: float = 220) -> Markup:
-    """Lines over a common x, with ticks at round numbers."""
+    """Draw lines over a common x axis, with ticks at round numbers."""
     points = [point for line in lines for point in line.points]
     frame = _frame(points, height)
     marks = [
@@ -76,7 +76,7 @@ def curves(title: str, lines: Sequence[Line], x_label: str, height: float = 220)
 
 
 def calibration(title: str, dots: Sequence[Dot], x_label: str, height: float = 300) -> Markup:
-    """Dots in the unit square, and the diagonal that they should lie on."""
+    """Draw dots in the unit square, and the diagonal of perfect calibration."""
     frame = Frame((0, 0), (1, 1), height)
     diagonal = Markup('<path class="diagonal" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(
         frame.x(0), frame.y(0), frame.x(1), frame.y(1)
@@ -86,7 +86,7 @@ def calibration(title: str, dots: Sequence[Dot], x_label: str, height: float = 3
 
 
 def dumbbells(title: str, rows: Sequence[tuple[str, float | None, float]]) -> Markup:
-    """Shares before and here, a row each, joined by a line: (name, before, here)."""
+    """Draw two shares per row, joined by a line; a row is (name, before, here)."""
     left, row, top = 118, 24, 6
     height = top + row * len(rows) + 26
     low = math.floor(10 * min(v for _, *values in rows for v in values if v is not None)) / 10
@@ -114,7 +114,7 @@ def dumbbells(title: str, rows: Sequence[tuple[str, float | None, float]]) -> Ma
 
 
 def bars(title: str, rows: Sequence[tuple[str, str, float, str]]) -> Markup:
-    """Counts from zero, each bar below its name: (name, side, count, what stands after it)."""
+    """Draw a bar per row, below its name; a row is (name, side, count, text after the bar)."""
     row, bar, after = 42, 14, 120
     most = max(1, *(count for _, _, count, _ in rows))
     parts = []
@@ -131,7 +131,7 @@ def bars(title: str, rows: Sequence[tuple[str, str, float, str]]) -> Markup:
 
 
 def graph(title: str, nodes: Sequence[Node], edges: Iterable[tuple[int, int, str]]) -> Markup:
-    """Boxes from top to bottom, and edges (from, to, label); those that skip a box go round it."""
+    """Draw boxes from top to bottom; edges (from, to, label) that skip a box go round it."""
     left, width, box = 2, 250, 44
     down, right = left + 34, left + width
     parts = []
@@ -151,7 +151,7 @@ def graph(title: str, nodes: Sequence[Node], edges: Iterable[tuple[int, int, str
             )
         )
         parts.append(_text("name", left + 14, y + 19, node.name))
-        parts.append(_text("tick", left + 14, y + 35, node.word))
+        parts.append(_text("tick", left + 14, y + 35, node.words))
     arrow = Markup(
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path class="head" d="M0 0L8 4L0 8z"/></marker></defs>'
@@ -160,7 +160,7 @@ def graph(title: str, nodes: Sequence[Node], edges: Iterable[tuple[int, int, str
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers from `low` to `high`: steps of 1, 2 or 5 times a power of ten."""
+    """Return round numbers from `low` to `high`: steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     raw = (high - low) / most

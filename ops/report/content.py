@@ -27,9 +27,9 @@ Changes = Mapping[str, tuple[object, object]]
 
 @dataclass(frozen=True)
 class Model:
-    """One of several, side by side: its figures against the base's, and the parameters it changes.
+    """One of several models side by side: its figures against the base's, its changed parameters.
 
-    `params` is None for the base, and where the base has none.
+    `params` is None for the base itself, and if the base has no parameters.
     """
 
     name: str
@@ -40,42 +40,50 @@ class Model:
 
 @dataclass(frozen=True)
 class Content:
-    """Both sides, read once; `against` is the comparison that the details are about."""
+    """Both sides, read once; the details are about the comparison `against`."""
 
     decision: Decision
     against: str | None  # a name in decision.judgements; None without a base
     base: list[Run]
     candidate: list[Run]
-    params: Changes | None  # changed ones; None: the base has none
+    params: Changes | None  # those that differ; None if the base has no parameters
     stages: list[Stage]
-    tables: dict[str, tuple[Rows, Rows]]  # of plots/, by name: the base's, the candidate's
-    images: dict[int, UInt8Array]  # misclassified on a side, by position among the test images
-    no_images: str | None  # why there are none
-    models: list[Model]  # the base, the candidate, and those that are to stand beside it
+    tables: dict[str, tuple[Rows, Rows]]  # tables of plots/, by name: the base's, the candidate's
+    images: dict[int, UInt8Array]  # misclassified by any run, by index among the test images
+    no_images: str | None  # why there are no images
+    models: list[Model]  # side by side: the base, the candidate and others
 
     @cached_property
     def figures(self) -> list[Figure]:
         overall = self.decision.judgements[self.against].overall if self.against else None
         return diff.figures(self.base, self.candidate, overall)
 
+    @property
+    def looks_note(self) -> str:
+        """How often this test set was used, and what follows from it; empty at the first use."""
+        looks = self.decision.looks
+        if looks == 1:
+            return ""
+        return f"This test set has been looked at {looks} times: better means p ≤ 0.05 / {looks}."
+
     @cached_property
     def changed(self) -> tuple[list[Answer], list[Answer]]:
-        """Images broken, and images fixed."""
+        """Return the broken images and the fixed images."""
         return diff.changed_images(self.base, self.candidate) if self.base else ([], [])
 
 
 def gather(question: Question, beside: Sequence[str]) -> Content:
-    """Have the gate judge, and read the rest.
+    """Have the gate judge, and read the details.
 
     Parameters
     ----------
-    question : what the gate is asked
+    question : the gate's arguments
     beside : revisions or experiments to show next to the candidate
 
     Raises
     ------
     InputError
-        Where the gate does; if a table of plots/ is damaged.
+        If the gate raises it, or a table of plots/ is damaged.
     """
     decision = decide(question)
     here, there = decision.code or WORKING_TREE, base_tree(decision)
@@ -106,7 +114,7 @@ def gather(question: Question, beside: Sequence[str]) -> Content:
 
 
 def base_tree(decision: Decision) -> Tree | None:
-    """The first base's commit; None where there is no base, or it is a folder."""
+    """Return the tree of the first base; None if there is no base, or it is a folder."""
     commit = decision.bases[0].commit if decision.bases else None
     return Tree(commit) if commit else None
 
@@ -114,7 +122,7 @@ def base_tree(decision: Decision) -> Tree | None:
 def find_models(
     revs: Sequence[str], base: list[Run], candidate: list[Run], here: Tree, there: Tree | None
 ) -> list[Model]:
-    """The base, the candidate and others, each by its first run; none where no other is named."""
+    """Return the base, the candidate and others, by their first runs; [] if `revs` names none."""
     if not revs:
         return []
     sides = [(_name(candidate[0]), candidate[0], here)]
@@ -138,20 +146,20 @@ def _by_name(base: list[Run], run: Run) -> dict[str, Figure]:
 
 
 def _changed_params(before: Tree | None, after: Tree) -> Changes | None:
-    """Parameters that differ, without the gate's rules, which the decision compares.
+    """Return the parameters that differ; None if the base has none.
 
-    None where the base has no parameters.
+    The gate's rules are left out: the decision compares them.
     """
     params = pipeline.document(before, revisions.PARAMS) if before else {}
     if not params:
         return None
     sides = (params, pipeline.document(after, revisions.PARAMS))
-    one, two = ({k: v for k, v in side.items() if k != "gate"} for side in sides)
-    return changes(one, two)
+    old, new = ({k: v for k, v in side.items() if k != "gate"} for side in sides)
+    return changes(old, new)
 
 
 def table(tree: Tree, run: Run, name: str) -> Rows:
-    """A run's plots/NAME.csv; no rows where there is none.
+    """Read a run's plots/NAME.csv; no rows if there is no such file.
 
     Raises
     ------
@@ -174,12 +182,12 @@ def table(tree: Tree, run: Run, name: str) -> Rows:
 
 
 def find_images(runs: list[Run]) -> tuple[dict[int, UInt8Array], str | None]:
-    """The images that any run gets wrong; none, and why, where the test set is not at hand."""
+    """Return the images that any run gets wrong, or none and the reason why not."""
     folder = Path(dvc.DATA)
     if not (folder / "test-images.npy").exists():
-        return {}, f"{folder}/test-images.npy is not here: dvc pull"
+        return {}, f"{folder}/test-images.npy is not here. Run: dvc pull"
     test = dataset.load(folder, "test")
     if dataset.digest(test) != runs[0].scores.test_set:
-        return {}, f"{folder} holds other test images than these metrics are about: dvc checkout"
+        return {}, f"{folder} has other test images than these metrics. Run: dvc checkout"
     wrong = set().union(*(run.wrong() for run in runs))
     return {index: test.images[index] for index in sorted(wrong)}, None

@@ -1,4 +1,4 @@
-"""A report as one page that needs nothing else: no network, no script, no font."""
+"""A report as one HTML page, without network, script or font."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ from ops.report import charts
 from ops.report.charts import Dot, Line, Node
 from ops.report.content import Content
 
-MOST_DIGITS = 60  # broken, and fixed
+MOST_DIGITS = 60  # of the broken digits, and of the fixed ones
 MOST_WORST = 32
 MOST_CONTESTED = 24
 SIDES = ("before", "here")
@@ -32,7 +32,7 @@ KINDS = {"up to date": "calm", "same as the base": "calm", "other outputs": "oth
 
 
 def render(content: Content) -> str:
-    """The whole page; names from files are escaped by the template."""
+    """Render the whole page; the template escapes names from files."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -41,12 +41,9 @@ def render(content: Content) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"value": value, "percent": percent}
-    word, _, rest = content.decision.headline.partition(" ")
     return environment.get_template("report.html.jinja").render(
-        f=content,
-        d=content.decision,
-        word=word.removesuffix(":").capitalize(),
-        rest=rest,
+        content=content,
+        decision=content.decision,
         shown=diff.shown,
         shown_change=diff.shown_change,
         pictures={index: picture(image) for index, image in content.images.items()},
@@ -62,7 +59,7 @@ def render(content: Content) -> str:
 
 
 def picture(image: UInt8Array) -> str:
-    """A data URI: ink on nothing, so that a page may choose both colours."""
+    """Return a data URI of opaque ink on nothing, so that the page can choose both colours."""
     png = io.BytesIO()
     Pillow.fromarray(np.stack([np.zeros_like(image), image], axis=-1), "LA").save(png, "PNG")
     return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
@@ -89,9 +86,9 @@ def _common(paths: Sequence[str]) -> str:
 
 
 def training(content: Content) -> list[tuple[str, Markup]]:
-    """A chart for each column that a side has, both sides in it."""
+    """Return a titled chart of both sides for each column that a side has."""
     sides = content.tables["training"]
-    found = []
+    titled = []
     for column, title in CURVES.items():
         lines = [
             Line(side, [(row["epoch"], row[column]) for row in rows])
@@ -100,8 +97,8 @@ def training(content: Content) -> list[tuple[str, Markup]]:
         ]
         if lines:
             ends = ", ".join(f"{line.points[-1][1]:.4g} {line.side}" for line in lines)
-            found.append((title, charts.curves(f"{title} by epoch; last: {ends}", lines, "epoch")))
-    return found
+            titled.append((title, charts.curves(f"{title} by epoch; last: {ends}", lines, "epoch")))
+    return titled
 
 
 def calibration(content: Content) -> Markup | None:
@@ -116,7 +113,7 @@ def calibration(content: Content) -> Markup | None:
 
 
 def robustness(content: Content) -> dict[str, Any]:
-    """Accuracy under each corruption, least first, as a chart and as rows."""
+    """Return the accuracy under each corruption, lowest first, as a chart and as rows."""
     here = content.candidate[0].scores.robustness
     before = content.base[0].scores.robustness if content.base else {}
     names = sorted((name for name in here if name != "mean"), key=lambda name: (here[name], name))
@@ -126,7 +123,7 @@ def robustness(content: Content) -> dict[str, Any]:
 
 
 def confusion(content: Content) -> dict[str, Any]:
-    """Images by true and predicted class of the first run, and their change."""
+    """Return the first run's images by true and predicted class, and the change from the base."""
     here = diff.confusion(content.candidate[0])
     before = diff.confusion(content.base[0]) if content.base else None
     change = before and {
@@ -138,15 +135,15 @@ def confusion(content: Content) -> dict[str, Any]:
 
 
 def contest(content: Content) -> dict[str, Any]:
-    """Errors of the models that stand side by side, and the images that they do not agree on."""
+    """Return the errors of models side by side, and the images that only some get wrong."""
     models = content.models
     rows = []
     for model in models:
         figure = model.figures["errors"]
         side = "before" if content.against and model is models[0] else "here"
         count, change = diff.shown(figure, figure.after), diff.shown_change(figure)
-        told = ", ".join(filter(None, [change, figure.mark]))
-        rows.append((model.name, side, figure.after, f"{count} ({told})" if told else count))
+        note = ", ".join(filter(None, [change, figure.mark]))
+        rows.append((model.name, side, figure.after, f"{count} ({note})" if note else count))
     images = diff.contested([model.run for model in models])
     labels = {i: error.label for model in models for i, error in model.run.errors.items()}
     title = "Errors of each model; the table has more"
@@ -157,11 +154,12 @@ def contest(content: Content) -> dict[str, Any]:
     }
 
 
-def value(found: object) -> str:
-    """A parameter's value."""
-    if found is None:
+def value(parameter: object) -> str:
+    """Render the value of a parameter."""
+    if parameter is None:
         return "absent"
-    return ", ".join(map(str, found)) if isinstance(found, list | tuple) else str(found)
+    values = parameter if isinstance(parameter, list | tuple) else [parameter]
+    return ", ".join(map(str, values))
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -1,7 +1,7 @@
-"""A report as the comment of a pull request: it shows digits with nothing hosted anywhere.
+"""A report as a comment on a pull request; it shows digits as text, so no picture is hosted.
 
-GitHub takes 65,536 characters. Whatever comes from a file may have been written by a stranger, so
-that it reaches the text through `code` or `prose`, which leave it nothing to mention, link or show.
+GitHub accepts 65,536 characters. Text from files may have been written by a stranger, so it passes
+through `code` or `prose`, in which it can't mention, link or show anything.
 """
 
 import json
@@ -14,16 +14,16 @@ from ops.report import text_images
 from ops.report.content import Content
 
 LARGEST = 60_000  # characters of a report
-LONGEST = 200  # of a name, a value
+LONGEST = 200  # characters of a name or a value
 LONGEST_PROSE = 1000
 MOST_ROWS = 40
-MOST_DIGITS = 24  # broken, and fixed
-COLUMNS = 4  # digits side by side: as wide as a comment
+MOST_DIGITS = 24  # of the broken digits, and of the fixed ones
+COLUMNS = 4  # digits side by side; a comment is no wider
 ZERO_WIDTH_SPACE = "\u200b"
 
 
 def render(content: Content) -> str:
-    """The whole report, verdict first; the last blocks give way where it would grow too large."""
+    """Render the whole report, verdict first; blocks that would make it too large are left out."""
     blocks = {
         "the verdict": verdict(content),
         "figures": figures(content),
@@ -78,14 +78,14 @@ def figures(content: Content) -> str:
 
 
 def side_by_side(content: Content) -> str:
-    """The figures of several models, a column each."""
+    """Render the figures of several models, a column each."""
     models = content.models
     if not models:
         return ""
     rows = []
     for name in models[0].figures:
-        each = [model.figures[name] for model in models]
-        cells = (" ".join(filter(None, [shown(it, it.after), it.mark])) for it in each)
+        by_model = [model.figures[name] for model in models]
+        cells = (" ".join(filter(None, [shown(f, f.after), f.mark])) for f in by_model)
         rows.append([name, *cells])
     return table(["", *(code(model.name) for model in models)], rows, "l" + "r" * len(models))
 
@@ -101,11 +101,7 @@ def parameters(content: Content) -> str:
 
 def rules(content: Content) -> str:
     d = content.decision
-    text = f"Rules: {code(d.rules_from)}."
-    if d.looks > 1:
-        text += (
-            f" This test set has been looked at {d.looks} times: better means p ≤ 0.05 / {d.looks}."
-        )
+    text = f"Rules: {code(d.rules_from)}. {content.looks_note}".rstrip()
     if not d.changed_rules:
         return text
     rows = [[code(name), value(one), value(two)] for name, (one, two) in d.changed_rules.items()]
@@ -114,13 +110,12 @@ def rules(content: Content) -> str:
 
 
 def classes(content: Content) -> str:
-    """The classes in which an image broke or was fixed."""
+    """Render the classes in which an image broke or was fixed."""
     if content.against is None:
         return ""
-    found = content.decision.judgements[content.against].by_class
     rows = [
         [code(label), f"{d.images:,}", str(d.broken), str(d.fixed), f"{d.p:.2g}"]
-        for label, d in found.items()
+        for label, d in content.decision.judgements[content.against].by_class.items()
         if d.broken or d.fixed
     ]
     if not rows:
@@ -129,7 +124,7 @@ def classes(content: Content) -> str:
 
 
 def digits(content: Content, what: str, answers: Sequence[Answer]) -> str:
-    """Pictures in a block that is folded away; the most confident answers first."""
+    """Render pictures in a folded block, the most confident answers first."""
     if not answers:
         return ""
     summary = f"{len(answers)} {what}"
@@ -148,7 +143,7 @@ def digits(content: Content, what: str, answers: Sequence[Answer]) -> str:
         )
         body = f"```text\n{sheet}\n```"
     if len(answers) > MOST_DIGITS:
-        summary += f"; shown are the {MOST_DIGITS} that the erring model was most confident of"
+        summary += f"; shown are the {MOST_DIGITS} with the highest confidence"
     return details(summary, body)
 
 
@@ -158,8 +153,8 @@ def _caption(answer: Answer) -> tuple[str, str]:
 
 
 def limits(content: Content) -> str:
-    found = content.decision.limits
-    beyond = sum(not limit.held for limit in found)
+    limits = content.decision.limits
+    beyond = sum(not limit.held for limit in limits)
     rows = [
         [
             code(limit.name),
@@ -167,9 +162,9 @@ def limits(content: Content) -> str:
             f"{'≥' if limit.at_least else '≤'} {limit.limit:,.7g}",
             "" if limit.held else "**beyond**",
         ]
-        for limit in sorted(found, key=lambda limit: limit.held)
+        for limit in sorted(limits, key=lambda limit: limit.held)
     ]
-    summary = f"Limits: {beyond} of {len(found)} not held" if beyond else "Limits: all held"
+    summary = f"Limits: {beyond} of {len(limits)} not held" if beyond else "Limits: all held"
     return details(summary, table(["figure", "here", "limit", ""], rows, "lrrl"))
 
 
@@ -183,36 +178,37 @@ def details(summary: str, body: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    """Rows of Markdown, each cell safe already; `align` has an l or r for each column."""
+    """Render a table of cells that are Markdown; `align` has an l or r for each column."""
     lines = [header, ["---" if side == "l" else "--:" for side in align], *rows[:MOST_ROWS]]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     more = len(rows) - MOST_ROWS
     return f"{text}\n\n… and {more} more." if more > 0 else text
 
 
-def value(found: object) -> str:
-    """A parameter's value."""
-    if found is None:
+def value(parameter: object) -> str:
+    """Render the value of a parameter."""
+    if parameter is None:
         return "absent"
-    return code(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False))
+    text = parameter if isinstance(parameter, str) else json.dumps(parameter, ensure_ascii=False)
+    return code(text)
 
 
 def code(text: str) -> str:
-    """Text as a code span, in which GitHub neither links nor mentions anything.
+    """Render text as a code span, in which GitHub neither links nor mentions anything.
 
-    What would end the span, or a table's cell, is shown as its likeness.
+    Characters that would end the span, or a table's cell, are replaced by similar ones.
     """
     return f"`{printable(text, LONGEST).replace('|', '¦') or ' '}`"
 
 
 def prose(text: str) -> str:
-    """Text that means nothing but itself: no Markdown, HTML, mention, reference, link or emoji."""
+    """Escape text, so that GitHub sees no Markdown, HTML, mention, reference, link or emoji."""
     plain = printable(text, LONGEST_PROSE)
     plain = re.sub(r"([\\*_\[\]<>&|~$!#])", r"\\\1", plain)
     return re.sub(r"([@#:](?=\S)|\bwww(?=\.)|\bGH(?=-))", rf"\1{ZERO_WIDTH_SPACE}", plain)
 
 
 def printable(text: str, longest: int) -> str:
-    """One line without control or direction characters, or backticks, and not too long."""
+    """Return one line without control or direction characters and backticks, cut to a length."""
     line = "".join(c if c.isprintable() else " " for c in text.replace("`", "'")).strip()
     return line if len(line) <= longest else f"{line[: longest - 1]}…"

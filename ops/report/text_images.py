@@ -1,6 +1,6 @@
-"""Small images as text, for places that show nothing else: two pixels a character.
+"""Small images as text, for places that show no pictures: two pixels per character.
 
-Half blocks are in every monospaced font that GitHub asks for, and read as well on dark as on light.
+Every monospaced font that GitHub uses has half blocks, and they read well on dark and on light.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ import numpy as np
 
 from digits.core.arrays import UInt8Array
 
-INK = 96  # of 255: from here on a pixel is drawn
+INK = 96  # of 255; a pixel that is brighter is drawn
 GAP = "  "
 LONGEST = 24  # characters of a caption's line
 
 
 def half_blocks(image: UInt8Array) -> list[str]:
-    """An image's ink, cropped to it; uint8 (height, width), bright on dark -> lines of text."""
+    """Render an image, cropped to its ink: uint8 (height, width), bright on dark -> lines."""
     ink = image >= INK
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not len(rows):
@@ -30,12 +30,12 @@ def half_blocks(image: UInt8Array) -> list[str]:
 def contact_sheet(
     images: Sequence[UInt8Array], captions: Sequence[Sequence[str]], columns: int
 ) -> str:
-    """Images side by side, the lines of their captions above them.
+    """Render images side by side, each below the lines of its caption.
 
     Parameters
     ----------
     images : uint8 (height, width) each
-    captions : of each image, the same number of lines; long ones are cut
+    captions : lines for each image, equally many; long ones are cut
     columns : images in a row
     """
     cells = [
