@@ -1,62 +1,99 @@
-"""Write the measured figures into README.md and docs/, between marks: python -m benchmarks.figures
+"""Write the measured figures into README.md and the pages of docs/: python -m benchmarks.figures
 
-A mark is `<!-- figures: NAME -->`; up to `<!-- end -->` stands what `NAME` makes of the results.
+The block between `<!-- figures: NAME -->` and `<!-- end -->` is rewritten from benchmarks/results/
+by the function that BLOCKS names for NAME.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks import measure
 from digits.core import command_line, errors, files
+from digits.core.errors import InputError
 
 PAGES = (measure.ROOT / "README.md", *sorted((measure.ROOT / "docs").rglob("*.md")))
+MARK = re.compile(r"<!-- figures: (.+?) -->")
+END = "<!-- end -->"
 
 
 def main() -> None:
     command_line.parser("benchmarks.figures", __doc__).parse_args()
-    for name, write in FIGURES.items():
-        mark = f"<!-- figures: {name} -->"
-        pages = [page for page in PAGES if mark in page.read_text(encoding="utf-8")]
-        if not pages:
-            raise SystemExit(f"no page has {mark}: neither README.md nor one in docs/")
-        for page in pages:
-            before, _, rest = page.read_text(encoding="utf-8").partition(mark)
-            _, end, after = rest.partition("<!-- end -->")
-            if not end:
-                raise SystemExit(f"{page}: after {mark} there is no <!-- end -->")
-            files.write(page, f"{before}{mark}\n{write()}\n{end}{after}")
+    for page in PAGES:
+        files.write(page, filled(page))
+
+
+def filled(page: Path) -> str:
+    """The text of a page, with each block rewritten from the results."""
+    text, *blocks = MARK.split(page.read_text(encoding="utf-8"))
+    for name, rest in zip(blocks[::2], blocks[1::2], strict=True):
+        _, end, after = rest.partition(END)
+        if not end:
+            raise InputError(f"{page}: the block of figures {name!r} has no {END}")
+        if name not in BLOCKS:
+            raise InputError(f"{page}: no figures {name!r}; expected one of: {', '.join(BLOCKS)}")
+        text += f"<!-- figures: {name} -->\n{BLOCKS[name]()}\n{END}{after}"
+    return text
+
+
+def headlines() -> str:
+    """The three figures of the front page."""
+    recipe = measure.load("accuracy")["default"]
+    speed = measure.load("time_to_accuracy")
+    loss = measure.load("gate_power")["exact"]["the gate"]
+    caught = min(shares["30"] for shares in loss.values() if "30" in shares)
+    equals = [shares["0"] for shares in loss.values()]
+    goal = max(speed["ratio"].keys() - set(speed["baseline_never_reached"]), key=float)
+    return (
+        f"- **Accuracy: {_accuracy(recipe['accuracy'])}** on MNIST's test images (mean and "
+        f"standard deviation over {len(recipe['seeds'])} seeds), after "
+        f"{_range(recipe['train_s'], '.0f')} s of training on {_on(recipe)}. The model file has "
+        f"{recipe['model_bytes'] / 1000:,.0f} kB.\n"
+        f"- **Speed: {speed['ours'][goal]:.1f} s to {_percent(float(goal), 1)} accuracy**, with a "
+        f"recipe for that goal. PyTorch's MNIST example takes {speed['baseline'][goal]:.0f} s on "
+        f"the same threads, {speed['ratio'][goal]:.0f} times as long.\n"
+        f"- **The gate** blocks {_percent(caught, 1)} or more of the changes that truly lose 30 of "
+        f"10,000 test images, and {_percent(min(equals), 1)} to {_percent(max(equals), 1)} of "
+        f"those that lose none (computed for one run on each side, and for up to "
+        f"{max(map(int, loss))} images that only one of the two models gets wrong)."
+    )
 
 
 def accuracy() -> str:
     results = measure.load("accuracy")
-    results.pop("machine")  # of the last run; each recipe has its own
+    results.pop("machine")  # the last run's; each recipe has its own
     lines = [
-        "| recipe | test accuracy | corrupted | weights | ONNX file | training | an image | on |",
+        "| recipe | test accuracy | corrupted | weights | ONNX file | training | one image | on |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, entry in results.items():
-        corrupted = _percent(entry["robustness"]) if "robustness" in entry else ""
+        corrupted = _accuracy(entry["robustness"]) if "robustness" in entry else ""
         size = f"{entry['model_bytes'] / 1000:,.0f} kB" if "model_bytes" in entry else ""
         training, single = (entry.get(key, []) for key in ("train_s", "us_per_image"))
         if entry.get("device") == "cuda":
-            single = []  # the model is served on a CPU, whatever trained it
+            single = []  # a model is served on a CPU, also if a GPU trained it
         lines.append(
-            f"| {name} | {_percent(entry['accuracy'])}, n={len(entry['seeds'])} | {corrupted} "
+            f"| {name} | {_accuracy(entry['accuracy'])}, n={len(entry['seeds'])} | {corrupted} "
             f"| {entry['parameters']:,} | {size} "
             f"| {_times(training, 's')} | {_times(single, 'µs')} | {_on(entry)} |"
         )
     lines.append(
-        "\nMean ± standard deviation over n seeds. Times: median (least to most); that of an image "
-        "on one core, of many at once. Corrupted: the mean over the ten corruptions."
+        "\nAccuracies: mean ± standard deviation over n seeds; corrupted: the mean over the ten "
+        "corruptions. Times: median (minimum to maximum). One image: the time to classify many "
+        "images on one core, divided by their number."
     )
     return "\n".join(lines)
 
 
-def _percent(shares: list[float]) -> str:
-    percent = [100 * share for share in shares]
-    return f"{mean(percent):.2f} % ± {stdev(percent):.2f}"
+def _percent(share: float, decimals: int) -> str:
+    return f"{100 * share:.{decimals}f} %"
+
+
+def _accuracy(shares: list[float]) -> str:
+    return f"{_percent(mean(shares), 2)} ± {100 * stdev(shares):.2f}"
 
 
 def _times(values: list[float], unit: str) -> str:
@@ -65,28 +102,32 @@ def _times(values: list[float], unit: str) -> str:
 
 def engine() -> str:
     throughput, scaling, overhead = map(measure.load, ("throughput", "scaling", "overhead"))
-    rates, kinds = throughput["images_per_s"], throughput["time_by_kind"]
-    costs = ", ".join(f"{share:.0%} {kind}" for kind, share in kinds.items())
-    faster = " and ".join(
-        f"{name} {_range(ratios, '.2f')} times" for name, ratios in scaling["ratio"].items()
+    kinds = ", ".join(
+        f"{_percent(share, 0)} {kind}" for kind, share in throughput["time_by_kind"].items()
     )
-    beside, idle = overhead["overhead_s"], overhead["idle_s"]["ours"]
+    faster = " and ".join(
+        f"{name} are {_range(ratios, '.2f')} times" for name, ratios in scaling["ratio"].items()
+    )
+    added, idle = overhead["overhead_s"], overhead["idle_s"]["ours"]
     slowest = max(median(values) for values in overhead["help_cpu_s"].values())
     lines = [
-        f"- {_spread(rates)} images/s, "
-        f"{throughput['median_share']:.0%} of what its multiplications would allow at the rate of "
-        f"this machine's large matrix products. A worker's time: {costs}.",
+        f"- Training processes {_spread(throughput['images_per_s'])} images/s. That is "
+        f"{_percent(throughput['median_share'], 0)} of the rate at which this machine could do the "
+        f"multiplications in large matrix products. A worker's time: {kinds}.",
         f"- {faster} as fast as one (n={len(scaling['epoch_s']['1 worker'])}).",
-        f"- `dvc repro` from nothing takes {_range(beside, '.1f')} s, n={len(beside)}, on top of "
-        f"the training loop, for all stages. With nothing to do it takes {_range(idle, '.2f')} s, "
-        f"{_range(overhead['idle_ratio'], '.2f')} times what it takes in a repository with one "
-        f"stage.",
-        f"- The commands show their `--help` within {slowest:.2f} s of processor time. This, "
-        f"`dvc repro` and the next: {_on(overhead)}.",
-        f"- A checkpoint costs {overhead['checkpoint_share']:.2%} of its epoch; `train` needs "
-        f"{overhead['peak_memory_mb']['train']} MB at most.",
+        "",
+        _machine(throughput),
+        "",
+        f"- All stages of `dvc repro` take {_range(added, '.1f')} s, n={len(added)}, besides the "
+        f"training loop. If nothing has changed, `dvc repro` takes {_range(idle, '.2f')} s: "
+        f"{_range(overhead['idle_ratio'], '.2f')} times as long as in a repository with one stage.",
+        f"- Each command shows its `--help` within {slowest:.2f} s of processor time.",
+        f"- Writing a checkpoint takes {_percent(overhead['checkpoint_share'], 2)} of the time of "
+        f"an epoch. `train` needs at most {overhead['peak_memory_mb']['train']} MB.",
+        "",
+        _machine(overhead),
     ]
-    return "\n".join([*lines, "", _machine(throughput)])
+    return "\n".join(lines)
 
 
 def gpu() -> str:
@@ -94,96 +135,100 @@ def gpu() -> str:
     kinds = throughput["time_by_kind"]
     full, half = (trained[name]["train_s"] for name in ("cuda", "cuda-bfloat16"))
     return (
-        f"- The default recipe takes {_range(full, '.1f')} s to train, in bfloat16 "
+        f"- The default recipe trains in {_range(full, '.1f')} s, in bfloat16 in "
         f"{_range(half, '.1f')} s, n={len(full)}.\n"
-        f"- {_spread(throughput['images_per_s'])} images/s in float32, start included, are "
-        f"{throughput['median_share']:.1%} of what its multiplications would allow at the rate of "
-        f"large matrix products: of the time, {kinds['waiting']:.0%} is spent waiting for the next "
-        f"operation, and {kinds['convolutions and matrix products']:.0%} on convolutions and "
-        f"matrix products, all of them small.\n\n"
+        f"- In float32, training processes {_spread(throughput['images_per_s'])} images/s, start "
+        f"included. That is {_percent(throughput['median_share'], 1)} of the rate at which this "
+        f"GPU could do the multiplications in large matrix products. It spends "
+        f"{_percent(kinds['waiting'], 0)} of the time waiting for the next operation, and "
+        f"{_percent(kinds['convolutions and matrix products'], 0)} on convolutions and matrix "
+        f"products, which are all small.\n\n"
         f"On one {throughput['machine']['gpu']}, torch {throughput['machine']['torch']}."
     )
 
 
 def time_to_accuracy() -> str:
     results = measure.load("time_to_accuracy")
-    lines = ["| test accuracy | here | PyTorch's example | |", "|---|---|---|---|"]
+    lines = ["| test accuracy | here | PyTorch's example | ratio |", "|---|---|---|---|"]
     for goal, ratio in results["ratio"].items():
         runs = results["runs"][goal]
         reached = sum(accuracy >= float(goal) for accuracy in runs["accuracy"])
-        never = goal in results["baseline_never_reached"]
+        baseline = f"{results['baseline'][goal]:.0f} s"
+        times = f"{ratio:.0f}"
+        if goal in results["baseline_never_reached"]:
+            baseline = f"not reached in {baseline}"
+            times = f"more than {math.floor(ratio)}"
         lines.append(
-            f"| {float(goal):.1%} | {results['ours'][goal]:.1f} s ({reached} of "
-            f"{len(runs['accuracy'])} runs reach it) | {'never, in ' if never else ''}"
-            f"{results['baseline'][goal]:.0f} s | "
-            f"{f'more than {math.floor(ratio)}' if never else f'{ratio:.0f}'} times |"
+            f"| {_percent(float(goal), 1)} | {results['ours'][goal]:.1f} s ({reached} of "
+            f"{len(runs['accuracy'])} runs reach it) | {baseline} | {times} |"
         )
     return "\n".join([*lines, "", _machine(results)])
 
 
 def gate_power() -> str:
     results = measure.load("gate_power")
-    tables = {**results["exact"], "the gate, three runs a side": results["three_runs"]}
-    header = ["equals blocked", "loss of 10 caught", "loss of 20", "loss of 30"]
-    lines = [f"| | {' | '.join(header)} |", "|---|---|---|---|---|"]
+    tables = {**results["exact"], "the gate, three runs on each side": results["three_runs"]}
+    header = ["blocked: no loss", "loss of 10", "loss of 20", "loss of 30"]
+    lines = [f"| rule | {' | '.join(header)} |", "|---|---|---|---|---|"]
     for name, table in tables.items():
         cells = []
         for loss in ("0", "10", "20", "30"):
             shares = [row[loss] for row in table.values() if loss in row]
-            cells.append(f"{min(shares):.1%} to {max(shares):.1%}")
+            cells.append(f"{_percent(min(shares), 1)} to {_percent(max(shares), 1)}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    blocked = (
-        f"{found['blocked']:.1%} ± {found['standard_error']:.1%} are blocked ({recipe} recipe, "
-        f"{found['runs']} trainings, {found['pairs']} pairs, {found['mean_discordance']:.0f} "
-        f"discordant images on average)"
-        for recipe, found in results["real"].items()
-    )
-    lines.append(f"\nOf real models that differ in the seed alone, {', and '.join(blocked)}.")
+    lines.append("\nOf pairs of real models that differ only in the seed, the gate blocks:\n")
+    for recipe, pairs in results["real"].items():
+        lines.append(
+            f"- {recipe} recipe: {_percent(pairs['blocked'], 1)} ± "
+            f"{_percent(pairs['standard_error'], 1)} of {pairs['pairs']} pairs from "
+            f"{pairs['runs']} trainings; on average, {pairs['mean_discordance']:.0f} images are "
+            f"discordant."
+        )
     return "\n".join(lines)
 
 
 def photos() -> str:
     results = measure.load("photos")
-    lines = ["| the test images as | right | change |", "|---|---|---|"]
-    lines.append(f"| arrays | {results['arrays']:.2%} | |")
+    lines = ["| the test images as | accuracy | change |", "|---|---|---|"]
+    lines.append(f"| arrays | {_percent(results['arrays'], 2)} | |")
     for name, way in results["ways"].items():
         change = f"{100 * way['change']:+.2f} ± {100 * way['error']:.2f} points"
-        lines.append(f"| {name.replace('_', ' ')} | {way['accuracy']:.2%} | {change} |")
+        accuracy = _percent(way["accuracy"], 2)
+        lines.append(f"| {name.replace('_', ' ')} | {accuracy} | {change} |")
     lines.append(
-        f"\nEach on all {results['images']:,} images; ± is the standard error of the paired "
+        f"\nEach row: all {results['images']:,} test images. ± is the standard error of the paired "
         f"difference."
     )
-    lines += ["\n| no digit | refused | read with a confidence of 0.9 or more |", "|---|---|---|"]
+    lines += [
+        "\n| not a digit | refused | read with a confidence of 0.9 or more |",
+        "|---|---|---|",
+    ]
     for name, other in results["others"].items():
-        cells = (
-            f"{name.replace('_', ' ')}, n={other['images']:,}",
-            other["refused"],
-            other["sure"],
-        )
-        lines.append("| {} | {:.1%} | {:.1%} |".format(*cells))
+        shares = " | ".join(_percent(other[key], 1) for key in ("refused", "sure"))
+        lines.append(f"| {name.replace('_', ' ')}, n={other['images']:,} | {shares} |")
     return "\n".join(lines)
 
 
 def inference() -> str:
     results = measure.load("inference")
-    npy, png = results["npy"], results["png"]
-    share, torch = npy["share_of_onnxruntime"], npy["times_torch"]
-    single = npy["times_torch_one_by_one"]
-    ray = results["ray"]
-    memory = {images: median(found) for images, found in results["memory"]["peak_mb"].items()}
+    npy, png, ray = results["npy"], results["png"], results["ray"]
+    share = [100 * value for value in npy["share_of_onnxruntime"]]
+    peaks = results["memory"]["peak_mb"]
+    few, many = (median(peaks[images]) for images in ("10000", "1000000"))
     lines = [
-        f"- From one `.npy` of {npy['images']:,} images, start-up and Parquet included: "
-        f"{_spread(npy['images_per_s'])} images/s. That is {_range(share, '.0%')} of what ONNX "
-        f"Runtime alone gives at its best ({npy['onnxruntime_at']}), {_range(torch, '.1f')} times "
-        f"eager torch at its best ({npy['torch_at']}), and {_range(single, '.1f')} times image by "
+        f"- From one `.npy` file of {npy['images']:,} images to Parquet, start-up included: "
+        f"{_spread(npy['images_per_s'])} images/s. That is {_range(share, '.0f')} % of the rate of "
+        f"ONNX Runtime alone ({npy['onnxruntime_at']}), "
+        f"{_range(npy['times_torch'], '.1f')} times the rate of eager PyTorch "
+        f"({npy['torch_at']}), both at their best batch size, and "
+        f"{_range(npy['times_torch_one_by_one'], '.1f')} times the rate of eager PyTorch image by "
         f"image.",
-        f"- From {png['files']:,} PNG files: {_spread(png['images_per_s'])} images/s, "
-        f"{_range(png['ratio'], '.1f')} times as many as one worker reads, start-up included, and "
-        f"{_range(png['ratio_beyond_start'], '.1f')} times beyond it.",
-        f"- On Ray, two workers answer {_range(ray['ratio'], '.1f')} times as fast as one "
+        f"- From {png['files']:,} PNG files: {_spread(png['images_per_s'])} images/s. That is "
+        f"{_range(png['ratio'], '.1f')} times the rate of one worker, start-up included, and "
+        f"{_range(png['ratio_beyond_start'], '.1f')} times without start-up.",
+        f"- On Ray, two workers are {_range(ray['ratio'], '.1f')} times as fast as one "
         f"(n={len(ray['ratio'])}, {ray['images']:,} images).",
-        f"- Memory: {memory['10000']:.0f} MB for 10,000 images, {memory['1000000']:.0f} MB for a "
-        f"million.",
+        f"- Memory: {few:.0f} MB for 10,000 images, {many:.0f} MB for a million.",
     ]
     return "\n".join([*lines, "", _machine(results)])
 
@@ -192,22 +237,23 @@ def server() -> str:
     results = measure.load("server")
     share = results["share_of_constant"]
     lines = [
-        "| a request with | median, one client | requests/s, "
-        f"{results['clients']} clients | of a constant's |",
+        "| a request with | median latency, one client | requests/s, "
+        f"{results['clients']} clients | share of the constant's rate |",
         "|---|---|---|---|",
     ]
     for key, latency in results["latency_ms"].items():
-        name, _, by = key.rpartition(", ")
-        if by != "/constant":
-            title = name if by == "ours" else f"{name}, bare FastAPI and eager torch"
-            part = f"{share[name]:.0%}" if by == "ours" else ""
+        name, _, endpoint = key.rpartition(", ")
+        if endpoint != "/constant":
+            ours = endpoint == "ours"
+            title = name if ours else f"{name}, bare FastAPI and eager PyTorch"
             rate = _spread(results["requests_per_s"][key])
+            part = _percent(share[name], 0) if ours else ""
             lines.append(f"| {title} | {median(latency):.2f} ms | {rate} | {part} |")
     before, after = results["memory_mb"]
     lines.append(
-        f'\n"A constant" is an endpoint of the same framework that reads the same body and answers '
-        f"always the same. Memory: {before:.0f} MB after 5,000 requests, {after:.0f} MB after "
-        f"100,000 more."
+        f"\nThe constant is an endpoint of the same framework that reads the same body and always "
+        f"returns the same answer. Memory: {before:.0f} MB after 5,000 requests, {after:.0f} MB "
+        f"after 100,000 more."
     )
     return "\n".join([*lines, "", _machine(results)])
 
@@ -217,7 +263,7 @@ def _machine(results: Mapping[str, Any]) -> str:
 
 
 def _on(results: Mapping[str, Any]) -> str:
-    """The machine that times are of; nothing where there are none."""
+    """The machine on which times were measured; empty if none were."""
     if "machine" not in results:
         return ""
     if results.get("device") == "cuda":
@@ -235,7 +281,8 @@ def _range(values: list[float], form: str) -> str:
     return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
-FIGURES: dict[str, Callable[[], str]] = {
+BLOCKS: dict[str, Callable[[], str]] = {
+    "headlines": headlines,
     "accuracy": accuracy,
     "engine": engine,
     "gpu": gpu,

@@ -1,6 +1,6 @@
-"""What the pages tell to type can be typed: commands, options, links, parameters and figures exist.
+"""The pages are right: commands, options, links, files, parameters and figures exist.
 
-A fenced block after `<!-- run -->` is run, each page's in their order, in a scratch copy of the
+The fenced blocks after `<!-- run -->` of a page are run in their order, in a scratch copy of the
 project whose preset `demo` is smaller.
 """
 
@@ -15,19 +15,23 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks import figures
 from digits.core.params import flat, read_yaml
+from ops import __main__ as digits
 from tests.helpers import warm_python
 from tests.helpers.project import Project
 from tests.helpers.small import ROOT, SMALL
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 REFERENCE = ROOT / "docs" / "reference"
 PARAMS = read_yaml(ROOT / "params.yaml")
 
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"^<!-- run -->\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`]+)`")
+FOLDERS = ("benchmarks", "digits", "docs", "ops", "presets", "serving", "stages", "sweeps", "tests")
 TARGETS = set(re.findall(r"^([a-z./]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 DEMO = {
     **SMALL,
@@ -37,7 +41,7 @@ DEMO = {
     "train.ema": 0.9,
     "train.optimizer.lr": 0.4,
 }
-# As tests/end_to_end/test_remote.py: what would install is taken to be there.
+# Like tests/end_to_end/test_remote.py: make takes the set-up as done.
 MAKE = """make() {
   command make --old-file=.venv/run --old-file=.venv/serve --old-file=.venv/dev BIN="$BIN" "$@"
 }
@@ -55,19 +59,19 @@ def code(text: str) -> Iterator[str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The words after `python -m`, of each such command; NAME stands for any and is none.
+    """The words after `python -m` of each command; `digits gate` is `python -m ops.gate`.
 
-    `digits NAME` is `python -m ops.NAME`.
+    Commands with the placeholder NAME are left out.
     """
     lines = [re.sub(r'make serve ARGS="([^"]*)"', r"python -m serving \1", x) for x in code(text)]
     lines = [re.sub(r"(^|\s)digits (?=[a-zN])", r"\1python -m ops.", line) for line in lines]
-    found = (part for line in lines for part in re.split(r"&&|;|\|", line))
-    parts = (re.search(r"python -m (.*)", part) for part in found)
-    return [match[1].split() for match in parts if match and ".NAME" not in match[1]]
+    parts = (part for line in lines for part in re.split(r"&&|;|\|", line))
+    matches = (re.search(r"python -m (.*)", part) for part in parts)
+    return [match[1].split() for match in matches if match and ".NAME" not in match[1]]
 
 
 def module(words: list[str]) -> list[str]:
-    """What `--help` is asked of: a module, perhaps one that ops.launch runs, and its command."""
+    """The module whose `--help` lists the options, and its subcommand if it has one."""
     if words[0] == "ops.launch":
         words = words[1:]
     return words[:2] if words[0] == "ops.registry" else words[:1]
@@ -75,14 +79,14 @@ def module(words: list[str]) -> list[str]:
 
 @cache
 def options(*words: str) -> set[str]:
-    asked = [warm_python.python(), "-m", *words, "--help"]
-    return set(re.findall(r"--[a-z-]+", subprocess.check_output(asked, cwd=ROOT, text=True)))
+    command = [warm_python.python(), "-m", *words, "--help"]
+    return set(re.findall(r"--[a-z-]+", subprocess.check_output(command, cwd=ROOT, text=True)))
 
 
 def anchors(page: Path) -> set[str]:
     """The names that GitHub gives to headings."""
     headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,8 +122,21 @@ def test_links_lead_somewhere(name: str) -> None:
             assert not anchor or anchor in anchors(target), link
 
 
+def test_every_page_of_the_docs_is_linked_from_the_front_page() -> None:
+    links = re.findall(r"\]\((docs/[^)#]+)[^)]*\)", (ROOT / "README.md").read_text())
+    assert {str(page.relative_to(ROOT)) for page in DOCS} == set(links)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_that_a_page_names_exist(name: str) -> None:
+    for span in SPAN.findall(BLOCK.sub("", (ROOT / name).read_text())):
+        path = re.fullmatch(rf"(?:{'|'.join(FOLDERS)})/[\w/.-]*", span)
+        if path and "NAME" not in span and not span.endswith(".png"):  # pictures may be outputs
+            assert (ROOT / span).exists(), span
+
+
 def first_cells(page: Path) -> list[str]:
-    """The names that the first column of a page's tables is about."""
+    """The names in the first column of a page's tables."""
     rows = re.findall(r"^\| (`[^|]*) \|", page.read_text(), re.MULTILINE)
     return [name for row in rows for name in SPAN.findall(row)]
 
@@ -128,6 +145,31 @@ def test_every_parameter_is_described_and_no_other() -> None:
     keys = {re.sub(r"^(gate\.limits)\.\w+", r"\1.SOURCE", key) for key in flat(PARAMS)}
     described = first_cells(REFERENCE / "params.md")
     assert sorted(described) == sorted(keys)
+
+
+def test_every_command_and_no_other_has_its_exit_codes_described() -> None:
+    rows = {name for name in first_cells(REFERENCE / "commands.md") if name.startswith("digits ")}
+    names = digits.commands().keys() - set(digits.STARTED_BY_OTHERS)
+    assert rows == {f"digits {name}" for name in names}
+
+
+def test_every_benchmark_and_no_other_is_described() -> None:
+    modules = {
+        path.stem
+        for path in (ROOT / "benchmarks").glob("*.py")
+        if "measure.save(" in path.read_text()
+    }
+    assert set(first_cells(ROOT / "docs" / "benchmarks.md")) == modules
+
+
+@pytest.mark.parametrize("page", figures.PAGES, ids=lambda page: page.name)
+def test_figures_are_those_of_the_results(page: Path) -> None:
+    assert page.read_text() == figures.filled(page), "run: make figures"
+
+
+def test_every_block_of_figures_has_a_page() -> None:
+    marks = {name for page in figures.PAGES for name in figures.MARK.findall(page.read_text())}
+    assert marks == figures.BLOCKS.keys()
 
 
 def parameters(text: str) -> Iterator[str]:
@@ -144,11 +186,11 @@ def test_parameters_exist(name: str) -> None:
     known = [*flat(PARAMS), "compute.sagemaker"]  # which is optional
     for key in parameters((ROOT / name).read_text()):
         if not key.endswith((".json", ".onnx", ".yaml", ".csv")):
-            assert any(f"{each}.".startswith(f"{key}.") for each in known), key
+            assert any(f"{parameter}.".startswith(f"{key}.") for parameter in known), key
 
 
 @pytest.mark.parametrize("name", ["data.json", "train.json", "evaluation.json", "errors.csv"])
-def test_every_figure_is_described(name: str) -> None:
+def test_every_metric_is_described(name: str) -> None:
     content = (ROOT / "metrics" / name).read_text()
     keys = content.splitlines()[0].split(",") if name == "errors.csv" else flat(json.loads(content))
     per_class = r"^(recall|support)\..*"
@@ -158,7 +200,7 @@ def test_every_figure_is_described(name: str) -> None:
 
 @pytest.mark.slow(90)
 @pytest.mark.parametrize("name", [n for n in NAMES if RUN.search((ROOT / n).read_text())])
-def test_what_is_to_be_typed_runs(name: str, tmp_path: Path) -> None:
+def test_blocks_marked_to_run_run(name: str, tmp_path: Path) -> None:
     project = Project.scratch(tmp_path / "project")
     (project.folder / "presets" / "demo.yaml").write_text(f"# Small.\n{yaml.safe_dump(DEMO)}")
     project.commit("small")
@@ -168,7 +210,7 @@ def test_what_is_to_be_typed_runs(name: str, tmp_path: Path) -> None:
         )
 
 
-def test_a_page_that_is_wrong_is_found_out() -> None:
+def test_mistakes_in_a_page_are_found() -> None:
     text = "```\ndigits gate --bas main  # --base\n```\nand `make nothing` or `dvc repro`"
     assert list(parameters("`train.lr: 1`, `dvc exp run -S model.depth=2`")) == [
         "model.depth",
