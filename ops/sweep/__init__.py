@@ -1,1 +1,1 @@
-"""Sweeps: many settings of the parameters, each with several seeds."""
+"""Run many settings of the parameters, each with several seeds, and compare them."""

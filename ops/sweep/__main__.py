@@ -1,20 +1,20 @@
 """Run the pipeline with many settings, each with several seeds: digits sweep SWEEP.yaml
 
     seeds: 3                                   # how many, or which: [0, 1, 2]
-    always: {preset: short, train.epochs: 2}   # in every run, the default's too
-    grid:                                      # every combination
+    always: {preset: short, train.epochs: 2}   # in every run, also in the default's
+    grid:                                      # every combination of these
       train.optimizer.lr: [0.2, 0.4, 0.8]
-    settings:                                  # and these; keys are dotted or nested
+    settings:                                  # and each of these; keys are dotted or nested
       - preset: classic
       - train: {ema: 0.99, label_smoothing: 0.0}
 
-Each run is a DVC experiment of the commit that is checked out; the working tree stays as it is.
-Run again, it does what is missing, and a training that was killed goes on after its last whole
-epoch. A table comes last, on standard output, and a picture: sweeps/NAME.png. Each setting is
-compared with the default (the parameters as they are, and `always`) as the gate compares, image by
-image: "noise" is no more than chance makes of equal models.
+Each run becomes a DVC experiment of the commit that is checked out; the working tree does not
+change. The same command again runs only what is missing, and a training that was killed continues
+after its last whole epoch. The sweep ends with a table on standard output, and a picture,
+sweeps/NAME.png. Each setting is compared with the default (the committed parameters and `always`)
+by the gate's test, image by image. "noise" means: equal models differ as much by chance.
 
-Exit code 0: all runs are there. 1: one failed. 2: nothing can be run; the message says why.
+Exit code 0: every run is complete. 1: a run failed. 2: nothing can run; the message says why.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from digits.gate import diff
 from digits.gate.judge import LUCK
 from digits.gate.results import Run
 from ops.sweep import runner, settings
-from ops.sweep.outcomes import Outcome, outcomes
+from ops.sweep.outcomes import Outcome, compare
 from ops.sweep.runner import Trial
 from ops.sweep.settings import Setting, Sweep
 from ops.tools import git, revisions
@@ -47,31 +47,31 @@ def main() -> None:
     sweep = settings.load(args.sweep, params.read_yaml(PARAMS))
     planned = plan(sweep)
     check_repository(args.sweep)
-    commit = git.commit("HEAD")  # by the end, HEAD may be another one
-    with runner.alone():
-        runner.recover(itertools.chain(*planned.values()), commit)
+    commit = git.commit("HEAD")  # HEAD may move while the sweep runs
+    with runner.only_sweep():
+        runner.collect_finished(itertools.chain(*planned.values()), commit)
         missing = find_missing(planned, commit)
         if missing:
             check_values(args.sweep, sweep)
         total = sum(map(len, planned.values()))
         say(
             f"{sweep.name}: {len(sweep.settings)} settings with {len(sweep.seeds)} seeds: {total} "
-            f"runs, {total - len(missing)} of them there already"
+            f"runs, {total - len(missing)} of them already complete"
         )
         failed = runner.run_all(missing, commit, args.jobs)
-    found = outcomes(read(planned, commit))
-    picture = draw(sweep, found)
+    outcomes = compare(read_runs(planned, commit))
+    picture = draw(sweep, outcomes)
     if args.json:
-        print(files.canonical_json(as_json(planned, found, failed, picture)), end="")
+        print(files.canonical_json(as_json(planned, outcomes, failed, picture)), end="")
     else:
-        print(table(found, picture))
+        print(table(outcomes, picture))
     for trial in failed:
         say(f"failed: {trial.name}; its log: {trial.log}")
     sys.exit(1 if failed else 0)
 
 
 def plan(sweep: Sweep) -> dict[Setting, list[Trial]]:
-    """An experiment for each seed of each setting, by a name that is always the same."""
+    """An experiment for each seed of each setting; the same sweep always gives the same names."""
     planned = {
         setting: [
             Trial(
@@ -81,104 +81,109 @@ def plan(sweep: Sweep) -> dict[Setting, list[Trial]]:
         ]
         for setting in sweep.settings
     }
-    names = [found[0].name for found in planned.values()]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"two settings would be called {twice[0]}: write one of them otherwise")
+    names = [trials[0].name for trials in planned.values()]
+    if duplicates := [name for name in names if names.count(name) > 1]:
+        raise InputError(
+            f"two settings would both be named {duplicates[0]}: write one of them differently"
+        )
     return planned
 
 
-def check_repository(file: Path) -> None:
-    """Raises `InputError` unless what is here is what is committed, and Git knows by whom."""
+def check_repository(sweep_file: Path) -> None:
+    """Raises `InputError` if tracked files have uncommitted changes, or Git has no user name."""
     names = git.run("diff", "--name-only", "-z", "HEAD").split("\0")
-    changed = [name for name in names if name and Path(name).resolve() != file.resolve()]
+    changed = [name for name in names if name and Path(name).resolve() != sweep_file.resolve()]
     if changed:
         raise InputError(
-            f"a sweep runs what is committed, and changed are: {', '.join(changed)}. Commit them, "
-            "or put them away: git stash"
+            f"a sweep runs the commit, but these files have changes that are not committed: "
+            f"{', '.join(changed)}. Commit them, or put them away: git stash"
         )
     for key in runner.IDENTITY:
         if git.setting(key) is None:
-            raise InputError(f"DVC stores each run as a commit, so Git wants: git config {key} ...")
+            raise InputError(f"DVC stores each run as a commit, so Git needs: git config {key} ...")
 
 
-def check_values(file: Path, sweep: Sweep) -> None:
-    """Raises `InputError` where a setting's model or recipe is not valid."""
+def check_values(sweep_file: Path, sweep: Sweep) -> None:
+    """Raises `InputError` if a setting's model or training parameters are not valid."""
     from digits.model.network import Architecture  # imports torch
     from digits.training.recipe import Recipe
 
     for setting in sweep.settings:
-        where = f"{file}, {setting.label}"
-        Architecture.parse(setting.params["model"], f"{where}: model")
-        Recipe.parse(setting.params["train"], f"{where}: train")
+        origin = f"{sweep_file}, {setting.label}"
+        Architecture.parse(setting.params["model"], f"{origin}: model")
+        Recipe.parse(setting.params["train"], f"{origin}: train")
 
 
 def find_missing(planned: Mapping[Setting, Sequence[Trial]], commit: str) -> list[Trial]:
-    """What a commit has not yet, seed by seed, so that an early end has some of every setting.
+    """The trials that are not yet experiments of the commit.
+
+    The first seed of every setting comes first, so that a sweep that is stopped early can still
+    compare all settings.
 
     Raises
     ------
     InputError
         If an experiment of that name has other parameters.
     """
-    there = git.experiments(commit)
+    experiments = git.experiments(commit)
     missing = []
     for same_seed in zip(*planned.values(), strict=True):
         for setting, trial in zip(planned, same_seed, strict=True):
-            if trial.name not in there:
+            if trial.name not in experiments:
                 missing.append(trial)
                 continue
-            content = git.read(there[trial.name], PARAMS) or b""
-            wanted = params.override(setting.params, trial.changes)
-            if params.parse_yaml(content, f"{trial.name}:{PARAMS}") != wanted:
+            content = git.read(experiments[trial.name], PARAMS) or b""
+            expected = params.override(setting.params, trial.changes)
+            if params.parse_yaml(content, f"{trial.name}:{PARAMS}") != expected:
                 raise InputError(
-                    f"the experiment {trial.name} is there with other parameters. Remove it (dvc "
+                    f"the experiment {trial.name} exists with other parameters. Remove it (dvc "
                     f"exp remove {trial.name}), or rename the sweep's file"
                 )
     return missing
 
 
-def read(
+def read_runs(
     planned: Mapping[Setting, Sequence[Trial]], commit: str
 ) -> list[tuple[Setting, list[Run]]]:
-    """Each setting's runs, as their experiments tell them."""
-    there = git.experiments(commit)
+    """Each setting with the metrics of its experiments."""
+    experiments = git.experiments(commit)
     return [
         (
             setting,
             [
-                revisions.runs_in_commit(there[trial.name], trial.name)[0]
-                for trial in made
-                if trial.name in there
+                revisions.runs_in_commit(experiments[trial.name], trial.name)[0]
+                for trial in trials
+                if trial.name in experiments
             ],
         )
-        for setting, made in planned.items()
+        for setting, trials in planned.items()
     ]
 
 
-def draw(sweep: Sweep, found: Sequence[Outcome]) -> Path | None:
+def draw(sweep: Sweep, outcomes: Sequence[Outcome]) -> Path | None:
     from ops.sweep import picture  # imports matplotlib
 
-    if not found:
+    if not outcomes:
         return None
     path = PICTURES / f"{sweep.name}.png"
-    files.write(path, picture.draw(sweep.name, found))
+    files.write(path, picture.draw(sweep.name, outcomes))
     return path
 
 
-def table(found: Sequence[Outcome], picture: Path | None) -> str:
+def table(outcomes: Sequence[Outcome], picture: Path | None) -> str:
     """A row for each setting that has a run."""
     header = ("setting", "n", "accuracy", "errors", "change", "p", "", "weights")
     lines = [
-        aligned([header, *map(row, found)], right=(1, 2, 3, 4, 5, 7)),
+        aligned([header, *map(row, outcomes)], right=(1, 2, 3, 4, 5, 7)),
         "",
-        "Accuracy: mean, and its 95 % interval over n seeds. Noise: no more than chance makes of "
-        "equal models.",
+        "Accuracy: the mean over n seeds, and its 95 % interval. Noise: equal models differ as "
+        "much by chance.",
     ]
-    others = len(found) - 1
+    others = len(outcomes) - 1
     if others > 1:
         lines.append(
-            f"Each is tested at p <= {LUCK}: of {others} equal ones, "
-            f"{LUCK * others:.2g} stand out by luck."
+            f"Each setting is tested at p <= {LUCK}: if all {others} are equal to the default, "
+            f"{LUCK * others:.2g} of them are expected to be marked by chance."
         )
     if picture:
         lines += ["", f"The picture  {picture}"]
@@ -202,7 +207,7 @@ def row(outcome: Outcome) -> tuple[str, ...]:
 
 def as_json(
     planned: Mapping[Setting, Sequence[Trial]],
-    found: Sequence[Outcome],
+    outcomes: Sequence[Outcome],
     failed: Sequence[Trial],
     picture: Path | None,
 ) -> dict[str, Any]:
@@ -218,7 +223,7 @@ def as_json(
                 "difference": outcome.difference and asdict(outcome.difference),
                 "mark": outcome.mark,
             }
-            for outcome in found
+            for outcome in outcomes
         ],
         "failed": [{"experiment": trial.name, "log": str(trial.log)} for trial in failed],
         "picture": picture and str(picture),
@@ -229,15 +234,19 @@ def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.sweep", __doc__)
     parser.add_argument("sweep", metavar="SWEEP.yaml", type=command_line.path, help="what to run")
     parser.add_argument(
-        "--jobs", metavar="N", type=positive, default=1, help="runs at a time; they share the cores"
+        "--jobs",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="how many runs at a time; they share the cores (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="the table for a machine")
+    parser.add_argument("--json", action="store_true", help="print the table as JSON")
     return parser.parse_args()
 
 
 def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
     return int(text)
 
 

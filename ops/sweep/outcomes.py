@@ -1,4 +1,4 @@
-"""What came of a sweep's settings, compared with the default."""
+"""Compare each setting of a sweep with the default."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Outcome:
-    """A setting's runs, and how they differ from the default's.
+    """A setting's runs, and how they differ from the default's runs.
 
-    `difference` is None for the default, and where the test images are not the same.
+    `difference` is None for the default, and if the test images differ.
     """
 
     setting: Setting
@@ -45,20 +45,20 @@ class Outcome:
 
     @property
     def mark(self) -> str:
-        """What the gate's test says of the difference in errors."""
+        """The gate's mark for the difference in errors: better, worse, noise, or empty."""
         return self.figures["errors"].mark or ""
 
 
-def outcomes(settings: Sequence[tuple[Setting, list[Run]]]) -> list[Outcome]:
-    """Each setting that has runs, beside the first, the default, by the gate's own test."""
+def compare(settings: Sequence[tuple[Setting, list[Run]]]) -> list[Outcome]:
+    """Compare each setting that has runs with the first one, the default, by the gate's test."""
     default = settings[0][1]
-    made = []
+    outcomes = []
     for setting, runs in settings:
         if runs:
             difference = _difference(default, runs) if runs is not default else None
             figures = diff.figures(default if difference else [], runs, difference)
-            made.append(Outcome(setting, runs, difference, {f.name: f for f in figures}))
-    return made
+            outcomes.append(Outcome(setting, runs, difference, {f.name: f for f in figures}))
+    return outcomes
 
 
 def _difference(default: Sequence[Run], runs: Sequence[Run]) -> Difference | None:
@@ -79,8 +79,9 @@ def margin(values: Sequence[float]) -> float | None:
     return quantile * stdev(values) / math.sqrt(len(values))
 
 
-def told(outcome: Outcome) -> tuple[str, str]:
-    """How a setting differs from the default, and whether that is noise, for a person."""
+def describe(outcome: Outcome) -> tuple[str, str]:
+    """The change in accuracy from the default, and its mark, for a person."""
+
     if outcome.difference is None:
         return "", "" if outcome.setting.name == DEFAULT else "other test images"
     return diff.shown_change(outcome.figures["accuracy"]), outcome.mark

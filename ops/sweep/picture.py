@@ -1,4 +1,4 @@
-"""A sweep as one PNG picture; the same outcomes give the same bytes."""
+"""Draw a sweep as a PNG picture; the same outcomes give the same bytes."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from digits.evaluation.plots import BAD, GOOD, INK, MUTED, grid, sheet
-from ops.sweep.outcomes import Outcome, told
+from ops.sweep.outcomes import Outcome, describe
 
 COLOURS = {"better": GOOD, "worse": BAD}
 ROW = 0.36  # inches
@@ -14,7 +14,7 @@ COLUMNS = (58, 130, 138)  # of the text: points to the right of the chart
 
 
 def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
-    """Accuracy by setting: each seed, the mean and its interval, and what is noise.
+    """Draw the accuracy of each setting: its seeds, their mean, its interval, and the mark.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
         axis.set_yticks(range(len(outcomes)), [o.setting.label for o in outcomes], color=INK)
         axis.set(ylim=(len(outcomes) - 0.5, -0.5))
         axis.set_xlabel(
-            "Small dots: a seed each. Line: 95 % interval of the mean. Grey: no more than chance "
-            "makes of equal models.",
+            "Small dots: one seed each. Line: 95 % interval of the mean. Grey: equal models differ "
+            "as much by chance.",
             fontsize=8,
             labelpad=8,
         )
@@ -53,7 +53,8 @@ def _draw_row(axis: Axes, row: int, outcome: Outcome) -> None:
     axis.scatter(
         outcome.mean, row, s=70, color=colour, edgecolors="white", linewidths=1.2, zorder=4
     )
-    change, mark = told(outcome)
+    change, mark = describe(outcome)
+
     cells = (f"{100 * outcome.mean:.2f} %", change, mark)
     for offset, cell, side in zip(COLUMNS, cells, ("right", "right", "left"), strict=True):
         axis.annotate(

@@ -1,9 +1,10 @@
-"""Experiments of a commit, each made by `dvc exp run` in a clone of its own.
+"""Run the experiments of a sweep, each by `dvc exp run` in its own clone of the repository.
 
-`dvc exp run --temp` would do, but for three things. It stashes the working tree for a moment, in
-which a kill leaves it torn; two at a time may take each other's stash; and its folder goes with
-it, so that a training that was killed begins anew. The clones lie in .sweep/, by experiment, and
-share this clone's cache; .sweep/NAME.log is what `dvc` said.
+`dvc exp run --temp` is not enough, for three reasons. It stashes the working tree for a moment, and
+a kill in that moment leaves the changes in the stash. Two runs at a time may take each other's
+stash. And it deletes its folder, so that a training that was killed starts again from the first
+epoch. The clones are .sweep/NAME, and share this repository's cache; .sweep/NAME.log has the output
+of `dvc`.
 """
 
 import fcntl
@@ -26,122 +27,127 @@ from digits.core.workers import WORKERS_VARIABLE, count_workers
 from ops.tools import compute, git
 from ops.tools.dvc import set_params
 
-WORK = Path(".sweep")
+CLONES = Path(".sweep")
 RESUME = ".resume"
 IDENTITY = ("user.name", "user.email")
 POLL_S = 0.1
-PATIENCE_S = 10  # for a run that was asked to end
+GRACE_S = 10  # for a run to end after Ctrl-C
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """An experiment to be: its name, and the parameters that it changes, by dotted key."""
+    """An experiment to run: its name, and the parameters that it changes, by dotted key."""
 
     name: str
     changes: Mapping[str, Any]
 
     @property
-    def folder(self) -> Path:
-        return WORK / self.name
+    def clone(self) -> Path:
+        return CLONES / self.name
 
     @property
     def log(self) -> Path:
-        return WORK / f"{self.name}.log"
+        return CLONES / f"{self.name}.log"
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Keep others out of .sweep/; raises `InputError` if somebody is there."""
-    WORK.mkdir(exist_ok=True)
-    with open(WORK / "lock", "w", encoding="utf-8") as lock:
+def only_sweep() -> Iterator[None]:
+    """Lock .sweep/; raises `InputError` if another sweep has locked it."""
+    CLONES.mkdir(exist_ok=True)
+    with open(CLONES / "lock", "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"a sweep is under way here. Which: fuser {WORK / 'lock'}") from None
+            raise InputError(
+                f"another sweep is running in this repository. Which process: "
+                f"fuser {CLONES / 'lock'}"
+            ) from None
         yield
 
 
-def recover(trials: Iterable[Trial], commit: str) -> None:
-    """Bring here what was finished, but not brought before a kill."""
+def collect_finished(trials: Iterable[Trial], commit: str) -> None:
+    """Collect experiments that an earlier sweep completed, but was killed before it collected."""
     for trial in trials:
-        if trial.folder.is_dir():
+        if trial.clone.is_dir():
             collect(trial, commit)
 
 
-def run_all(trials: Sequence[Trial], commit: str, at_once: int) -> list[Trial]:
-    """Make each an experiment of a commit; tells its progress. Returns those that failed."""
+def run_all(trials: Sequence[Trial], commit: str, jobs: int) -> list[Trial]:
+    """Run each trial on a commit, `jobs` at a time. Returns those that failed."""
     environment = os.environ | compute.elsewhere()
-    stated = compute.load_params("params.yaml")
-    if at_once > 1 and stated.backend == "local":
-        environment[WORKERS_VARIABLE] = str(share_of_workers(stated, at_once))
+    params = compute.load_params("params.yaml")
+    if jobs > 1 and params.backend == "local":
+        environment[WORKERS_VARIABLE] = str(share_of_workers(params, jobs))
     identity = {key: git.setting(key) for key in IDENTITY}
-    waiting, live, failed = list(trials), dict[Trial, subprocess.Popen[bytes]](), list[Trial]()
+    waiting, running, failed = list(trials), dict[Trial, subprocess.Popen[bytes]](), list[Trial]()
     started = time.monotonic()
     try:
-        while waiting or live:
-            while waiting and len(live) < at_once:
+        while waiting or running:
+            while waiting and len(running) < jobs:
                 trial = waiting.pop(0)
                 say(f"run {len(trials) - len(waiting)} of {len(trials)}: {trial.name}")
                 prepare(trial, commit, identity)
-                live[trial] = start(trial, environment)
+                running[trial] = start(trial, environment)
             time.sleep(POLL_S)
-            for trial in [trial for trial, process in live.items() if process.poll() is not None]:
-                if live.pop(trial).returncode or not collect(trial, commit):
+            ended = [trial for trial, process in running.items() if process.poll() is not None]
+            for trial in ended:
+                if running.pop(trial).returncode or not collect(trial, commit):
                     failed.append(trial)
                     say(f"FAILED: {trial.name}; its log: {trial.log}")
-                left = len(waiting) + len(live)
+                left = len(waiting) + len(running)
                 done = len(trials) - left
-                spent = time.monotonic() - started
-                say(f"{done} of {len(trials)} done, {left} left: {duration(spent / done * left)}")
+                elapsed = time.monotonic() - started
+                say(f"{done} of {len(trials)} done, {left} left: {duration(elapsed / done * left)}")
     finally:
-        stop(live.values())
+        stop(running.values())
     return failed
 
 
-def share_of_workers(stated: compute.ComputeParams, at_once: int) -> int:
-    """Threads of a process, when several trials share what `compute` has for one."""
-    if stated.workers == "auto":
-        return max(1, count_workers() // (stated.processes * at_once))
-    return max(1, stated.workers // at_once)
+def share_of_workers(params: compute.ComputeParams, jobs: int) -> int:
+    """Threads for each process when `jobs` trials share what `compute` states for one."""
+    if params.workers == "auto":
+        return max(1, count_workers() // (params.processes * jobs))
+    return max(1, params.workers // jobs)
 
 
 def prepare(trial: Trial, commit: str, identity: Mapping[str, str | None]) -> None:
-    """A clone at the commit; what a training that was killed has left goes over into it.
+    """Clone the repository at the commit, and keep the resume state of an earlier clone.
 
-    A kill of this leaves it beside the clone, or in it.
+    The state is moved out of the old clone, then into the new one. A kill in between leaves it
+    next to the clone, where the next call finds it.
     """
-    resume, aside = trial.folder / RESUME, WORK / f"{trial.name}{RESUME}"
+    resume, saved = trial.clone / RESUME, CLONES / f"{trial.name}{RESUME}"
     if resume.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        resume.rename(aside)
-    with files.new_directory(trial.folder) as folder:
+        shutil.rmtree(saved, ignore_errors=True)
+        resume.rename(saved)
+    with files.new_directory(trial.clone) as folder:
         git.clone(commit, folder)
         for key, value in identity.items():
             git.run("config", key, value or "", folder=folder)
         configure(folder)
-    if aside.exists():
-        aside.rename(resume)
+    if saved.exists():
+        saved.rename(resume)
 
 
-def configure(folder: Path) -> None:
-    """Give a clone this one's cache, and the settings that are not in Git."""
+def configure(clone: Path) -> None:
+    """Have a clone use this repository's cache, and the DVC settings that are not in Git."""
     from dvc.config import Config
     from dvc.repo import Repo
 
-    with Repo() as repo, Config(str(folder / ".dvc")).edit("local") as local:
+    with Repo() as repo, Config(str(clone / ".dvc")).edit("local") as local:
         local.update(repo.config.read("local"))
         local["cache"] = {**local.get("cache", {}), "dir": repo.cache.local_cache_dir}
 
 
 def start(trial: Trial, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """`dvc exp run` in the trial's folder; it ends when this process does: see leash.py."""
-    words = ["exp", "run", "--name", trial.name, *set_params(trial.changes)]
+    """Start `dvc exp run` in the trial's clone; it ends when this process ends."""
+    owned = [sys.executable, "-m", "ops.tools.processes", str(os.getpid())]
     with open(trial.log, "wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "ops.sweep.leash", *words],
-            cwd=trial.folder,
+            [*owned, "dvc", "exp", "run", "--name", trial.name, *set_params(trial.changes)],
+            cwd=trial.clone,
             env=environment,
-            stdin=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -149,26 +155,26 @@ def start(trial: Trial, environment: Mapping[str, str]) -> subprocess.Popen[byte
 
 
 def collect(trial: Trial, commit: str) -> bool:
-    """Bring the experiment here and remove the clone; whether there was one."""
+    """Fetch the experiment from the clone and delete the clone; False if there is none."""
     ref = f"refs/exps/{commit[:2]}/{commit[2:]}/{trial.name}"
     try:
         git.run(
-            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", trial.folder, f"{ref}:{ref}"
+            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", trial.clone, f"{ref}:{ref}"
         )
     except InputError as error:
         with open(trial.log, "a", encoding="utf-8") as log:
             log.write(f"{error}\n")
         return False
-    shutil.rmtree(trial.folder)
+    shutil.rmtree(trial.clone)
     return True
 
 
 def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """Ask each to end as Ctrl-C does, and end those that don't."""
+    """Interrupt each process as Ctrl-C does, and kill those that do not end within `GRACE_S`."""
     for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + GRACE_S
     for process in processes:
         try:
             process.wait(max(0, deadline - time.monotonic()))

@@ -24,17 +24,17 @@ Overrides = dict[str, Any]
 
 
 class SweepFile(Params):
-    """What a sweep's file may hold; overrides are dotted or nested, and may begin at a `preset`."""
+    """The keys of a sweep's file; overrides are dotted or nested, and may start from a `preset`."""
 
     seeds: Annotated[int, Field(ge=1)] | tuple[Count, ...] = 3  # how many, or which
     always: Overrides = Field({})  # in every run
     grid: Overrides = Field({})  # a list of values for each key: every combination
-    settings: tuple[Overrides, ...] = ()  # beside the grid
+    settings: tuple[Overrides, ...] = ()  # in addition to the grid
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Overrides by dotted key, what a person calls them, and the parameters that come of them."""
+    """Overrides by dotted key, their label for a person, and the parameters that result."""
 
     name: str
     label: str
@@ -52,18 +52,23 @@ class Sweep:
 
 
 def load(path: Path, document: Mapping[str, Any]) -> Sweep:
-    """Read a sweep's file, over the parameters that its settings change.
+    """Read a sweep's file.
+
+    Parameters
+    ----------
+    path : of the sweep's file
+    document : the parameters that its settings change, as params.yaml has them
 
     Raises
     ------
     InputError
-        If a key is unknown or a setting no valid one; names it.
+        If a key is unknown or a setting is not valid; the message names it.
     """
     raw = params.read_yaml(path)
     file = SweepFile.parse(raw, path)
     seeds = list(range(file.seeds)) if isinstance(file.seeds, int) else list(file.seeds)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise InputError(f"{path}: seeds is {seeds}; expected different numbers, one at least")
+        raise InputError(f"{path}: seeds is {seeds}; expected different numbers, at least one")
     try:
         settings = _settings(raw, document)
     except InputError as error:
@@ -73,20 +78,20 @@ def load(path: Path, document: Mapping[str, Any]) -> Sweep:
 
 
 def _settings(raw: Mapping[str, Any], document: Mapping[str, Any]) -> list[Setting]:
-    """The default, the grid's and those of the list; what comes to the same parameters, once."""
+    """The default, then the grid's settings and the list's; of equal parameters, only the first."""
     always = _overrides(raw.get("always", {}))
-    found: list[Setting] = []
-    for asked in itertools.chain([{}], _grid(raw.get("grid", {})), raw.get("settings", [])):
-        label, changes = _label(asked, document), always | _overrides(asked)
+    settings: list[Setting] = []
+    for section in itertools.chain([{}], _grid(raw.get("grid", {})), raw.get("settings", [])):
+        label, changes = _label(section, document), always | _overrides(section)
         if SEED in changes:
             raise InputError(f"{SEED} is set by seeds; leave it out of the overrides")
         result = params.override(document, changes)
-        same = next((i for i, other in enumerate(found) if other.params == result), None)
+        same = next((i for i, other in enumerate(settings) if other.params == result), None)
         if same is None:
-            found.append(Setting(_name(label), label, changes, result))
-        elif same == 0:  # a value of the grid that is the default's
-            found[0] = Setting(DEFAULT, f"{label} ({DEFAULT})", found[0].changes, result)
-    return found
+            settings.append(Setting(_name(label), label, changes, result))
+        elif same == 0:  # a value of the grid that the default has too
+            settings[0] = Setting(DEFAULT, f"{label} ({DEFAULT})", settings[0].changes, result)
+    return settings
 
 
 def _grid(grid: Mapping[str, Any]) -> Iterator[Overrides]:
@@ -99,23 +104,23 @@ def _grid(grid: Mapping[str, Any]) -> Iterator[Overrides]:
         yield from map(dict, itertools.product(*choices))
 
 
-def _overrides(asked: Mapping[str, Any]) -> Overrides:
-    """By dotted key; those of a preset that is named come first."""
-    own = {key: value for key, value in asked.items() if key != "preset"}
-    preset = presets.load(asked["preset"]) if "preset" in asked else {}
+def _overrides(section: Mapping[str, Any]) -> Overrides:
+    """Overrides by dotted key; the section's own keys win over those of its preset."""
+    own = {key: value for key, value in section.items() if key != "preset"}
+    preset = presets.load(section["preset"]) if "preset" in section else {}
     return preset | params.flat(own)
 
 
-def _label(asked: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+def _label(section: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     words = [
         str(value) if key == "preset" else f"{_short(key, document)}={params.as_text(value)}"
-        for key, value in params.flat(asked).items()
+        for key, value in params.flat(section).items()
     ]
     return ", ".join(words) or DEFAULT
 
 
 def _short(key: str, document: Mapping[str, Any]) -> str:
-    """As many of a key's last parts as no other parameter ends with."""
+    """The shortest end of a dotted key that no other parameter has: optimizer.lr, or lr."""
     parts = key.split(".")
     for count in range(1, len(parts)):
         short = ".".join(parts[-count:])
@@ -125,7 +130,8 @@ def _short(key: str, document: Mapping[str, Any]) -> str:
 
 
 def _name(label: str) -> str:
-    """A label as a part of a Git reference."""
+    """A label in the characters that a Git reference may have."""
+
     name = re.sub(r"[^\w.=+-]+", "_", re.sub(r"[][{}\"]", "", label)).replace("..", "_")
     if len(name) > LONGEST:
         digest = hashlib.sha256(label.encode()).hexdigest()

@@ -1,35 +1,62 @@
-"""Processes that end with the process that started them."""
+"""Processes that end with the process that started them.
+
+    python -m ops.tools.processes OWNER MODULE ARGUMENTS
+
+runs a module as `python -m MODULE ARGUMENTS` does, until the process with the number OWNER ends:
+then the whole process group is killed. Start it with a session of its own.
+"""
 
 import os
+import runpy
+import signal
+import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 
 import psutil
 
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
+POLL_S = 0.5
+
+
+def main() -> None:
+    owner = psutil.Process(int(sys.argv[1]))
+    when_one_ends([owner], lambda: os.killpg(0, signal.SIGKILL))
+    del sys.argv[:2]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 def end_with_parent() -> None:
-    """End this process when the one that asked for it ends, however that one ends.
+    """End this process when its parent ends, however the parent ends.
 
-    `dvc` starts stages through `sh -c`, which outlives it, so the shell's parent counts too. A
-    shell that a person types into does not count: a run may go on in the background.
+    `dvc` starts stages through `sh -c`, which may outlive it, so the parent of such a shell is
+    watched too. A shell in which a person types is not watched: a run may go on in the background.
     """
     parents = psutil.Process().parents()
     by_shell = bool(parents) and parents[0].name() in SHELLS
-    typed = by_shell and "-c" not in parents[0].cmdline()
-    watched = [] if typed else parents[: 2 if by_shell else 1]
+    interactive = by_shell and "-c" not in parents[0].cmdline()
+    watched = [] if interactive else parents[: 2 if by_shell else 1]
+    when_one_ends(watched, lambda: os._exit(1))
+
+
+def when_one_ends(watched: Sequence[psutil.Process], action: Callable[[], object]) -> None:
+    """Call `action` in a thread as soon as one of the processes has ended."""
 
     def watch() -> None:
-        while all(alive(parent) for parent in watched):
-            time.sleep(0.5)
-        os._exit(1)
+        while all(is_alive(process) for process in watched):
+            time.sleep(POLL_S)
+        action()
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+if __name__ == "__main__":
+    main()

@@ -92,8 +92,8 @@ def test_a_long_setting_has_a_name_of_its_own_that_fits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("grid: {train.lrr: [1]}", "my.sweep.yaml: train.lrr is unknown: of 'lrr', there is seed"),
-        ("always: {trian: {lr: 1}}", "trian.lr is unknown"),
+        ("grid: {train.lrr: [1]}", "my.sweep.yaml: train.lrr is unknown; expected one of: seed"),
+        ("always: {trian: {lr: 1}}", "trian is unknown; expected one of: "),
         ("grids: {train.ema: [1]}", "grids is unknown; expected one of: seeds, always"),
         ("grid: {train.ema: 0.5}", "grid.train.ema is 0.5; expected a list of values"),
         ("grid: {train.seed: [1, 2]}", "train.seed is set by seeds"),
@@ -113,7 +113,7 @@ def made_of(*names: str) -> list[Setting]:
 
 def test_a_setting_is_noise_better_or_worse_by_the_gates_test() -> None:
     default, same, bad, good = made_of("default", "same", "bad", "good")
-    found = outcomes.outcomes(
+    found = outcomes.compare(
         [
             (default, [run(*range(60)), run(*range(1, 61))]),
             (same, [run(*range(62)), run(*range(2, 62))]),
@@ -130,11 +130,11 @@ def test_a_setting_is_noise_better_or_worse_by_the_gates_test() -> None:
 def test_what_has_no_runs_is_left_out_and_other_test_images_are_not_compared() -> None:
     default, none, other = made_of("default", "none", "other")
     runs = [(default, [run(1)]), (none, []), (other, [run(*range(90), test_set="c" * 64)])]
-    found = outcomes.outcomes(runs)
+    found = outcomes.compare(runs)
     assert [outcome.setting for outcome in found] == [default, other]
     assert found[1].difference is None
-    assert outcomes.told(found[1]) == ("", "other test images")
-    assert outcomes.outcomes([(default, []), *runs[2:]])[0].difference is None
+    assert outcomes.describe(found[1]) == ("", "other test images")
+    assert outcomes.compare([(default, []), *runs[2:]])[0].difference is None
 
 
 def test_the_margin_is_that_of_students_t() -> None:

@@ -44,7 +44,7 @@ def write(project: Project, name: str, sweep: dict[str, Any]) -> None:
 
 
 def experiments(project: Project) -> dict[str, str]:
-    """The commit of each, by name."""
+    """The commit of each experiment, by name."""
     words = (
         "git",
         "for-each-ref",
@@ -55,12 +55,12 @@ def experiments(project: Project) -> dict[str, str]:
 
 
 def lock_of(project: Project, name: str) -> str:
-    """What an experiment's dvc.lock says, which has the digest of every output."""
+    """An experiment's dvc.lock, which has the digest of every output."""
     return project.run("git", "show", f"{experiments(project)[name]}:dvc.lock")
 
 
 def start(project: Project, *words: str) -> subprocess.Popen[str]:
-    """A sweep to be killed, so by real programs throughout."""
+    """Start a sweep with the real Python: a test of a kill must not use `warm_python`."""
     return subprocess.Popen(
         [*COMMAND, "small.yaml", *words],
         cwd=project.folder,
@@ -72,21 +72,17 @@ def start(project: Project, *words: str) -> subprocess.Popen[str]:
 
 
 def living(project: Project) -> list[int]:
-    """Processes that run in the project's clones."""
-    found = []
-    for process in psutil.process_iter(["cwd"]):
-        folder = process.info["cwd"] or ""
-        if folder.startswith(str(project.folder / ".sweep")):
-            found.append(process.pid)
-    return found
+    """The processes that run in the project's clones."""
+    clones = str(project.folder / ".sweep")
+    return [p.pid for p in psutil.process_iter(["cwd"]) if (p.info["cwd"] or "").startswith(clones)]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A sweep that nothing disturbed, one run at a time."""
-    made = scratch(tmp_path_factory.mktemp("scratch") / "project")
-    made.run(*COMMAND, "small.yaml")
-    return made
+    """A project with a complete sweep, run one trial at a time."""
+    project = scratch(tmp_path_factory.mktemp("scratch") / "project")
+    project.run(*COMMAND, "small.yaml")
+    return project
 
 
 def test_each_seed_of_each_setting_is_an_experiment_and_the_tree_stays_as_it_was(
@@ -98,7 +94,7 @@ def test_each_seed_of_each_setting_is_an_experiment_and_the_tree_stays_as_it_was
     assert [path.suffix for path in (project.folder / ".sweep").iterdir() if path.is_dir()] == []
 
 
-def test_again_nothing_is_run_and_a_machine_may_read_the_table(project: Project) -> None:
+def test_a_second_time_nothing_is_run_and_the_table_is_json(project: Project) -> None:
     before = experiments(project)
     found = subprocess.run(
         [*COMMAND, "small.yaml", "--json"],
@@ -108,7 +104,7 @@ def test_again_nothing_is_run_and_a_machine_may_read_the_table(project: Project)
         text=True,
         check=True,
     )
-    assert "4 runs, 4 of them there already" in found.stderr
+    assert "4 runs, 4 of them already complete" in found.stderr
     default, other = json.loads(found.stdout)["settings"]
     assert {*default["experiments"], *other["experiments"]} == NAMES
     assert default["difference"] is None
@@ -116,7 +112,7 @@ def test_again_nothing_is_run_and_a_machine_may_read_the_table(project: Project)
     assert experiments(project) == before
 
 
-def test_the_results_are_experiments_as_users_of_dvc_know_them(project: Project) -> None:
+def test_the_results_are_experiments_that_dvc_diffs_shows_and_applies(project: Project) -> None:
     one, other = "small-default-seed0", "small-lr=0.01-seed1"
     changed = project.json("dvc", "exp", "diff", one, other, "--json")
     assert set(changed["params"]["params.yaml"]) == {  # type: ignore[index]
@@ -126,14 +122,16 @@ def test_the_results_are_experiments_as_users_of_dvc_know_them(project: Project)
     assert one in project.run("dvc", "exp", "show", "--csv")
     project.run("dvc", "exp", "apply", one)
     assert (project.folder / "models" / "digit-classifier" / "model.onnx").exists()
-    assert "changed are: " in project.run(*COMMAND, "small.yaml", code=2)
+    assert "changes that are not committed: " in project.run(*COMMAND, "small.yaml", code=2)
     project.run("git", "reset", "--quiet", "--hard")
     project.run("dvc", "exp", "branch", one, "chosen")
     assert project.run("git", "show", "chosen:params.yaml")
     project.run("git", "branch", "--quiet", "-D", "chosen")
 
 
-def test_what_was_removed_is_made_again_and_shares_the_cache(project: Project) -> None:
+def test_an_experiment_that_was_removed_is_run_again_with_the_shared_cache(
+    project: Project,
+) -> None:
     name = "small-default-seed1"
     before = lock_of(project, name)
     project.run("dvc", "exp", "remove", name)
@@ -175,14 +173,14 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
     assert going_on() == 2
 
 
-def test_a_kill_while_a_clone_is_made_anew_keeps_the_state_of_its_training(
+def test_a_kill_while_a_clone_is_replaced_keeps_the_resume_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = scratch(tmp_path / "project")
     monkeypatch.chdir(project.folder)
     trial = runner.Trial("one", {})
-    (trial.folder / ".resume").mkdir(parents=True)
-    (trial.folder / ".resume" / "state").write_text("epoch 7")
+    (trial.clone / ".resume").mkdir(parents=True)
+    (trial.clone / ".resume" / "state").write_text("epoch 7")
     commit = project.run("git", "rev-parse", "HEAD").strip()
 
     def killed(*words: object) -> None:
@@ -194,11 +192,11 @@ def test_a_kill_while_a_clone_is_made_anew_keeps_the_state_of_its_training(
             with pytest.raises(KeyboardInterrupt):
                 runner.prepare(trial, commit, {})
     runner.prepare(trial, commit, {})
-    assert (trial.folder / ".resume" / "state").read_text() == "epoch 7"
-    assert (trial.folder / "dvc.yaml").exists()
+    assert (trial.clone / ".resume" / "state").read_text() == "epoch 7"
+    assert (trial.clone / "dvc.yaml").exists()
 
 
-def test_a_commit_made_meanwhile_leaves_the_experiments_where_they_are(project: Project) -> None:
+def test_experiments_stay_with_their_commit_when_head_moves(project: Project) -> None:
     before = project.run("git", "rev-parse", "HEAD").strip()
     project.run("git", "commit", "--quiet", "--allow-empty", "--message", "meanwhile")
     read = "from ops.tools import git; print(*git.experiments('{}'))"
@@ -208,17 +206,17 @@ def test_a_commit_made_meanwhile_leaves_the_experiments_where_they_are(project: 
     assert set(found[1].split()) == NAMES
 
 
-def test_a_second_sweep_beside_one_is_refused(tmp_path: Path) -> None:
+def test_a_second_sweep_at_the_same_time_is_refused(tmp_path: Path) -> None:
     project = scratch(tmp_path / "project")
     process = start(project)
     until((project.folder / ".sweep" / "small-default-seed0.log").exists)
-    assert "a sweep is under way" in project.run(*COMMAND, "small.yaml", code=2)
+    assert "another sweep is running" in project.run(*COMMAND, "small.yaml", code=2)
     process.kill()
     process.communicate()
     until(lambda: not living(project), seconds=20)
 
 
-def test_a_failed_run_is_told_and_the_others_are_made(project: Project) -> None:
+def test_a_failed_run_is_reported_and_the_others_complete(project: Project) -> None:
     sweep = SWEEP | {"settings": [{"prepare": {"max_class_ratio": 1.0}}], "seeds": [0]}
     write(project, "fails", sweep)
     output = project.run(*COMMAND, "fails.yaml", code=1)
@@ -232,7 +230,7 @@ def test_a_failed_run_is_told_and_the_others_are_made(project: Project) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train.epoch": 3}, "error: wrong.yaml: train.epoch is unknown: of 'epoch', there is"),
+        ({"train.epoch": 3}, "error: wrong.yaml: train.epoch is unknown; expected one of: "),
         ({"train.ema": 2.0}, "error: wrong.yaml, ema=2.0: train: ema is 2.0; expected"),
     ],
 )
@@ -247,10 +245,10 @@ def test_a_wrong_setting_stops_it_before_anything_is_run(
     assert experiments(project) == before
 
 
-def test_an_experiment_of_that_name_with_other_parameters_is_not_taken_for_it(
+def test_an_experiment_of_the_same_name_with_other_parameters_is_an_error(
     project: Project,
 ) -> None:
     write(project, "small", SWEEP | {"always": LONG | {"train.epochs": 3}})
     output = project.run(*COMMAND, "small.yaml", code=2)
     write(project, "small", SWEEP)
-    assert "the experiment small-default-seed0 is there with other parameters" in output
+    assert "the experiment small-default-seed0 exists with other parameters" in output
