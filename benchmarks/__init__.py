@@ -1,1 +1,1 @@
-"""Measurements that README.md and docs/ quote: each writes benchmarks/results/<name>.json."""
+"""The measurements that README.md and docs/ quote. Each writes benchmarks/results/NAME.json."""

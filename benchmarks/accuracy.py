@@ -1,11 +1,11 @@
-"""What each recipe gives, over several seeds: test accuracy, robustness, size, speed, time.
+"""Accuracy, robustness, size and speed of each recipe, over several seeds.
 
 python -m benchmarks.accuracy [--recipes NAME ...] [--seeds N ...] [--untimed]
 
-The file that is served is what is measured: each network is exported. The test set is only looked
-at when a training has ended; docs/explanation.md says how the recipe was chosen. Recipes and seeds
-that are not named keep their former results. Times are those of one call; with `--untimed`, for
-when other work goes on beside it, they are kept from before, or left out.
+Each network is exported, and the exported file is measured, since this file is served. The test
+images are used only after a training has ended; docs/explanation.md says how the recipe was chosen.
+Recipes and seeds that are not named keep their results. All times of a recipe come from one call.
+Use `--untimed` while the machine does other work: no times are measured, and earlier ones are kept.
 """
 
 import argparse
@@ -37,7 +37,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 RUN = ("accuracy", "robustness", "val_nll", "wrong")
 TIMES = ("train_s", "us_per_image", "machine")
-IMAGES = 2000  # that are classified to see how long it takes
+IMAGES = 2000  # classified to measure the time for one image
 
 
 def main() -> None:
@@ -57,20 +57,20 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 classifier = exported(trained.network, Path(folder))
                 size = Path(folder, "model", "model.onnx").stat().st_size
-            found = evaluate.evaluate(classifier, test, count_workers())
-            figures = evaluate.summary(found)
+            evaluation = evaluate.evaluate(classifier, test, count_workers())
+            summary = evaluate.summary(evaluation)
             run = {
-                "accuracy": figures["accuracy"],
-                "robustness": figures["robustness"]["mean"],
+                "accuracy": summary["accuracy"],
+                "robustness": summary["robustness"]["mean"],
                 "val_nll": round(trained.best.val_nll, 6),
-                "wrong": found.wrong.tolist(),
+                "wrong": evaluation.wrong.tolist(),
             }
             runs[seed] = run
             if not args.untimed:
                 times["train_s"].append(round(seconds, 1))
                 times["us_per_image"].append(round(microseconds(classifier, test), 1))
             print(f"{name}, seed {seed}: {run['accuracy']:.2%} in {seconds:.1f} s")
-            columns = {key: [runs[each][key] for each in sorted(runs)] for key in RUN}
+            columns = {key: [runs[number][key] for number in sorted(runs)] for key in RUN}
             results[name] = columns | {
                 "seeds": sorted(runs),
                 "device": recipe.device,
@@ -79,11 +79,11 @@ def main() -> None:
                 "model_bytes": size,
                 **times,
             }
-            measure.save("accuracy", results)  # each time: it is hours until the last
+            measure.save("accuracy", results)  # after each run: all of them take hours
 
 
 def former_runs(entry: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """What is known of each seed; nothing where a column is missing."""
+    """The earlier results of each seed; empty if a column is missing."""
     if any(key not in entry for key in RUN):
         return {}
     return {seed: {key: entry[key][i] for key in RUN} for i, seed in enumerate(entry["seeds"])}
@@ -98,7 +98,7 @@ def exported(network: Network, folder: Path) -> Classifier:
 
 
 def microseconds(classifier: Classifier, test: Labelled) -> float:
-    """To classify an image, of many, on one core."""
+    """Time to classify one image on one core: that of many images, divided by their number."""
     some = test.images[:IMAGES]
     times = [measure.seconds(lambda: classifier.logits(some)) for _ in range(5)]
     return 1e6 * statistics.median(times) / len(some)
@@ -106,9 +106,23 @@ def microseconds(classifier: Classifier, test: Labelled) -> float:
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("benchmarks.accuracy", __doc__)
-    here = [name for name in RECIPES if "cuda" not in name or torch.cuda.is_available()]
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=here)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    possible = [name for name in RECIPES if "cuda" not in name or torch.cuda.is_available()]
+    parser.add_argument(
+        "--recipes",
+        nargs="+",
+        choices=RECIPES,
+        default=possible,
+        metavar="NAME",
+        help=f"of {', '.join(RECIPES)} (all that this machine can run)",
+    )
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=int,
+        default=[0, 1, 2, 3, 4],
+        metavar="N",
+        help="values of train.seed (0 1 2 3 4)",
+    )
     parser.add_argument("--untimed", action="store_true", help="keep the times of an earlier run")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""What benchmarks/server.py compares with: uvicorn benchmarks.endpoints:app"""
+"""The endpoints with which benchmarks/server.py compares: uvicorn benchmarks.endpoints:app"""
 
 import io
 
@@ -16,14 +16,14 @@ network = load_network(ROOT / "models" / "weights.safetensors").eval()
 
 @app.post("/constant")
 async def constant(request: Request) -> dict[str, object]:
-    """Reads the body, and answers always the same."""
+    """Read the body and always return the same answer."""
     await request.body()
     return {"predicted": "7", "confidence": 0.99}
 
 
 @app.post("/torch")
 async def eager(request: Request) -> dict[str, object]:
-    """What one writes first: decode, run the network, answer."""
+    """The simplest server: decode the image, run the network in PyTorch, return the answer."""
     pixels = np.asarray(Image.open(io.BytesIO(await request.body())))
     with torch.inference_mode():
         probabilities = network(torch.from_numpy(pixels)[None].float()).softmax(1)[0]

@@ -2,10 +2,10 @@
 
 python -m benchmarks.gate_power
 
-One run a side: exact, over all counts of broken and fixed images that 10,000 test images can give
-when each kind is a Poisson number. Three runs a side: drawn, with images that err by chance. Real
-models: all pairs of a recipe's runs in accuracy.json, which differ in nothing but the seed; pairs
-share models, so the share's standard error is a jackknife over the models.
+One run on each side: computed exactly, over all numbers of broken and of fixed images. Both numbers
+are Poisson distributed, with 10,000 test images. Three runs on each side: simulated, with images
+that are wrong by chance. Real models: all pairs of runs of one recipe in accuracy.json, which
+differ only in the seed. Pairs share models, so the standard error is a jackknife over the models.
 """
 
 import math
@@ -33,13 +33,13 @@ RULES = Rules.parse(params.read_yaml(measure.ROOT / "params.yaml")["gate"])
 Gate = Callable[[Difference], bool]
 
 
-def luck(found: Difference) -> bool:
-    return bool(judge.worse_than_luck("images", found, LUCK))
+def luck(difference: Difference) -> bool:
+    return bool(judge.worse_than_luck("images", difference, LUCK))
 
 
 def margin(images: int) -> Gate:
     rules = RULES.model_copy(update={"max_loss": images})
-    return lambda found: luck(found) or bool(judge.too_large_a_loss(found, rules))
+    return lambda difference: luck(difference) or bool(judge.too_large_a_loss(difference, rules))
 
 
 GATES: dict[str, Gate] = {
@@ -47,7 +47,7 @@ GATES: dict[str, Gate] = {
     "the test for luck alone": luck,
     "a bound of 20": margin(20),
     "a bound of 10": margin(10),
-    "any more errors": lambda found: found.loss > 0,
+    "any more errors": lambda difference: difference.loss > 0,
 }
 
 
@@ -55,20 +55,20 @@ def main() -> None:
     command_line.parser("benchmarks.gate_power", __doc__).parse_args()
     exact = {name: blocked_exactly(decide) for name, decide in GATES.items()}
     three = blocked_with_seeds(GATES["the gate"], runs=3)
-    for name, table in [*exact.items(), ("the gate, three runs a side", three)]:
-        print(f"\n{name}: share blocked, by images that differ and images lost")
+    for name, table in [*exact.items(), ("the gate, three runs on each side", three)]:
+        print(f"\n{name}: share blocked, by discordant images (rows) and lost images (columns)")
         for discordance, row in table.items():
             cells = "  ".join(f"{loss:>2}: {share:7.2%}" for loss, share in row.items())
             print(f"  {discordance:>2}   {cells}")
     results = {"exact": exact, "three_runs": three, "draws": DRAWS}
     results["real"] = {recipe: blocked_in_reality(recipe) for recipe in RETRAINED}
-    print("\nreal models that differ in the seed alone:", results["real"])
+    print("\nreal models that differ only in the seed:", results["real"])
     measure.save("gate_power", results)
 
 
 def blocked_exactly(decide: Gate) -> dict[int, dict[int, float]]:
     """The share blocked, by mean number of discordant images and by true loss."""
-    blocked = np.array([[decide(found) for found in row] for row in every_count()])
+    blocked = np.array([[decide(difference) for difference in row] for row in every_count()])
     largest = len(blocked)
     return {
         m: {
@@ -83,28 +83,28 @@ def blocked_exactly(decide: Gate) -> dict[int, dict[int, float]]:
 
 @cache
 def every_count() -> list[list[Difference]]:
-    """What is found for each number of broken images (rows) and of fixed ones."""
+    """The difference for each number of broken images (rows) and of fixed images (columns)."""
     counts = range(2 * max(DISCORDANCE))
     return [[judge.measure([1] * b + [-1] * f, IMAGES) for f in counts] for b in counts]
 
 
 def poisson(mean: float, size: int) -> Float64Array:
-    found: Float64Array = stats.poisson.pmf(np.arange(size), mean)
-    return found
+    probabilities: Float64Array = stats.poisson.pmf(np.arange(size), mean)
+    return probabilities
 
 
 def blocked_with_seeds(decide: Gate, runs: int) -> dict[int, dict[int, float]]:
-    """As `blocked_exactly`, with several runs a side that each draw their errors anew.
+    """As `blocked_exactly`, with several runs on each side, each with its own random errors.
 
-    An image that errs at all does so in half of the runs, which makes two equal runs differ in half
-    of such images; a candidate's loss is as many more of them.
+    An image that is ever wrong is wrong in half of the runs, so two equal runs differ in half of
+    these images. The candidate's loss comes from more such images.
     """
     rng = np.random.default_rng(0)
     shares: dict[int, dict[int, float]] = {}
     for m in DISCORDANCE:
         shares[m] = {}
-        for loss in (each for each in LOSSES if each <= m):
-            # Lost images err in half of the candidate's runs, and never in the base's.
+        for loss in (loss for loss in LOSSES if loss <= m):
+            # Lost images are wrong in half of the candidate's runs, and in none of the base's.
             lost, common = 2 * loss, 2 * (m - loss)
             blocked = 0
             for _ in range(DRAWS):
@@ -121,7 +121,7 @@ def blocked_with_seeds(decide: Gate, runs: int) -> dict[int, dict[int, float]]:
 
 
 def blocked_in_reality(recipe: str) -> dict[str, float]:
-    """Of all ordered pairs of a recipe's runs: the share blocked, and its error."""
+    """The share of all ordered pairs of a recipe's runs that is blocked, and its error."""
     wrong = [set(run) for run in measure.load("accuracy")[recipe]["wrong"]]
     n = len(wrong)
     blocked = np.zeros((n, n))

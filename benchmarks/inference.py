@@ -1,13 +1,12 @@
-"""Images a second in a batch, as shares of what the libraries under it give on the same arrays.
+"""Images per second of `digits predict`, against the libraries that it uses.
 
 python -m benchmarks.inference [--only npy png memory ray]
 
-npy: `digits predict` from one .npy file to Parquet, start-up and all, against ONNX Runtime alone on
-arrays in memory, and against eager torch; both with all cores and at their best batch size, and
-torch also image by image. png: from a folder of PNG files, with one worker and with all, also
-without start-up. memory: of its largest process, with ten thousand and with a million images.
-ray: with two workers and with one, without start-up. What is compared runs in turn, so that a
-machine that slows down slows all.
+npy: from one .npy file to Parquet, start-up included, against ONNX Runtime alone and against eager
+PyTorch on arrays in memory. Both use all cores and their best batch size; PyTorch also runs image
+by image. png: from a folder of PNG files, with one worker and with all, with and without start-up.
+memory: of the largest process, with ten thousand and with a million images. ray: with two workers
+and with one, without start-up. The variants take turns, so that a slow machine slows all of them.
 """
 
 import argparse
@@ -38,10 +37,10 @@ from digits.model.network import load_network
 MODEL = measure.ROOT / "models" / "digit-classifier"
 WEIGHTS = measure.ROOT / "models" / "weights.safetensors"
 RUNS = 5
-IMAGES = 500_000  # of a run from .npy: start-up is then a small part
-SAMPLE = 20_000  # of a run of a library alone
+IMAGES = 500_000  # in one run from .npy; enough to make start-up a small part
+SAMPLE = 20_000  # images in one run of a library alone
 FILES = 10_000
-FEW_FILES = 1_000  # a run is mostly start-up; two chunks, so that both workers start
+FEW_FILES = 1_000  # the run is mostly start-up; two chunks, so that both workers start
 BATCHES = (1, 16, 64, 128, 256, 500, 1000, 2000)
 
 Classify = Callable[[UInt8Array], object]
@@ -75,7 +74,7 @@ def measure_npy(folder: Path) -> dict[str, Any]:
     print(f"ONNX Runtime alone   {measure.spread(alone)} images/s, {runtime[0]}")
     print(f"eager torch          {measure.spread(torchs)} images/s, {eager[0]}")
     print(f"image by image       {measure.spread(singles)} images/s")
-    print(f"as shares of these   {measure.spread(share)}, {measure.spread(times)}, ", end="")
+    print(f"ratios to these      {measure.spread(share)}, {measure.spread(times)}, ", end="")
     print(measure.spread(ratios(ours, singles)))
     return {
         "images": IMAGES,
@@ -105,7 +104,7 @@ def measure_png(folder: Path) -> dict[str, Any]:
         beyond.append((alone - starts[0]) / (together - starts[1]))
     print(f"from PNG files       {measure.spread(every)} images/s with {workers} workers")
     print(f"                     {measure.spread(one)} images/s with one")
-    print(f"                     {measure.spread(beyond)} times as many beyond start-up")
+    print(f"without start-up     {measure.spread(beyond)} times as fast as with one")
     return {
         "files": FILES,
         "workers": workers,
@@ -117,30 +116,30 @@ def measure_png(folder: Path) -> dict[str, Any]:
 
 
 def measure_memory(folder: Path) -> dict[str, Any]:
-    found = {}
+    peaks = {}
     for images in (10_000, 1_000_000):
         file = save_npy(folder, images)
-        found[str(images)] = [
+        peaks[str(images)] = [
             measure.peak_mb(command(folder, file), measure.ROOT) for _ in range(3)
         ]
-        print(f"memory               {measure.spread(found[str(images)])} MB at {images:,} images")
-    return {"peak_mb": found}
+        print(f"memory               {measure.spread(peaks[str(images)])} MB at {images:,} images")
+    return {"peak_mb": peaks}
 
 
 def measure_ray(folder: Path) -> dict[str, Any]:
     seconds: dict[int, list[float]] = {1: [], 2: []}
     files = [save_npy(folder, images) for images in (IMAGES, 20_000)]
     for _ in range(RUNS):
-        for workers, found in seconds.items():
+        for workers, runs in seconds.items():
             long, short = (
                 predict_seconds(folder, file, "--engine", "ray", workers=workers) for file in files
             )
-            found.append(long - short)
+            runs.append(long - short)
     ratio = ratios(seconds[1], seconds[2])
     print(f"Ray                  {measure.spread(ratio)} times as fast with 2 workers as with 1")
     return {
         "images": IMAGES - 20_000,
-        "seconds": {str(workers): rounded(found) for workers, found in seconds.items()},
+        "seconds": {str(workers): rounded(runs) for workers, runs in seconds.items()},
         "ratio": ratio,
     }
 
@@ -174,28 +173,28 @@ def save_png(folder: Path, n: int) -> Path:
 
 
 def command(folder: Path, source: Path, *words: str) -> list[str]:
-    """A run whose output is not there yet."""
+    """The command of a run; an earlier output is removed."""
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    where = [str(source), str(out / "rows.parquet"), "--model", str(MODEL)]
-    return [sys.executable, "-m", "ops.predict", *where, *words]
+    paths = [str(source), str(out / "rows.parquet"), "--model", str(MODEL)]
+    return [sys.executable, "-m", "ops.predict", *paths, *words]
 
 
-def predict_seconds(folder: Path, source: Path, *words: str, workers: int | None = None) -> float:
-    words_ = command(folder, source, *words)
+def predict_seconds(folder: Path, source: Path, *options: str, workers: int | None = None) -> float:
+    words = command(folder, source, *options)
     environment = dict(os.environ)
     if workers:
         environment[WORKERS_VARIABLE] = str(workers)
     return measure.seconds(
         lambda: subprocess.run(
-            words_, cwd=measure.ROOT, env=environment, check=True, capture_output=True
+            words, cwd=measure.ROOT, env=environment, check=True, capture_output=True
         )
     )
 
 
 def onnxruntime_ways() -> dict[str, Classify]:
-    """On all cores: in one session of so many threads, or in so many calls at once."""
+    """Ways to use all cores: one call at a time with a thread on each, or one call on each."""
     workers = count_workers()
     content = (MODEL / "model.onnx").read_bytes()
 
@@ -238,14 +237,14 @@ def batches(images: UInt8Array, size: int) -> list[UInt8Array]:
 
 
 def best(ways: dict[str, Classify], images: UInt8Array) -> tuple[str, Classify]:
-    """The fastest way, of one try on a tenth of the images each."""
+    """The fastest way: each is tried once, on a tenth of the images."""
     rates = {name: rate(way, images[: len(images) // 10]) for name, way in ways.items()}
     name = max(rates, key=lambda name: rates[name])
     return name, ways[name]
 
 
 def rate(classify: Classify, images: UInt8Array) -> float:
-    classify(images[:500])  # warm
+    classify(images[:500])  # warm-up
     return len(images) / measure.seconds(lambda: classify(images))
 
 
@@ -259,7 +258,13 @@ def rounded(values: list[float]) -> list[float]:
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("benchmarks.inference", __doc__)
-    parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=MEASURES,
+        default=list(MEASURES),
+        help="measure these and keep the other results (all)",
+    )
     return parser.parse_args()
 
 

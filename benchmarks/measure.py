@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine they ran on, their recipes, and where results go."""
+"""What the benchmarks share: the machine's description, recipes, results, timing."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def cpu_name() -> str:
 
 
 def save(name: str, results: Mapping[str, Any]) -> None:
-    """Write a benchmark's results beside a description of the machine."""
+    """Write a benchmark's results and a description of the machine."""
     content = files.canonical_json({"machine": machine(), **results})
     files.write(RESULTS / f"{name}.json", content)
     print(f"\nwritten: benchmarks/results/{name}.json")
@@ -53,18 +53,20 @@ def save(name: str, results: Mapping[str, Any]) -> None:
 
 def load(name: str) -> dict[str, Any]:
     path = RESULTS / f"{name}.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
+    if not path.exists():
+        return {}
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return results
 
 
 def write_params(path: Path, changes: Mapping[str, Any]) -> None:
-    """Write the committed params.yaml, with dotted keys changed."""
+    """Write the committed params.yaml with some dotted keys changed."""
     document = params.override(params.read_yaml(ROOT / "params.yaml"), changes)
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
 
 
 def configuration(changes: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
-    """The committed params.yaml's model and recipe, with dotted keys changed."""
+    """Architecture and recipe of the committed params.yaml, with some dotted keys changed."""
     document = params.override(params.read_yaml(ROOT / "params.yaml"), changes)
     return Architecture.parse(document["model"]), Recipe.parse(document["train"])
 
@@ -72,7 +74,7 @@ def configuration(changes: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
 def train(
     changes: Mapping[str, Any], train: Labelled, val: Labelled, workers: int
 ) -> tuple[Trained, float]:
-    """Train as the stage does, and the seconds that it took."""
+    """Train as the stage does; return the result and the seconds that it took."""
     architecture, recipe = configuration(changes)
     classes = dataset.load_source(PREPARED).classes
     network = initial_network(architecture, classes, train.images, recipe.seed)
@@ -82,7 +84,10 @@ def train(
 
 
 def peak_mb(command: list[str], folder: Path) -> float:
-    """Peak resident memory of a command's largest process; a child measures, since peaks add up."""
+    """Peak resident memory of a command's largest process.
+
+    Another process starts the command, since the peak covers all children that a process ever had.
+    """
     program = (
         "import resource, subprocess, sys; "
         "subprocess.run(sys.argv[1:], check=True, capture_output=True); "
@@ -90,7 +95,7 @@ def peak_mb(command: list[str], folder: Path) -> float:
     )
     words = [sys.executable, "-c", program, *command]
     output = subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True).stdout
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in kilobytes
     return round(int(output) * unit / 1e6, 1)
 
 

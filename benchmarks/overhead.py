@@ -1,11 +1,11 @@
-"""What a user waits for besides training: `dvc repro`, commands that start, checkpoints, memory.
+"""Time besides training: `dvc repro`, start of the commands, checkpoints; and memory.
 
 MNIST_MIRROR=/path/to/folder python -m benchmarks.overhead
 
-The pipeline runs in a clone with one and with two epochs: their difference is an epoch, and the
-shorter run less an epoch is what all stages cost together (imports, data, export, evaluation).
-Then `dvc repro` with nothing to do, next to that of a repository with a single stage. And the
-processor time that each command needs until it has shown its --help.
+The pipeline runs in a clone with one and with two epochs. The difference is the time of an epoch.
+The shorter run minus an epoch is the time of everything else: imports, data, export, evaluation.
+Also measured: `dvc repro` with nothing to do, against a repository with a single stage, and the
+processor time of each command until it has shown its --help.
 """
 
 import os
@@ -27,7 +27,7 @@ from digits.training.checkpoint import Checkpoint, State
 from ops.tools import compute
 
 RUNS = 3
-STARTS = 5  # of what takes little time
+STARTS = 5  # runs of what takes little time
 COMMANDS = (
     *("correct", "demo", "deploy", "doctor", "evaluators", "experiment", "gate", "predict"),
     *("push", "registry", "report", "sagemaker", "sweep", "verify"),
@@ -38,7 +38,10 @@ def main() -> None:
     command_line.parser("benchmarks.overhead", __doc__).parse_args()
     mirror = compute.elsewhere()
     if not mirror:
-        raise InputError("MNIST_MIRROR is not set: the download would be measured too")
+        raise InputError(
+            "MNIST_MIRROR is not set, so the download would be measured too. Name a folder with "
+            "MNIST's four files: MNIST_MIRROR=/path/to/folder"
+        )
     os.environ |= mirror
     overheads, epochs = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -54,11 +57,11 @@ def main() -> None:
             name: round(measure.peak_mb(["sh", "-c", command], clone))
             for name, command in stages(clone).items()
         }
-    print(f"beside the training loop: {measure.spread(overheads)} s")
+    print(f"besides the training loop: {measure.spread(overheads)} s")
     for name, megabytes in memory.items():
         print(f"  {name:<9} {megabytes} MB at most")
     ratios = [ours / theirs for ours, theirs in zip(idle["ours"], idle["one_stage"], strict=True)]
-    print(f"nothing to do: {measure.spread(ratios)} times a one-stage repository's dvc repro")
+    print(f"nothing to do: {measure.spread(ratios)} times the time in a one-stage repository")
     starts = {name: [help_seconds(f"ops.{name}") for _ in range(STARTS)] for name in COMMANDS}
     for name, values in starts.items():
         print(f"  {name:<11} --help: {measure.spread(values)} s of processor time")
@@ -85,7 +88,7 @@ def repro_seconds(clone: Path, epochs: int) -> float:
 
 
 def idle_seconds(clone: Path, single: Path) -> dict[str, list[float]]:
-    """`dvc repro` with nothing to do: of the clone, and of a new repository with one stage."""
+    """`dvc repro` with nothing to do: in the clone, and in a new repository with one stage."""
     single.mkdir()
     (single / "dvc.yaml").write_text(
         "stages: {copy: {cmd: cp in out, deps: [in], outs: [out]}}\n", encoding="utf-8"
@@ -93,11 +96,11 @@ def idle_seconds(clone: Path, single: Path) -> dict[str, list[float]]:
     (single / "in").write_text("1", encoding="utf-8")
     for words in (["git", "init"], ["dvc", "init"], ["dvc", "repro"]):
         subprocess.run([*words, "--quiet"], cwd=single, check=True)
-    found: dict[str, list[float]] = {"ours": [], "one_stage": []}
+    times: dict[str, list[float]] = {"ours": [], "one_stage": []}
     for _ in range(STARTS):
-        found["ours"].append(measure.seconds(partial(repro, clone)))
-        found["one_stage"].append(measure.seconds(partial(repro, single)))
-    return found
+        times["ours"].append(measure.seconds(partial(repro, clone)))
+        times["one_stage"].append(measure.seconds(partial(repro, single)))
+    return times
 
 
 def repro(folder: Path, *options: str) -> None:
@@ -105,7 +108,7 @@ def repro(folder: Path, *options: str) -> None:
 
 
 def help_seconds(module: str) -> float:
-    """Processor time of a command's --help, its children's included."""
+    """Processor time of a command's --help, including its child processes."""
     before = os.times()
     subprocess.run([sys.executable, "-m", module, "--help"], check=True, capture_output=True)
     after = os.times()
@@ -122,7 +125,7 @@ def stages(clone: Path) -> dict[str, str]:
 
 
 def checkpoint_seconds(repeats: int = 20) -> list[float]:
-    """To save the state of the default network, as after each epoch."""
+    """Times to save the training state of the default network, as after each epoch."""
     architecture, _ = measure.configuration({})
     network = Network(architecture, tuple("0123456789"), (28, 28), 33.0, 79.0)
     size = sum(tensor.numel() for tensor in network.state_dict().values())

@@ -1,8 +1,8 @@
-"""Accuracy on the test images when they come as people's files do: python -m benchmarks.photos
+"""Accuracy on the test images as people's image files: python -m benchmarks.photos
 
-Every MNIST test image is made into an image file, in each way by itself and in all ways together,
-read by digits.imaging, and classified by models/digit-classifier. And what is no digit: how much
-of it is refused, and how sure the model is of the rest.
+Each MNIST test image becomes an image file, in several ways, one at a time and all together. Then
+digits.imaging reads the file, and models/digit-classifier classifies it. Images that show no single
+digit: how many are refused, and how many are classified with a high confidence.
 """
 
 import io
@@ -31,19 +31,19 @@ Way = Callable[["Photo", Random], "Photo"]
 Other = Callable[[UInt8Array, Random], bytes]
 
 MODEL = measure.ROOT / "models" / "digit-classifier"
-CHUNK = 100  # that a process takes at once
+CHUNK = 100  # images that a process takes at once
 N_OTHERS = 1000
 SURE = 0.9  # confidence
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture, float32 (height, width) in [0, 1], 0 is background, and how it will be stored."""
+    """A picture, float32 (height, width) in [0, 1], 0 is the background; and how it is stored."""
 
     ink: Float32Array
-    light: float = 1.0  # of the ink
-    ground: float = 0.0
-    shade: float = 0.0  # how much darker it is at the right than at the left, as a share
+    light: float = 1.0  # grey value of the ink
+    ground: float = 0.0  # grey value of the background
+    shade: float = 0.0  # share of the light that is missing at the right
     noise: float = 0.0  # standard deviation
     format: str = "PNG"
     alpha: bool = False
@@ -83,7 +83,7 @@ def as_it_is(photo: Photo, rng: Random) -> Photo:
 
 
 def inverted(photo: Photo, rng: Random) -> Photo:
-    """Dark on light."""
+    """Dark ink on a light background."""
     return replace(photo, light=0.0, ground=1.0)
 
 
@@ -95,7 +95,7 @@ def larger(photo: Photo, rng: Random) -> Photo:
 
 
 def off_centre(photo: Photo, rng: Random) -> Photo:
-    """Somewhere on a sheet of up to twice the height and the width."""
+    """Anywhere on a sheet of 1.2 to 2 times the height and the width."""
     sides = [round(side * rng.uniform(1.2, 2)) for side in photo.ink.shape]
     sheet = np.zeros(sides, np.float32)
     top, left = (rng.integers(s - t + 1) for s, t in zip(sides, photo.ink.shape, strict=True))
@@ -104,29 +104,29 @@ def off_centre(photo: Photo, rng: Random) -> Photo:
 
 
 def grey_ground(photo: Photo, rng: Random) -> Photo:
-    """Ink and ground differ by 0.3 to 0.7 of the whole range, either being the lighter."""
+    """Ink and background differ by 0.3 to 0.7 of the whole range; either may be the lighter."""
     ground = rng.uniform(0.25, 0.75)
     contrast = rng.uniform(0.3, 0.7) * (1 if ground < 0.5 else -1)
     return replace(photo, ground=ground, light=min(max(ground + contrast, 0), 1))
 
 
 def jpeg(photo: Photo, rng: Random) -> Photo:
-    """JPEG, of quality 75."""
+    """A JPEG file of quality 75."""
     return replace(photo, format="JPEG")
 
 
 def alpha(photo: Photo, rng: Random) -> Photo:
-    """Black or white ink on nothing."""
+    """Black or white ink on a transparent background."""
     return replace(photo, format="PNG", alpha=True, light=float(rng.integers(2)))
 
 
 def turned(photo: Photo, rng: Random) -> Photo:
-    """Stored turned or mirrored, as EXIF then says."""
+    """Stored turned or mirrored; EXIF says how."""
     return replace(photo, orientation=int(rng.integers(2, 9)))
 
 
 def badly_lit(photo: Photo, rng: Random) -> Photo:
-    """Dark on grey paper, 40 % darker at one side than at the other, with a sensor's noise."""
+    """Dark ink on grey paper, 40 % darker at the right, with the noise of a sensor."""
     return replace(photo, ground=0.7, light=0.15, shade=0.4, noise=0.02)
 
 
@@ -137,7 +137,7 @@ WAYS: dict[str, Way] = {
 
 
 def all_together(photo: Photo, rng: Random) -> Photo:
-    """Larger, off-centre and turned; then grey and JPEG, or transparent, as no JPEG is."""
+    """Larger, off-centre and turned; then grey and JPEG, or transparent (which JPEG cannot be)."""
     for way in (larger, off_centre, turned):
         photo = way(photo, rng)
     if rng.integers(2):
@@ -145,17 +145,17 @@ def all_together(photo: Photo, rng: Random) -> Photo:
     return jpeg(grey_ground(photo, rng), rng)
 
 
-# What is no single digit.
+# Images that show no single digit.
 
 
 def blank(clean: UInt8Array, rng: Random) -> bytes:
-    """Paper: one grey, with a sensor's noise."""
+    """Grey paper, with the noise of a sensor."""
     nothing = Photo(np.zeros((200, 200), np.float32), ground=rng.uniform(0.3, 1), noise=0.02)
     return replace(nothing, format="JPEG").file()
 
 
 def two_digits(clean: UInt8Array, rng: Random) -> bytes:
-    """Two test images side by side, dark on light."""
+    """Two test images next to each other, dark on light."""
     pair = [
         larger(Photo(clean[i].astype(np.float32) / 255), np.random.default_rng(0))
         for i in rng.integers(len(clean), size=2)
@@ -164,12 +164,12 @@ def two_digits(clean: UInt8Array, rng: Random) -> bytes:
 
 
 def noise(clean: UInt8Array, rng: Random) -> bytes:
-    """Every pixel by chance."""
+    """Random pixels."""
     return Photo(rng.random((200, 200), np.float32)).file()
 
 
 def crop_of_a_photo(clean: UInt8Array, rng: Random) -> bytes:
-    """A part of one of scikit-learn's two photos, of a temple and of a flower."""
+    """A square part of one of scikit-learn's two photos, a temple and a flower."""
     from sklearn.datasets import load_sample_image
 
     photo = Image.fromarray(load_sample_image(("china.jpg", "flower.jpg")[rng.integers(2)]))
@@ -188,13 +188,15 @@ def main() -> None:
     model = Classifier.load(MODEL)
     test = dataset.load(measure.PREPARED, "test")
     clean = model.logits(test.images, count_workers()).argmax(axis=1) == test.labels
-    print(f"{'arrays':<16} {clean.mean():.2%} of {len(test):,} right")
+    print(f"{'arrays':<16} {clean.mean():.2%} of {len(test):,} correct")
     ways = {}
     for name, way in {**WAYS, "all_together": all_together}.items():
         predicted, _ = answers(model, partial(from_digit, way, test.images), len(test))
         ways[name] = compared(clean, predicted == test.labels)
         ways[name]["refused"] = int((predicted < 0).sum())
-        print("{:<16} {accuracy:.2%} right, {change:+.2%} ± {error:.2%}".format(name, **ways[name]))
+        print(
+            "{:<16} {accuracy:.2%} correct, {change:+.2%} ± {error:.2%}".format(name, **ways[name])
+        )
     others = {}
     for name, other in OTHERS.items():
         predicted, confidence = answers(model, partial(from_other, other, test.images), N_OTHERS)
@@ -203,16 +205,18 @@ def main() -> None:
             "refused": float((predicted < 0).mean()),
             "sure": float((confidence >= SURE).mean()),
         }
-        print("{:<16} {refused:.1%} refused, {sure:.1%} read surely".format(name, **others[name]))
+        print(
+            "{:<16} {refused:.1%} refused, {sure:.1%} with confidence".format(name, **others[name])
+        )
     results = {"images": len(test), "arrays": float(clean.mean()), "ways": ways, "others": others}
     measure.save("photos", results | {"surely": SURE, "model": model.id})
 
 
-def compared(clean: BoolArray, found: BoolArray) -> dict[str, float]:
-    """Accuracy, and by how much it differs on the same images, with its standard error."""
-    change = found.astype(float) - clean
+def compared(clean: BoolArray, correct: BoolArray) -> dict[str, float]:
+    """Accuracy, and its difference from `clean` on the same images, with the standard error."""
+    change = correct.astype(float) - clean
     return {
-        "accuracy": float(found.mean()),
+        "accuracy": float(correct.mean()),
         "change": float(change.mean()),
         "error": float(change.std() / math.sqrt(len(change))),
     }
@@ -221,15 +225,15 @@ def compared(clean: BoolArray, found: BoolArray) -> dict[str, float]:
 def answers(
     model: Classifier, make: Callable[[Preprocessing, int], UInt8Array | None], n: int
 ) -> tuple[Int64Array, Float64Array]:
-    """Classes and confidences of n images; of those that are refused, -1 and 0."""
+    """Classes and confidences of n images; -1 and 0 for those that are refused."""
     with ProcessPoolExecutor(count_workers()) as pool:
-        made = list(pool.map(partial(make, model.preprocessing), range(n), chunksize=CHUNK))
+        images = list(pool.map(partial(make, model.preprocessing), range(n), chunksize=CHUNK))
     predicted, confidence = np.full(n, -1), np.zeros(n)
-    read = [i for i, image in enumerate(made) if image is not None]
-    if read:
-        images = np.stack([image for image in made if image is not None])
-        probabilities = metrics.softmax(model.logits(images))
-        predicted[read], confidence[read] = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    kept = [i for i, image in enumerate(images) if image is not None]
+    if kept:
+        arrays = np.stack([image for image in images if image is not None])
+        probabilities = metrics.softmax(model.logits(arrays))
+        predicted[kept], confidence[kept] = probabilities.argmax(axis=1), probabilities.max(axis=1)
     return predicted, confidence
 
 

@@ -1,9 +1,9 @@
-"""How much faster two workers, or two processes, are than one.
+"""Speed of two workers and of two processes, against one.
 
 python -m benchmarks.scaling
 
-Whole `train` stages of different length give the time of an epoch without what comes before and
-after it; the variants run in turn, so that a machine that slows down slows all of them.
+The `train` stage runs with two epochs and with one: the difference is the time of an epoch. The
+variants take turns, so that a slow machine slows all of them.
 """
 
 import os

@@ -1,10 +1,11 @@
-"""The server beside two endpoints of the same framework: latency, throughput, memory.
+"""Latency, throughput and memory of the server, against two simple endpoints.
 
 python -m benchmarks.server
 
-One endpoint reads the body and answers a constant: no server of this framework is faster. The other
-is what one writes first, eager PyTorch in a FastAPI handler. Each runs in a process of its own on
-uvicorn with the same settings; they take turns. Clients keep their connections.
+The endpoints use the same framework. One reads the body and returns a constant: no server of this
+framework is faster. The other is the simplest server, eager PyTorch in a FastAPI handler. The
+server and the endpoints run in two processes, on uvicorn with the same settings, and take turns.
+Clients keep their connections open.
 """
 
 import io
@@ -28,9 +29,9 @@ from benchmarks import measure
 from digits.core import command_line, errors
 
 RUNS = 5
-SECONDS = 4.0  # of each measurement
+SECONDS = 4.0  # length of each measurement
 CLIENTS = 32
-REQUESTS = 100_000  # over which memory is looked at
+REQUESTS = 100_000  # between the two measurements of memory
 MODEL = "models/digit-classifier"
 SERVING = (sys.executable, "-m", "serving", "--model", MODEL, "--port", "0")
 BARE = (sys.executable, "-m", "uvicorn", "benchmarks.endpoints:app", "--port", "0")
@@ -38,7 +39,7 @@ BARE = (sys.executable, "-m", "uvicorn", "benchmarks.endpoints:app", "--port", "
 
 @dataclass(frozen=True)
 class Measured:
-    """Latencies of the answers in seconds, and what they took of a core."""
+    """Latencies of the answers in seconds, and the server's processor time for all of them."""
 
     latencies: list[float]
     cpu_s: float
@@ -78,10 +79,11 @@ def main() -> None:
         cpu: dict[str, list[float]] = {}
         for _ in range(RUNS):
             for name, (body, path) in bodies.items():
-                for server, at in ((ours, path), (bare, "/constant"), (bare, "/torch")):
-                    if at == "/torch" and name != "image file":
+                for server, target in ((ours, path), (bare, "/constant"), (bare, "/torch")):
+                    if target == "/torch" and name != "image file":
                         continue
-                    request, key = post(at, *body), f"{name}, {at if server is bare else 'ours'}"
+                    request = post(target, *body)
+                    key = f"{name}, {target if server is bare else 'ours'}"
                     alone = server.ask(request, 1, SECONDS)
                     many = server.ask(request, CLIENTS, SECONDS)
                     latency.setdefault(key, []).append(alone.median_ms)
@@ -90,10 +92,10 @@ def main() -> None:
         memory = grow(ours, post(bodies["image file"][1], *bodies["image file"][0]))
     for key in latency:
         print(
-            f"{key:<24} {measure.spread(latency[key])} ms alone, {measure.spread(rate[key])} /s, "
-            f"{measure.spread(cpu[key])} ms of a core"
+            f"{key:<24} {measure.spread(latency[key])} ms with one client, "
+            f"{measure.spread(rate[key])} requests/s, {measure.spread(cpu[key])} ms of a core"
         )
-    ratio = {
+    shares = {
         name: round(
             statistics.median(rate[f"{name}, ours"])
             / statistics.median(rate[f"{name}, /constant"]),
@@ -101,13 +103,13 @@ def main() -> None:
         )
         for name in bodies
     }
-    print(f"of the constant's throughput: {ratio}")
+    print(f"share of the constant's throughput: {shares}")
     print(f"memory after 5,000 requests and {REQUESTS:,} more: {memory} MB")
     results = {
         "latency_ms": rounded(latency),
         "requests_per_s": rounded(rate),
         "cpu_ms": rounded(cpu),
-        "share_of_constant": ratio,
+        "share_of_constant": shares,
         "memory_mb": memory,
         "clients": CLIENTS,
         "seconds": SECONDS,
@@ -116,11 +118,11 @@ def main() -> None:
 
 
 def rounded(values: dict[str, list[float]]) -> dict[str, list[float]]:
-    return {name: [round(value, 4) for value in found] for name, found in values.items()}
+    return {name: [round(value, 4) for value in column] for name, column in values.items()}
 
 
 def requests() -> dict[str, tuple[tuple[bytes, str, dict[str, str]], str]]:
-    """Bodies with a test image, and the path that takes them: (content, type, headers), path."""
+    """Bodies that contain a test image, each with its path: (content, type, headers), path."""
     image = np.load(measure.PREPARED / "test-images.npy")[0]
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
@@ -141,35 +143,35 @@ def requests() -> dict[str, tuple[tuple[bytes, str, dict[str, str]], str]]:
 
 
 def post(path: str, body: bytes, kind: str, headers: Mapping[str, str]) -> bytes:
-    """A request as it goes over the wire."""
-    given = {"Host": "x", "Content-Type": kind, "Content-Length": str(len(body)), **headers}
-    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+    """The bytes of a request."""
+    fields = {"Host": "x", "Content-Type": kind, "Content-Length": str(len(body)), **headers}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 @contextmanager
 def start(command: tuple[str, ...]) -> Iterator[Server]:
-    """A server on a free port, which its first lines tell."""
+    """A server on a free port, which its first lines name."""
     process = subprocess.Popen(
         command, cwd=measure.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     try:
-        said = ""
-        while not (found := re.search(r"running on http://\S+:(\d+)", said)):
+        output = ""
+        while not (port := re.search(r"running on http://\S+:(\d+)", output)):
             line = process.stderr.readline()
-            assert line, said
-            said += line
-        yield Server(int(found[1]), psutil.Process(process.pid))
+            assert line, output
+            output += line
+        yield Server(int(port[1]), psutil.Process(process.pid))
     finally:
         process.kill()
         process.wait()
 
 
 def ask(port: int, request: bytes, clients: int, seconds: float) -> list[float]:
-    """Latencies of a request that each client sends again as soon as it is answered.
+    """Latencies of a request, which each client sends again as soon as it is answered.
 
-    The answers must be 200 and all of one length: so it takes little to see that one is whole.
+    All answers must have status 200 and the same length, so that the end of one is easy to see.
     """
     length, latencies = answer_length(port, request), []
     with selectors.DefaultSelector() as selector:
@@ -196,24 +198,24 @@ def ask(port: int, request: bytes, clients: int, seconds: float) -> list[float]:
 
 
 def answer_length(port: int, request: bytes) -> int:
-    """Bytes of the answer to a request, header and all."""
+    """Bytes of the answer to a request, including its header."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(request)
         answer = b""
-        while not (found := re.search(rb"content-length: (\d+).*?\r\n\r\n", answer, re.S | re.I)):
+        while not (header := re.search(rb"content-length: (\d+).*?\r\n\r\n", answer, re.S | re.I)):
             answer += connection.recv(65536)
-        return found.end() + int(found[1])
+        return header.end() + int(header[1])
 
 
 def grow(server: Server, request: bytes) -> list[float]:
-    """Memory before and after `REQUESTS` requests, once it has run warm."""
-    found = []
+    """Memory after 5,000 requests, and after `REQUESTS` more."""
+    megabytes = []
     for goal in (5_000, REQUESTS):
         done = 0
         while done < goal:
             done += len(ask(server.port, request, CLIENTS, SECONDS))
-        found.append(round(server.megabytes, 1))
-    return found
+        megabytes.append(round(server.megabytes, 1))
+    return megabytes
 
 
 if __name__ == "__main__":

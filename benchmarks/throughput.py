@@ -1,11 +1,11 @@
-"""Images a second in training, as a share of what this machine's matrix products allow.
+"""Images per second in training, as a share of the limit that matrix products set.
 
-python -m benchmarks.throughput [--device cpu]
+python -m benchmarks.throughput [--device cpu|cuda]
 
-Counts the multiplications of convolutions and fully connected layers, forward and backward, and
-divides the rate reached in a training by the rate of a large float32 matrix product, on the same
-threads or the same GPU, in the same run. The rest of the time goes where PyTorch's profiler finds
-it; a GPU's is also what it waits for the next operation.
+The share is the rate of multiplications in training divided by their rate in large float32 matrix
+products, on the same threads or the same GPU, in the same run. The multiplications are those of
+convolutions and fully connected layers, forward and backward. PyTorch's profiler shows where the
+time goes; on a GPU, some of it is spent waiting for the next operation.
 """
 
 import argparse
@@ -71,14 +71,14 @@ def main() -> None:
 
 
 def training_flops(network: Network, size: tuple[int, int]) -> int:
-    """Of one image: forward, and twice that backward, but for the first layer's input."""
+    """Operations for one image: forward, and twice as many backward (once in the first layer)."""
     flops = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         nonlocal flops
         assert isinstance(module, nn.Conv2d | nn.Linear)
-        each = 2 * module.weight.numel() * output.numel() // module.weight.shape[0]
-        flops += each * (2 if inputs[0].shape[1] == 1 else 3)
+        forward = 2 * module.weight.numel() * output.numel() // module.weight.shape[0]
+        flops += forward * (2 if inputs[0].shape[1] == 1 else 3)
 
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
@@ -90,10 +90,10 @@ def training_flops(network: Network, size: tuple[int, int]) -> int:
 
 
 def matrix_product_flops(device: str, workers: int, repeats: int = 20) -> float:
-    """Of float32 products of square matrices, one on each thread.
+    """Operations per second in float32 products of square matrices, one on each thread.
 
-    Two libraries compute them, one behind `@` and one behind a 1x1 convolution, and which of them
-    suits a processor better differs: the faster one counts.
+    PyTorch uses one library for `@` and another one for a 1x1 convolution. The faster one counts;
+    which one it is depends on the processor.
     """
     torch.set_num_threads(1)
     size = 1024 if device == "cpu" else 8192
@@ -107,7 +107,7 @@ def matrix_product_flops(device: str, workers: int, repeats: int = 20) -> float:
         def multiply(matrix: Tensor) -> None:
             for _ in range(repeats):
                 last = product(matrix)
-            last.flatten()[0].item()  # so that a GPU has ended
+            last.flatten()[0].item()  # waits for a GPU
 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(multiply, matrices))
@@ -120,9 +120,10 @@ def matrix_product_flops(device: str, workers: int, repeats: int = 20) -> float:
 def time_by_kind(
     network: Network, data: Labelled, device: str, rate: float, images: int = 64, repeats: int = 20
 ) -> dict[str, float]:
-    """What a worker does with its part of a batch, on this thread: the profiler sees no other.
+    """Shares of the time in which a worker computes its part of a batch, by kind of operation.
 
-    What a GPU computes for as many images takes less than `rate` says: it waits for the rest.
+    It runs on this thread, since the profiler sees no other. A GPU computes the images faster than
+    `rate` images per second; it spends the rest of the time waiting.
     """
     _, recipe = measure.configuration({})
     network = network.to(device).train()
@@ -134,7 +135,7 @@ def time_by_kind(
         for _ in range(repeats):
             moved = augment(batch, recipe.augmentation, torch.Generator(device))
             gradient = torch.autograd.grad(F.cross_entropy(network(moved), labels), parameters)
-        gradient[0].flatten()[0].item()  # so that a GPU has ended
+        gradient[0].flatten()[0].item()  # waits for a GPU
 
     learn()  # warm-up
     with profile() as profiler:
@@ -142,7 +143,7 @@ def time_by_kind(
     times: dict[str, float] = dict.fromkeys([*KINDS, "the rest"], 0.0)
     events: Any = profiler.key_averages()
     for event in events:
-        if event.device_type.name == "CPU":  # what was called, not each kernel that it started
+        if event.device_type.name == "CPU":  # the call, not also each kernel that it started
             kinds = (kind for kind, parts in KINDS.items() if any(p in event.key for p in parts))
             spent = event.self_cpu_time_total if device == "cpu" else event.self_device_time_total
             times[next(kinds, "the rest")] += spent
@@ -154,7 +155,9 @@ def time_by_kind(
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("benchmarks.throughput", __doc__)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="device that trains (cpu)"
+    )
     return parser.parse_args()
 
 
