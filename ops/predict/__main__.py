@@ -1,22 +1,21 @@
 """Classify many images: digits predict INPUT OUTPUT
 
 INPUT is an image file, a folder of them, a glob ('scans/**/*.png'), or a file of many images: .npy
-(uint8, n x height x width), MNIST's IDX (.gz or not), Parquet with a column `image`. All of these
-also as s3://bucket/prefix; endpoint and credentials come from the environment.
+(uint8, n x height x width), MNIST's IDX (.gz or not), or Parquet with a column `image`. Each may
+also be under s3://bucket/prefix; the environment has the endpoint and the credentials.
 
-OUTPUT is .parquet or .csv, a row an image: path, predicted, confidence, p0 to p9, review (whether
-the confidence is below --threshold), error. An image that can't be read is a row with an error.
-OUTPUT.manifest.json says which model saw what.
+OUTPUT is a .parquet or .csv file with one row per image: path, predicted, confidence, p0 to p9,
+review (true if the confidence is below --threshold), error. An image that can't be read is a row
+with an error. OUTPUT.manifest.json names the model and the plan of the run.
 
-Killed, or failed? The same command again goes on with what is not done; no row is there twice.
-OUTPUT appears when all is done.
+If a run is killed or fails, the same command continues it; no row appears twice. OUTPUT appears
+when all images are done.
 
-With --model sagemaker://ENDPOINT the endpoint computes: images are read here and sent there.
-
---engine ray computes on the Ray cluster that RAY_ADDRESS names (make .venv/scale); the rows are the
+With --model sagemaker://ENDPOINT this machine reads the images, and the endpoint classifies them.
+With --engine ray, the Ray cluster at RAY_ADDRESS does both (make .venv/scale). The rows are the
 same.
 
-Exit code 0: all images have a row. 2: something is missing, broken or out of reach.
+Exit code 0: all images have a row. 2: something is missing, broken or can't be reached.
 """
 
 import argparse
@@ -38,11 +37,11 @@ from digits.core.params import Params
 from digits.model import self_test
 from digits.model.classifier import Classifier
 from digits.storage import filesystem
-from ops.predict import batch, executors, job
-from ops.predict.executors import Engine, Work
-from ops.predict.job import Parts, Plan, Run
+from ops.predict import batch, executors
+from ops.predict.executors import Executor, Task
+from ops.predict.job import Job, Plan, Request, delete_parts, make_plan
 from ops.tools import inputs
-from ops.tools.inputs import Source
+from ops.tools.inputs import Input
 from ops.tools.models import ENDPOINT, bring_model
 
 MANIFEST = ".manifest.json"
@@ -50,7 +49,7 @@ WRITERS = {".parquet": pq.ParquetWriter, ".csv": CSVWriter}
 
 
 class Manifest(Params):
-    """Which model saw what, and what came of it."""
+    """The plan of a complete run, the model's version and classes, and the counts of its rows."""
 
     plan: Plan
     version: str | None
@@ -63,110 +62,118 @@ class Manifest(Params):
 def main() -> None:
     args = parse_args()
     source = inputs.find(args.input)
-    refuse_within(source, args.output)
+    check_output_is_elsewhere(source, args.output)
     with tempfile.TemporaryDirectory(prefix="predict-") as temporary:
-        path, version = bring_model(args.model, Path(temporary))
+        folder = Path(temporary)
+        path, version = bring_model(args.model, folder)
         self_test.check(path)
         model = Classifier.load(path)
-        found = begin(args, source, model, Path(temporary))
-        if isinstance(found, Parts):
-            engine = find_engine(args.engine, args.model)
-            compute(found, Work(path, source, args.threshold), engine)
-            found = finish(found, args.output, model, version, Path(temporary))
-    print(found.model_dump_json(indent=2) if args.json else summary(args.output, found))
+        request = make_request(args.input, args.written, model, args.threshold)
+        job = find_job(request, source, args.written, args.output, folder)
+        if isinstance(job, Manifest):
+            manifest = job
+        else:
+            executor = find_executor(args.engine, args.model)
+            compute(job, Task(path, source, args.threshold), executor)
+            manifest = write_output(job, args.output, model, version, folder)
+    print(manifest.model_dump_json(indent=2) if args.json else summary(args.output, manifest))
 
 
-def refuse_within(source: Source, output: str) -> None:
-    """An output must not be the next run's input."""
+def check_output_is_elsewhere(source: Input, output: str) -> None:
+    """Raises `InputError` if the next run would read the output as an input."""
     place, name = filesystem.find_file(output)
-    inside = f"{place.url}/{name}".removeprefix(f"{source.url}/")
-    if source.file is None and inside != f"{place.url}/{name}" and re.match(source.pattern, inside):
-        raise InputError(f"{output} lies in {source.shown}, which is read: name another output")
+    url = f"{place.url}/{name}"
+    relative = url.removeprefix(f"{source.url}/")
+    if source.file is None and relative != url and re.match(source.pattern, relative):
+        raise InputError(f"{output} is in {source.shown}, which is the input: name another output")
 
 
-def begin(
-    args: argparse.Namespace, source: Source, model: Classifier, folder: Path
-) -> Parts | Manifest:
-    """What is to be done; or what came of it, if it was done already."""
-    run = Run(
-        input=inputs.readable(args.input),
-        source=inputs.readable(filesystem.find(args.input).url),
-        written=str(args.written) if args.written else None,
+def make_request(text: str, day: date | None, model: Classifier, threshold: float) -> Request:
+    return Request(
+        input=inputs.readable(text),
+        source=inputs.readable(filesystem.find(text).url),
+        written=str(day) if day else None,
         model=model.id,
-        threshold=args.threshold,
+        threshold=threshold,
     )
-    place = filesystem.find(f"{args.output}.parts")
-    if found := job.resume(place, run):
-        return found
-    plan = job.make_plan(run, inputs.chunks(source, args.written), folder)
-    if not plan.rows and not args.written:
-        raise InputError(f"{args.input} holds no images")
-    if done := find_done(args.output, plan):
-        job.clear(place)
-        return done
-    return job.begin(place, plan, folder)
 
 
-def find_done(output: str, plan: Plan) -> Manifest | None:
-    """The manifest of an output that this plan has led to; None if there is no output yet."""
+def find_job(
+    request: Request, source: Input, day: date | None, output: str, folder: Path
+) -> Job | Manifest:
+    """Resume the request's job, or start it; the manifest if the output is complete already."""
+    place = filesystem.find(f"{output}.parts")
+    if job := Job.resume(place, request):
+        return job
+    plan = make_plan(request, inputs.chunks(source, day), folder)
+    if not plan.rows and not day:
+        raise InputError(f"{request.input} holds no images")
+    if manifest := find_complete(output, plan):
+        delete_parts(place)
+        return manifest
+    return Job.start(place, plan, folder)
+
+
+def find_complete(output: str, plan: Plan) -> Manifest | None:
+    """The manifest of an output of the same plan; None if there is no output yet."""
     place, name = filesystem.find_file(output)
     if not filesystem.is_file(place, name):
         return None
     content = filesystem.read(place, name + MANIFEST)
-    found = Manifest.parse(json.loads(content), output + MANIFEST) if content else None
-    if found is None or found.plan != plan:
-        raise InputError(f"{output} exists, and is of another run: remove it, or name another")
-    return found
+    manifest = Manifest.parse(json.loads(content), output + MANIFEST) if content else None
+    if manifest is None or manifest.plan != plan:
+        raise InputError(f"{output} exists, from another run: remove it, or name another output")
+    return manifest
 
 
-def find_engine(name: str, model: str | None) -> Engine:
+def find_executor(engine: str, model: str | None) -> Executor:
     if model and model.startswith(ENDPOINT):
         return partial(executors.on_endpoint, model.removeprefix(ENDPOINT))
-    return {"local": executors.local, "ray": executors.on_ray}[name]
+    return {"local": executors.local, "ray": executors.on_ray}[engine]
 
 
-def compute(under_way: Parts, work: Work, run: Engine) -> None:
-    """Do what is not done yet."""
-    rows = {number: len(chunk) for number, chunk in under_way.pending()}
+def compute(job: Job, task: Task, executor: Executor) -> None:
+    """Compute and store the parts that are not done."""
+    rows = {number: len(chunk) for number, chunk in job.pending()}
     if not rows:
         return
-    total = under_way.plan.rows
+    total = job.plan.rows
     with tqdm(
         total=total,
         initial=total - sum(rows.values()),
         unit="image",
         unit_scale=True,
         dynamic_ncols=True,
-        mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log wants few lines
+        mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log needs few lines
     ) as bar:
-        for number, content in run(work, under_way.pending(), len(rows)):
-            under_way.save(number, content)
+        for number, content in executor(task, job.pending(), len(rows)):
+            job.save(number, content)
             bar.update(rows[number])
 
 
-def finish(
-    under_way: Parts, output: str, model: Classifier, version: str | None, folder: Path
+def write_output(
+    job: Job, output: str, model: Classifier, version: str | None, folder: Path
 ) -> Manifest:
-    """Make the output of the parts; they are removed when it and its manifest lie there."""
+    """Join the parts into the output, write its manifest, then delete the parts."""
     place, name = filesystem.find_file(output)
-    made, wrong, review = folder / f"output{Path(name).suffix}", 0, 0
-    with WRITERS[made.suffix](made, batch.schema(model)) as writer:
-        for table in under_way.tables():
+    file, with_error, review = folder / f"output{Path(name).suffix}", 0, 0
+    with WRITERS[file.suffix](file, batch.schema(model)) as writer:
+        for table in job.tables():
             writer.write_table(table)
-            wrong += len(table) - table["error"].null_count
+            with_error += len(table) - table["error"].null_count
             review += int(table["review"].to_numpy(zero_copy_only=False).sum())
     manifest = Manifest(
-        plan=under_way.plan,
+        plan=job.plan,
         version=version,
         classes=model.classes,
-        errors=wrong,
+        errors=with_error,
         review=review,
-        sha256=files.sha256(made),
+        sha256=files.sha256(file),
     )
     files.write(folder / "manifest", files.canonical_json(manifest.model_dump()))
-    filesystem.put(place, name, made)
+    filesystem.put(place, name, file)
     filesystem.put(place, name + MANIFEST, folder / "manifest")
-    job.clear(under_way.place)
+    delete_parts(job.place)
     return manifest
 
 
@@ -192,36 +199,41 @@ def parse_args() -> argparse.Namespace:
         "output",
         metavar="OUTPUT",
         type=command_line.path_or_url,
-        help=".parquet or .csv; also s3://...",
+        help="a .parquet or .csv file; may be under s3://...",
     )
     parser.add_argument(
         "--model",
         metavar="URL",
         type=command_line.path_or_name,
-        help="a model folder, a deployment's URL, sagemaker://ENDPOINT, or production or staging: "
-        "what holds that stage in this repository; by default models/digit-classifier, or else the "
-        "demo's",
+        help="a model folder, a deployment's URL, sagemaker://ENDPOINT, or production or staging "
+        "for the version that this repository's tags assign to it (default: "
+        "models/digit-classifier, or the demo's if that does not exist)",
     )
-    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="classify on this machine, or on a Ray cluster (default: %(default)s)",
+    )
     parser.add_argument(
         "--threshold",
         metavar="P",
         type=float,
         default=0.9,
-        help="a confidence below it is for review (default: %(default)s)",
+        help="mark rows with a confidence below P for review (default: %(default)s)",
     )
     parser.add_argument(
         "--written",
         metavar="DAY",
         type=date.fromisoformat,
-        help="only files that were written on that day, in UTC: 2026-11-25",
+        help="read only files that were written on this day, in UTC, for example 2026-11-25",
     )
-    parser.add_argument("--json", action="store_true", help="the summary for a machine")
+    parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
     args = parser.parse_args()
     if Path(args.output).suffix not in WRITERS:
         parser.error(f"OUTPUT is {args.output}; expected a name that ends with .parquet or .csv")
     if args.engine == "ray" and (args.model or "").startswith(ENDPOINT):
-        parser.error(f"--engine ray computes by itself; {args.model} does, too")
+        parser.error(f"--engine ray and --model {args.model} can't be combined: each classifies")
     if not 0 <= args.threshold <= 1:
         parser.error(f"--threshold is {args.threshold}; expected 0 to 1")
     return args

@@ -1,7 +1,8 @@
-"""A batch as a table: a row an image, what the model takes it for, and how sure it is of that.
+"""Classify a chunk of images into a table with one row per image.
 
-`path, predicted, confidence, p0, p1, ... (a class each), review, error`. A row with an error has
-no prediction. The same images give the same bytes wherever and in whatever order they are read.
+The columns are `path, predicted, confidence, p0, p1, ... (one per class), review, error`. A row
+with an error has no prediction. The same images always give the same bytes, on any machine and in
+any order of the chunks.
 """
 
 from collections.abc import Mapping
@@ -15,11 +16,11 @@ import pyarrow as pa
 from digits.evaluation import metrics
 from digits.model.classifier import Classifier
 from ops.tools import inputs
-from ops.tools.inputs import Chunk, Source
+from ops.tools.inputs import Chunk, Input
 
 
 def schema(model: Classifier) -> pa.Schema:
-    """The columns, and in the metadata the model's id."""
+    """The table's columns; its metadata has the model's id."""
     probabilities = [(f"p{i}", pa.float32()) for i in range(len(model.classes))]
     return pa.schema(
         [
@@ -35,9 +36,9 @@ def schema(model: Classifier) -> pa.Schema:
 
 
 class Worker:
-    """Computes chunks wherever it is sent to: it brings its own model."""
+    """Classifies chunks on another machine, for Ray: it carries its own copy of the model."""
 
-    def __init__(self, files: Mapping[str, bytes], source: Source, threshold: float) -> None:
+    def __init__(self, files: Mapping[str, bytes], source: Input, threshold: float) -> None:
         with TemporaryDirectory() as folder:
             for name, content in files.items():
                 Path(folder, name).write_bytes(content)
@@ -51,12 +52,12 @@ class Worker:
 
 
 def to_bytes(table: pa.Table) -> bytes:
-    """A table as an Arrow file."""
-    content = pa.BufferOutputStream()
-    with pa.ipc.new_file(content, table.schema) as writer:
+    """A table as the content of an Arrow file."""
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_file(stream, table.schema) as writer:
         writer.write_table(table)
-    found: bytes = content.getvalue().to_pybytes()
-    return found
+    content: bytes = stream.getvalue().to_pybytes()
+    return content
 
 
 def from_bytes(content: bytes) -> pa.Table:
@@ -64,18 +65,19 @@ def from_bytes(content: bytes) -> pa.Table:
         return reader.read_all()
 
 
-def predict(model: Classifier, source: Source, chunk: Chunk, threshold: float) -> pa.Table:
+def predict(model: Classifier, source: Input, chunk: Chunk, threshold: float) -> pa.Table:
     """Read a chunk and classify it.
 
     Parameters
     ----------
-    model : what classifies
-    source, chunk : what is read
-    threshold : rows of a lower confidence are for review
+    model : classifies the images
+    source, chunk : the images to read
+    threshold : rows with a lower confidence are marked for review
 
     Returns
     -------
-    a row an image, in the chunk's order, with the columns of `schema`
+    one row per image, in the chunk's order, with the columns of `schema`
+
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Who computes the parts of a batch: the cores of this machine, a Ray cluster, or an endpoint.
+"""Compute the parts of a batch on this machine's cores, a Ray cluster, or a SageMaker endpoint.
 
-Each takes parts as they are pending and gives the rows of each as it is done, in any order; only a
-few are in memory at a time.
+Each executor takes the pending parts and yields the rows of each part when it is done, in any
+order. Only a few parts are in memory at a time.
 """
 
 import logging
@@ -24,34 +24,34 @@ from digits.model.classifier import Classifier
 from digits.storage import model_store
 from digits.storage.filesystem import CONNECT_S
 from ops.predict import batch
-from ops.tools.inputs import Chunk, Source
+from ops.tools.inputs import Chunk, Input
 from ops.tools.processes import end_with_parent
 
-Pending = Iterable[tuple[int, Chunk]]
-Done = Iterator[tuple[int, bytes]]  # as `batch.to_bytes` makes them
+Pending = Iterable[tuple[int, Chunk]]  # by the parts' numbers
+Done = Iterator[tuple[int, bytes]]  # as `batch.to_bytes` returns them
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is done with each part: by the model in a local folder, on the files of a source."""
+class Task:
+    """Classify chunks of an input by the model in a local folder."""
 
     model: Path
-    source: Source
+    source: Input
     threshold: float
 
-    def do(self, chunk: Chunk) -> bytes:
+    def run(self, chunk: Chunk) -> bytes:
         model = _load(self.model)
         return batch.to_bytes(batch.predict(model, self.source, chunk, self.threshold))
 
 
-Engine = Callable[[Work, Pending, int], Done]  # the last: how many parts are pending
+Executor = Callable[[Task, Pending, int], Done]  # the number is that of the pending parts
 
 
-def local(work: Work, pending: Pending, parts: int) -> Done:
-    """On all cores, a process each; a single part is done in this one."""
+def local(task: Task, pending: Pending, parts: int) -> Done:
+    """Compute on this machine: a process per core, or in this process if there is one part."""
     workers = min(count_workers(), parts)
     if workers <= 1:
-        yield from ((number, work.do(chunk)) for number, chunk in pending)
+        yield from ((number, task.run(chunk)) for number, chunk in pending)
         return
     pending = iter(pending)
     context = get_context("spawn")  # threads of this process would not survive a fork
@@ -60,54 +60,55 @@ def local(work: Work, pending: Pending, parts: int) -> Done:
         try:
             while True:
                 for number, chunk in islice(pending, 2 * workers - len(running)):
-                    running[pool.submit(work.do, chunk)] = number
+                    running[pool.submit(task.run, chunk)] = number
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
         except BrokenProcessPool:
             raise InputError(
-                "a process was killed: was there too little memory? The same command again goes "
-                "on; with less at once: DIGITS_COMPUTE_WORKERS=1"
+                "a worker process was killed, perhaps for lack of memory. The same command "
+                "continues; to use less memory: DIGITS_COMPUTE_WORKERS=1"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def on_endpoint(name: str, work: Work, pending: Pending, parts: int) -> Done:
-    """By a SageMaker endpoint that serves the same model; images are read here."""
+def on_endpoint(name: str, task: Task, pending: Pending, parts: int) -> Done:
+    """Read the images here, and have a SageMaker endpoint with the same model classify them."""
     from ops.tools.sagemaker import aws, hosting  # boto3
 
     with aws.explained():
-        model = hosting.remote(name, work.model)
+        model = hosting.remote(name, task.model)
         for number, chunk in pending:
-            rows = batch.predict(model, work.source, chunk, work.threshold)
+            rows = batch.predict(model, task.source, chunk, task.threshold)
             yield number, batch.to_bytes(rows)
 
 
-def on_ray(work: Work, pending: Pending, parts: int) -> Done:
-    """On a Ray cluster: the one that RAY_ADDRESS names, else one on this machine."""
+def on_ray(task: Task, pending: Pending, parts: int) -> Done:
+    """Compute on the Ray cluster at RAY_ADDRESS, or on a new one on this machine."""
     try:
         import ray.data
     except ModuleNotFoundError:
         raise InputError(
-            "Ray is not installed. Here: make .venv/scale; every node needs requirements-scale.txt"
+            "Ray is not installed. On this machine: make .venv/scale. On every node: pip install "
+            "-r requirements-scale.txt"
         ) from None
-    files = {name: (work.model / name).read_bytes() for name in model_store.MODEL_FILES}
+    files = {name: (task.model / name).read_bytes() for name in model_store.MODEL_FILES}
     address = os.environ.get("RAY_ADDRESS")
     if address:
         _check_reachable(address)
-    here = {} if address else {"num_cpus": count_workers()}
+    new_cluster = {} if address else {"num_cpus": count_workers()}
     root = Path(__file__).parents[2]
-    code = {"py_modules": [str(root / "digits"), str(root / "ops")]}  # on the nodes, as it is here
-    ray.init(runtime_env=code, log_to_driver=False, logging_level=logging.ERROR, **here)
+    code = {"py_modules": [str(root / "digits"), str(root / "ops")]}  # copied to the nodes
+    ray.init(runtime_env=code, log_to_driver=False, logging_level=logging.ERROR, **new_cluster)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False  # there is one already
+    ray.data.DataContext.get_current().enable_progress_bars = False  # we show our own
     cores = int(ray.cluster_resources()["CPU"])
     chunks = [{"number": number, "chunk": chunk.to_json()} for number, chunk in pending]
     done = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
         batch.Worker,
-        fn_constructor_args=(files, work.source, work.threshold),
+        fn_constructor_args=(files, task.source, task.threshold),
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(parts, cores)),
     )
     try:
@@ -115,16 +116,16 @@ def on_ray(work: Work, pending: Pending, parts: int) -> Done:
             yield row["number"], row["rows"]
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"Ray gave up: {reason}. The same command again goes on") from error
+        raise InputError(f"Ray failed: {reason}. The same command continues") from error
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would wait for minutes."""
-    found = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
-    if found is None:
+    """Raises `InputError` if nothing listens at the address; Ray itself would wait for minutes."""
+    match = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    if match is None:
         return
     try:
-        socket.create_connection((found[1], int(found[2])), CONNECT_S).close()
+        socket.create_connection((match[1], int(match[2])), CONNECT_S).close()
     except OSError as error:
         raise InputError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}") from None
 
@@ -135,5 +136,6 @@ def _load(folder: Path) -> Classifier:
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process tells the others to end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the main process ends the workers
+
     end_with_parent()

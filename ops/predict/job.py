@@ -1,10 +1,11 @@
-"""A batch under way: its plan and the parts that are done, so that it goes on where it was ended.
+"""A batch that is running: its plan, and the parts that are done. A later run can resume it.
 
-    OUTPUT.parts/chunks.jsonl    what is read, a part a line, as it was listed at the start
-    OUTPUT.parts/plan.json       what run this is; written last: without it there is no plan
-    OUTPUT.parts/00000000.arrow  the rows of the first part, and so on; each whole or absent
+    OUTPUT.parts/chunks.jsonl    one part per line: the files to read, as they were listed
+    OUTPUT.parts/plan.json       the request, and the digest of that list; written last
+    OUTPUT.parts/00000000.arrow  the rows of the first part; the other parts follow
 
-A part has one name, whoever computes it, and becomes part of OUTPUT once: no row is there twice.
+A part's name depends on its number alone, and a part file is whole or absent. So OUTPUT has no row
+twice, whoever computes a part and however often.
 """
 
 import hashlib
@@ -26,57 +27,87 @@ from ops.tools.inputs import Chunk
 CHUNKS, PLAN = "chunks.jsonl", "plan.json"
 
 
-class Run(Params):
-    """What a run is asked to do; only the same one goes on with its parts."""
+class Request(Params):
+    """The user's request. Only the same request resumes a job."""
 
-    input: str  # as it was named: the rows' paths begin with it
-    source: str  # where that is, whichever folder the command runs in
-    written: str | None  # on which day, if that was asked
-    model: str
+    input: str  # as the user named it: the rows' paths begin with it
+    source: str  # its URL or absolute path, so that the current folder does not matter
+    written: str | None  # only files of this day
+    model: str  # id
     threshold: float
 
 
 class Plan(Params):
-    """A run, and what it was found to have to read."""
+    """A request, and the number of its parts and rows."""
 
-    run: Run
+    run: Request
     parts: int
     rows: int
-    sha256: str  # of the list of what is read
+    sha256: str  # of the list of chunks
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of a plan, in the folder or the bucket's prefix that they are kept in."""
+class Job:
+    """A plan, and the folder or the bucket's prefix with the parts that are done."""
 
     place: Place
     plan: Plan
 
+    @classmethod
+    def start(cls, place: Place, plan: Plan, folder: Path) -> "Job":
+        """Store a plan from `make_plan`; from then on, `resume` finds it."""
+        delete_parts(place)
+        filesystem.put(place, CHUNKS, folder / CHUNKS)
+        filesystem.write(place, PLAN, files.canonical_json(plan.model_dump()).encode())
+        return cls(place, plan)
+
+    @classmethod
+    def resume(cls, place: Place, request: Request) -> "Job | None":
+        """The job that an earlier run of the same request has started, if there is one.
+
+        Raises
+        ------
+        InputError
+            If the parts belong to another request.
+        """
+        content = filesystem.read(place, PLAN)
+        if content is None:
+            return None
+        plan = Plan.parse(json.loads(content), place.path(PLAN))
+        before, now = plan.run.model_dump(), request.model_dump()
+        if before != now:
+            differences = (f"{k} {before[k]}, not {now[k]}" for k in now if before[k] != now[k])
+            raise InputError(
+                f"{place.url} has the parts of another run ({'; '.join(differences)}). Complete "
+                f"that run, remove its parts, or name another output"
+            )
+        return cls(place, plan)
+
     def pending(self) -> Iterator[tuple[int, Chunk]]:
-        """What is yet to be done, by the parts' numbers."""
+        """Number and chunk of each part that is not done."""
         done = filesystem.entries(self.place)
         with filesystem.opened(self.place, CHUNKS) as lines:
             for number, line in enumerate(lines):
-                if _name(number) not in done:
+                if _part_name(number) not in done:
                     yield number, Chunk.from_json(line)
 
     def save(self, number: int, content: bytes) -> None:
-        """Keep a part, as `batch.to_bytes` makes it."""
-        filesystem.write(self.place, _name(number), content)
+        """Store a part, as `batch.to_bytes` returns it."""
+        filesystem.write(self.place, _part_name(number), content)
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows of all parts, in order; all must be done."""
+        """The rows of each part, in order; every part must be done."""
         for number in range(self.plan.parts):
-            content = filesystem.read(self.place, _name(number))
+            content = filesystem.read(self.place, _part_name(number))
             if content is None:
                 raise InputError(
-                    f"{self.place.path(_name(number))} is gone; the same command again"
+                    f"{self.place.path(_part_name(number))} is gone. Run the same command again"
                 )
             yield batch.from_bytes(content)
 
 
-def make_plan(run: Run, chunks: Iterable[Chunk], folder: Path) -> Plan:
-    """Write down what there is to read; the list goes into a local folder."""
+def make_plan(request: Request, chunks: Iterable[Chunk], folder: Path) -> Plan:
+    """Plan a request; writes the list of chunks into a local folder."""
     parts, rows, digest = 0, 0, hashlib.sha256()
     with open(folder / CHUNKS, "w", encoding="utf-8") as lines:
         for chunk in chunks:
@@ -84,44 +115,13 @@ def make_plan(run: Run, chunks: Iterable[Chunk], folder: Path) -> Plan:
             lines.write(line)
             digest.update(line.encode())
             parts, rows = parts + 1, rows + len(chunk)
-    return Plan(run=run, parts=parts, rows=rows, sha256=digest.hexdigest())
+    return Plan(run=request, parts=parts, rows=rows, sha256=digest.hexdigest())
 
 
-def begin(place: Place, plan: Plan, folder: Path) -> Parts:
-    """Start a plan of `make_plan`: from then on, `resume` finds it."""
-    clear(place)
-    filesystem.put(place, CHUNKS, folder / CHUNKS)
-    filesystem.write(place, PLAN, files.canonical_json(plan.model_dump()).encode())
-    return Parts(place, plan)
-
-
-def clear(place: Place) -> None:
-    """Remove what lies there, a plan first: parts without one belong to no run."""
+def delete_parts(place: Place) -> None:
+    """Delete a job's files. The plan goes first: parts without a plan are never used."""
     filesystem.discard(place, PLAN)
 
 
-def resume(place: Place, run: Run) -> Parts | None:
-    """The parts of a run that was ended before its time.
-
-    Raises
-    ------
-    InputError
-        If those that are there are of another run.
-    """
-    content = filesystem.read(place, PLAN)
-    if content is None:
-        return None
-    plan = Plan.parse(json.loads(content), place.path(PLAN))
-    found, asked = plan.run.model_dump(), run.model_dump()
-    if others := [
-        f"{key} {found[key]}, not {asked[key]}" for key in asked if found[key] != asked[key]
-    ]:
-        raise InputError(
-            f"{place.url} has the parts of another run ({'; '.join(others)}). Complete that "
-            f"one, or remove them, or name another output"
-        )
-    return Parts(place, plan)
-
-
-def _name(number: int) -> str:
+def _part_name(number: int) -> str:
     return f"{number:08}.arrow"

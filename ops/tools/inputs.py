@@ -1,61 +1,50 @@
-"""What a batch reads: image files, and files of many images, in a folder or a bucket.
+"""Find the images that a user names, and read them: a file, a folder, a glob, or a bucket.
 
-Image files are what `digits.imaging` reads. Files of many images are NumPy's (.npy), MNIST's IDX
-(-ubyte, .idx, compressed or not) and Parquet with a column `image` of image files or pixels, as
-Hugging Face's data sets have it. All are read in chunks, so that memory does not grow with them.
+`digits.imaging` reads image files; `readers` reads files of many images. Both are read in chunks,
+so memory does not grow with the number of images.
 """
 
-import gzip
 import json
 import logging
 import math
 import os
 import re
-import tokenize
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
 from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError, UserError
-from digits.data import idx
 from digits.imaging import decoding, model_form
 from digits.imaging.preprocessing import Preprocessing
 from digits.storage import filesystem
 from digits.storage.filesystem import Place
-
-Converted = tuple[UInt8Array, list[str | None]]  # in the model's form, and what is wrong, if so
-Pieces = Iterator[UInt8Array | list[Any]]  # rows, in order
+from ops.tools.readers import Pieces, find_reader
 
 FILES = 500  # image files in a chunk
-ROWS = 10_000  # rows of one file in a chunk
-PARQUET_ROWS = 500  # that are decoded at once
-READ_BYTES = 1 << 16  # of Parquet at once; else, all of a row group
-PIECE_BYTES = 32 << 20  # of a file of many images, that are in memory at once
-CONNECTIONS = 16  # to a bucket, of one chunk
+ROWS = 10_000  # images of one file in a chunk
+CONNECTIONS = 16  # to a bucket, for one chunk
 CHANGED = "the file was another one when it was listed"
 WILDCARD = re.compile(r"[*?\[]")
 
+Converted = tuple[UInt8Array, list[str | None]]  # images in the model's form, and their errors
+
 
 @dataclass(frozen=True)
-class Source:
-    """Where a batch is read from: files of a place, all, or those that match, or one.
+class Input:
+    """Images to read: a folder or a bucket's prefix, and which of its files.
 
-    url : the place
-    shown : how the user named it; paths of rows begin with it
-    pattern : a regular expression for names
-    file : the name of the one file
+    url : the folder or the prefix
+    shown : how the user named it; the paths of rows begin with it
+    pattern : a regular expression that the names of the files match
+    file : the name of the only file, if it is only one
     """
 
     url: str
@@ -69,9 +58,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What is classified at once: image files, or so many rows of one file.
+    """Images that are classified together: image files, or some images of one file.
 
-    states : of the files when they were listed, as `places.state` tells them
+    files : names of the image files, or of the one file of many images
+    start, rows : the first image of that file, and how many; None for image files
+    states : of the files when they were listed, see `filesystem.state`
     """
 
     files: tuple[str, ...]
@@ -87,15 +78,15 @@ class Chunk:
 
     @classmethod
     def from_json(cls, text: str) -> "Chunk":
-        found = json.loads(text)
-        return cls(tuple(found["files"]), found["start"], found["rows"], tuple(found["states"]))
+        values = json.loads(text)
+        return cls(tuple(values["files"]), values["start"], values["rows"], tuple(values["states"]))
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A chunk's images in the model's form; for each its path, and what is wrong with it, if so.
+    """A chunk's images in the model's form, their paths, and for each its error or None.
 
-    images : uint8 (n, height, width), nothing but background where there is an error
+    images : uint8 (n, height, width); an image with an error is all background
     """
 
     paths: list[str]
@@ -103,17 +94,17 @@ class Loaded:
     errors: list[str | None]
 
 
-def find(text: str) -> Source:
-    """The source that a user names.
+def find(text: str) -> Input:
+    """The images that a user names.
 
     Parameters
     ----------
-    text : a file, a folder, a glob (`**` for any depth), or such under s3://bucket
+    text : a file, a folder, or a glob (`**` for any depth); each also under s3://bucket
 
     Raises
     ------
     InputError
-        If it does not exist. Whether a bucket's prefix does, shows when it is listed.
+        If it does not exist. A bucket's prefix is not checked before it is listed.
     """
     parts = text.rstrip("/").split("/")
     plain = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
@@ -121,50 +112,50 @@ def find(text: str) -> Source:
         base = "/".join(parts[:plain]) or ("/" if text.startswith("/") else "")
         place = filesystem.find(base or ".")
         if not place.is_bucket and not os.path.isdir(place.root):
-            raise InputError(f"{base} is no folder; expected one that {text} may match files in")
-        return Source(place.url, base, glob_translate("/".join(parts[plain:])))
+            raise InputError(f"{base} is not a folder, so {text} matches no files")
+        return Input(place.url, base, glob_translate("/".join(parts[plain:])))
     place = filesystem.find(text)
     if filesystem.is_file(place):
         folder, name = filesystem.find_file(text)
-        return Source(folder.url, text.rpartition("/")[0], file=name)
+        return Input(folder.url, text.rpartition("/")[0], file=name)
     if not place.is_bucket and not os.path.isdir(text):
         raise InputError(f"{text} does not exist; expected a file, a folder, a glob, or s3://...")
-    return Source(place.url, text.rstrip("/"))
+    return Input(place.url, text.rstrip("/"))
 
 
-def chunks(source: Source, day: date | None = None) -> Iterator[Chunk]:
-    """Divide what a source holds; the same files always give the same chunks.
+def chunks(source: Input, day: date | None = None) -> Iterator[Chunk]:
+    """Divide an input into chunks; the same files always give the same chunks.
 
     Parameters
     ----------
     source : by `find`
-    day : in UTC; only files that were written on it
+    day : in UTC; only files that were written on this day
 
     Raises
     ------
     Unreachable
-        If the place can't be read.
+        If the folder or the bucket can't be read.
     """
     place = filesystem.find(source.url)
-    loose: list[tuple[str, str]] = []
+    single: list[tuple[str, str]] = []
     for name, state in _files(place, source, day):
         try:
             rows = _count(place, name)
         except _errors_of_a_file(place):
-            rows = None  # as an image file, it gets one row, which says what is wrong
+            rows = None  # counts as an image file: one row, with the error
         if rows is None:
-            loose.append((name, state))
-        if loose and (rows is not None or len(loose) == FILES):
-            yield _of_files(loose)
-            loose = []
+            single.append((name, state))
+        if single and (rows is not None or len(single) == FILES):
+            yield _chunk_of_files(single)
+            single = []
         for start in range(0, rows or 0, ROWS):
             yield Chunk((name,), start, min(ROWS, (rows or 0) - start), (state,))
-    if loose:
-        yield _of_files(loose)
+    if single:
+        yield _chunk_of_files(single)
 
 
-def load(source: Source, chunk: Chunk, form: Preprocessing) -> Loaded:
-    """Read a chunk. What is wrong with an image is told in its row.
+def load(source: Input, chunk: Chunk, form: Preprocessing) -> Loaded:
+    """Read a chunk. An image that can't be read gets an error in its row.
 
     Raises
     ------
@@ -175,22 +166,27 @@ def load(source: Source, chunk: Chunk, form: Preprocessing) -> Loaded:
     if chunk.rows is None:
         paths = [source.path(name) for name in chunk.files]
         with ThreadPoolExecutor(CONNECTIONS if place.is_bucket else 1) as pool:
-            found = list(pool.map(partial(_image, place, form), chunk.files))
-        return _loaded(paths, found, form)
+            images = list(pool.map(partial(_read_image_file, place, form), chunk.files))
+        return Loaded(paths, *_stack(images, form))
     name, end = chunk.files[0], chunk.start + chunk.rows
     paths = [f"{source.path(name)}#{i}" for i in range(chunk.start, end)]
     try:
-        pieces = [_piece(piece, form) for piece in _take(place, name, chunk.start, end)]
+        pieces = [_convert_piece(piece, form) for piece in _read(place, name, chunk.start, end)]
     except _errors_of_a_file(place) as error:
-        return _loaded(paths, [str(error)] * len(paths), form)
-    if sum(len(found) for found, _ in pieces) != len(paths):
-        return _loaded(paths, [CHANGED] * len(paths), form)
+        return Loaded(paths, *_stack([str(error)] * len(paths), form))
+    if sum(len(images) for images, _ in pieces) != len(paths):
+        return Loaded(paths, *_stack([CHANGED] * len(paths), form))
     arrays, errors = zip(*pieces, strict=True)
     return Loaded(paths, np.concatenate(arrays), list(chain(*errors)))
 
 
 def image(path: str, form: Preprocessing) -> UInt8Array:
-    """The image of one row, by the path that stands in it: a file, or a file of many and `#number`.
+    """Read the image of one row.
+
+    Parameters
+    ----------
+    path : as the row has it: an image file, or a file of many images, `#`, and a number
+    form : the model's form
 
     Returns
     -------
@@ -199,31 +195,31 @@ def image(path: str, form: Preprocessing) -> UInt8Array:
     Raises
     ------
     InputError
-        If there is no such image, or something is wrong with it.
+        If there is no such image, or it can't be read.
     """
     file, _, number = path.rpartition("#")
-    if _kind(file) and number.isdecimal():
+    if find_reader(file) and number.isdecimal():
         source = find(file)
         chunk = Chunk((str(source.file),), int(number), 1)
     else:
         source = find(path)
         chunk = Chunk((str(source.file),))
     if source.file is None:
-        raise InputError(f"{path} is no image file; expected a path as digits predict writes it")
+        raise InputError(f"{path} is not an image file; expected a path as digits predict writes")
     loaded = load(source, chunk, form)
     if loaded.errors[0]:
         raise InputError(f"{path}: {loaded.errors[0]}")
-    found: UInt8Array = loaded.images[0]
-    return found
+    pixels: UInt8Array = loaded.images[0]
+    return pixels
 
 
 def readable(text: str) -> str:
-    """A path as UTF-8 can hold it: bytes of a file's name that are none are escaped."""
+    """A path as valid UTF-8: the bytes of a file's name that are not are escaped."""
     return text.encode(errors="backslashreplace").decode()
 
 
-def _files(place: Place, source: Source, day: date | None) -> Iterator[tuple[str, str]]:
-    """Names and states."""
+def _files(place: Place, source: Input, day: date | None) -> Iterator[tuple[str, str]]:
+    """Names and states of an input's files."""
     if source.file is not None:
         yield source.file, filesystem.state(place, source.file)
         return
@@ -232,35 +228,50 @@ def _files(place: Place, source: Source, day: date | None) -> Iterator[tuple[str
             yield name, state
 
 
-def _errors_of_a_file(place: Place) -> tuple[type[Exception], ...]:
-    """What one file's row tells; a bucket that is out of reach ends the batch."""
-    told = InputError if place.is_bucket else UserError
-    return (told, FileNotFoundError)
-
-
-def _of_files(found: list[tuple[str, str]]) -> Chunk:
-    names, states = zip(*found, strict=True)
-    return Chunk(names, states=states)
-
-
 def _day(written: float) -> date:
     return datetime.fromtimestamp(written, UTC).date()
 
 
-# One piece of a file of many images, and one row
+def _errors_of_a_file(place: Place) -> tuple[type[Exception], ...]:
+    """Errors that become a row's error; a bucket that can't be reached ends the batch."""
+    of_user = InputError if place.is_bucket else UserError
+    return (of_user, FileNotFoundError)
 
 
-def _piece(taken: UInt8Array | list[Any], form: Preprocessing) -> Converted:
-    ready = np.zeros(len(taken), bool)
-    if isinstance(taken, np.ndarray) and taken.ndim == 3:
-        ready = model_form.in_form(taken, form)
+def _chunk_of_files(files: list[tuple[str, str]]) -> Chunk:
+    names, states = zip(*files, strict=True)
+    return Chunk(names, states=states)
+
+
+def _count(place: Place, name: str) -> int | None:
+    """Images in a file of many images; None for an image file."""
+    reader = find_reader(name)
+    if reader is None:
+        return None
+    with filesystem.opened(place, name) as file:
+        return reader.count(file)
+
+
+def _read(place: Place, name: str, start: int, end: int) -> Pieces:
+    reader = find_reader(name)
+    assert reader is not None  # the chunk counts its images
+    with filesystem.opened(place, name) as file:
+        yield from reader.read(file, start, end)
+
+
+def _convert_piece(piece: UInt8Array | list[Any], form: Preprocessing) -> Converted:
+    ready = np.zeros(len(piece), bool)
+    if isinstance(piece, np.ndarray) and piece.ndim == 3:
+        ready = model_form.in_form(piece, form)
         if ready.all():
-            return taken, [None] * len(taken)
-    return _converted([e if ready[i] else _row(form, e) for i, e in enumerate(taken)], form)
+            return piece, [None] * len(piece)
+    return _stack(
+        [item if ready[i] else _convert_image(form, item) for i, item in enumerate(piece)], form
+    )
 
 
-def _image(place: Place, form: Preprocessing, name: str) -> UInt8Array | str:
-    """An image file in the model's form, or what is wrong with it."""
+def _read_image_file(place: Place, form: Preprocessing, name: str) -> UInt8Array | str:
+    """An image file in the model's form, or its error."""
     try:
         if _count(place, name) is not None:
             return CHANGED
@@ -268,18 +279,18 @@ def _image(place: Place, form: Preprocessing, name: str) -> UInt8Array | str:
             content = filesystem.read(place, name)
         else:
             with filesystem.opened(place, name) as file:
-                content = file.read(decoding.MAX_BYTES + 1)  # and no more, whatever it is
+                content = file.read(decoding.MAX_BYTES + 1)  # enough to see that it is too large
     except FileNotFoundError:
         content = None
     except _errors_of_a_file(place) as error:
         return str(error)
-    return "the file is gone" if content is None else _row(form, content)
+    return "the file is gone" if content is None else _convert_image(form, content)
 
 
-def _row(form: Preprocessing, image: Any) -> UInt8Array | str:
-    """An image in the model's form, or what is wrong with it.
+def _convert_image(form: Preprocessing, image: Any) -> UInt8Array | str:
+    """An image in the model's form, or its error.
 
-    image : an image file; {bytes, path}, as Hugging Face has it; or pixels
+    image : an image file's content, {bytes, path} as data sets of Hugging Face have it, or pixels
     """
     try:
         if isinstance(image, dict):
@@ -299,198 +310,27 @@ def _row(form: Preprocessing, image: Any) -> UInt8Array | str:
 
 
 def _pixels(values: list[Any], form: Preprocessing) -> UInt8Array:
-    """Rows of pixels, or the pixels of an image of the model's size one after another."""
+    """An array from nested lists of pixels, or from one list of as many as the model's size has."""
     try:
-        found = np.array(values)
+        pixels = np.array(values)
     except ValueError as error:
-        raise InputError(f"the pixels are no array of 0 to 255: {error}") from None
-    if found.dtype.kind not in "iu" or found.min() < 0 or found.max() > 255:
-        shown = f"{found.min()} to {found.max()}" if found.dtype.kind in "iu" else found.dtype.name
+        raise InputError(f"the pixels are not an array of 0 to 255: {error}") from None
+    is_integer = pixels.dtype.kind in "iu"
+    if not is_integer or pixels.min() < 0 or pixels.max() > 255:
+        shown = f"{pixels.min()} to {pixels.max()}" if is_integer else pixels.dtype.name
         raise InputError(f"the pixels are {shown}; expected integers of 0 to 255")
-    found = found.astype(np.uint8)
-    return found.reshape(form.size) if found.shape == (math.prod(form.size),) else found
+    pixels = pixels.astype(np.uint8)
+    return pixels.reshape(form.size) if pixels.shape == (math.prod(form.size),) else pixels
 
 
-def _loaded(paths: list[str], found: Sequence[UInt8Array | str], form: Preprocessing) -> Loaded:
-    return Loaded(paths, *_converted(found, form))
-
-
-def _converted(found: Sequence[UInt8Array | str], form: Preprocessing) -> Converted:
-    arrays = np.full((len(found), *form.size), form.background, np.uint8)
+def _stack(images: Sequence[UInt8Array | str], form: Preprocessing) -> Converted:
+    """One array of images; where there is an error instead, the image is all background."""
+    arrays = np.full((len(images), *form.size), form.background, np.uint8)
     errors: list[str | None] = []
-    for i, each in enumerate(found):
-        if isinstance(each, str):
-            errors.append(" ".join(each.split()))
+    for i, image in enumerate(images):
+        if isinstance(image, str):
+            errors.append(" ".join(image.split()))
         else:
-            arrays[i] = each
+            arrays[i] = image
             errors.append(None)
     return arrays, errors
-
-
-# Files of many images
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A format: names of its files, how many rows a file has, and some of them, piece by piece.
-
-    `count` and `take` raise `InputError` if the file is damaged or holds something else.
-    """
-
-    names: str
-    count: Callable[[IO[bytes]], int]
-    take: Callable[[IO[bytes], int, int], Pieces]
-
-
-def _kind(name: str) -> Kind | None:
-    return next((kind for kind in KINDS if re.search(kind.names, name)), None)
-
-
-def _count(place: Place, name: str) -> int | None:
-    """Rows of a file of many images; None for an image file."""
-    kind = _kind(name)
-    if kind is None:
-        return None
-    with filesystem.opened(place, name) as file:
-        return kind.count(file)
-
-
-def _take(place: Place, name: str, start: int, end: int) -> Pieces:
-    kind = _kind(name)
-    assert kind is not None  # only such a file has rows
-    with filesystem.opened(place, name) as file:
-        yield from kind.take(file, start, end)
-
-
-def _npy_shape(file: IO[bytes]) -> tuple[int, ...]:
-    try:
-        version = np.lib.format.read_magic(file)
-        read = NPY_HEADERS[version]
-        shape, fortran_order, dtype = read(file)
-    except (ValueError, TypeError, KeyError, EOFError, SyntaxError, tokenize.TokenError) as error:
-        raise InputError(f"this is no NumPy array: {error}") from None
-    if dtype != np.uint8 or fortran_order or len(shape) not in (3, 4):
-        raise InputError(
-            f"the array is {dtype} {shape}{' in Fortran order' * fortran_order}; expected uint8 "
-            f"(n, height, width), or (n, height, width, channels), in C order"
-        )
-    _check_length(file, file.tell() + math.prod(shape))
-    return tuple(shape)
-
-
-def _npy_take(file: IO[bytes], start: int, end: int) -> Pieces:
-    return _elements(file, _npy_shape(file), start, end)
-
-
-def _idx_shape(file: IO[bytes]) -> tuple[int, ...]:
-    return idx.shape(file.read(idx.header_size(3)), 3, "the file")
-
-
-def _idx_count(file: IO[bytes]) -> int:
-    with _uncompressed(file) as plain:
-        shape = _idx_shape(plain)
-        if plain is file:
-            _check_length(file, file.tell() + math.prod(shape))
-        return shape[0]
-
-
-def _idx_take(file: IO[bytes], start: int, end: int) -> Pieces:
-    with _uncompressed(file) as plain:
-        yield from _elements(plain, _idx_shape(plain), start, end)
-
-
-@contextmanager
-def _uncompressed(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    compressed = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
-    if not compressed:
-        yield file
-        return
-    try:
-        with gzip.open(file) as plain:
-            yield plain  # type: ignore[misc]
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"truncated or damaged gzip file: {error}") from None
-
-
-def _check_length(file: IO[bytes], expected: int) -> None:
-    here = file.tell()
-    found = file.seek(0, os.SEEK_END)
-    file.seek(here)
-    if found != expected:
-        what = "truncated" if found < expected else "too long"
-        raise InputError(f"{what}: {found:,} bytes; expected {expected:,}, as its header states")
-
-
-def _elements(
-    file: IO[bytes], shape: tuple[int, ...], start: int, end: int
-) -> Iterator[UInt8Array]:
-    """Rows of an array that begins where the file stands."""
-    each = math.prod(shape[1:])
-    file.seek(file.tell() + start * each)
-    while start < end:
-        rows = min(end - start, _rows_a_piece(each))
-        content = file.read(rows * each)
-        if len(content) != rows * each:
-            raise InputError("truncated: the file ends before the rows that its header states")
-        yield np.frombuffer(content, np.uint8).reshape(rows, *shape[1:])
-        start += rows
-
-
-def _rows_a_piece(row_bytes: float) -> int:
-    return max(1, int(PIECE_BYTES / max(row_bytes, 1)))
-
-
-def _parquet(file: IO[bytes]) -> pq.ParquetFile:
-    try:
-        found = pq.ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"this is no Parquet file: {error}") from None
-    if "image" not in found.schema_arrow.names:
-        raise InputError(
-            f"the columns are {', '.join(found.schema_arrow.names)}; expected one named image"
-        )
-    return found
-
-
-def _parquet_count(file: IO[bytes]) -> int:
-    count: int = _parquet(file).metadata.num_rows
-    return count
-
-
-def _parquet_take(file: IO[bytes], start: int, end: int) -> Pieces:
-    table = _parquet(file)
-    first = 0
-    try:
-        for group in range(table.num_row_groups):
-            last = first + table.metadata.row_group(group).num_rows
-            if first < end and start < last:
-                position = first
-                size = min(PARQUET_ROWS, _rows_a_piece(_parquet_row_bytes(table, group)))
-                for batch in table.iter_batches(size, [group], ["image"]):
-                    rows = batch.slice(max(0, start - position), max(0, end - max(position, start)))
-                    yield rows.column(0).to_pylist()
-                    position += len(batch)
-            first = last
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"the Parquet file is damaged: {error}") from None
-
-
-def _parquet_row_bytes(table: pq.ParquetFile, group: int) -> float:
-    """Mean size of an image, decompressed."""
-    found = table.metadata.row_group(group)
-    columns = [found.column(i) for i in range(found.num_columns)]
-    image = [each for each in columns if each.path_in_schema.split(".")[0] == "image"]
-    size = sum(each.total_uncompressed_size for each in image)
-    return float(size / max(found.num_rows, 1))
-
-
-NPY_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
-KINDS = (
-    Kind(r"\.npy$", lambda file: _npy_shape(file)[0], _npy_take),
-    Kind(r"(-ubyte|\.idx)(\.gz)?$", _idx_count, _idx_take),
-    Kind(r"\.parquet$", _parquet_count, _parquet_take),
-)

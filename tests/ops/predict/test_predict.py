@@ -17,9 +17,8 @@ import pytest
 from digits.evaluation import metrics
 from digits.model.classifier import Classifier
 from digits.storage import filesystem, model_store
-from ops import deploy
 from ops.predict import __main__, executors
-from ops.tools import inputs
+from ops.tools import inputs, models
 from ops.tools.models import Release
 from tests.helpers import deployments, tiny_models
 from tests.helpers.small import ROOT
@@ -114,15 +113,15 @@ class Killed(BaseException):
 def die_after(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the run end, as by a power cut, when so many parts are computed."""
     done: list[object] = []
-    original = executors.Work.do
+    original = executors.Task.run
 
-    def do(self: executors.Work, chunk: inputs.Chunk) -> bytes:
+    def task_run(self: executors.Task, chunk: inputs.Chunk) -> bytes:
         if len(done) == parts:
             raise Killed
         done.append(chunk)
         return original(self, chunk)
 
-    monkeypatch.setattr(executors.Work, "do", do)
+    monkeypatch.setattr(executors.Task, "run", task_run)
 
 
 def test_wherever_it_is_ended_the_same_command_completes_it(
@@ -195,7 +194,7 @@ def test_files_that_have_changed_are_not_taken_as_read(
 ) -> None:
     run(monkeypatch, "scans", "out.parquet")
     write("scans", {"b.png": png(IMAGES[0])})  # it had an error
-    with pytest.raises(__main__.InputError, match="exists, and is of another run"):
+    with pytest.raises(__main__.InputError, match="exists, from another run"):
         run(monkeypatch, "scans", "out.parquet")
 
 
@@ -230,11 +229,11 @@ def test_an_output_is_never_replaced_by_that_of_another_run(
     run(monkeypatch, "scans", "out.parquet")
     assert capsys.readouterr().out == first  # it was done, and is told again
     write("scans", {"new.png": png(IMAGES[3])})
-    with pytest.raises(__main__.InputError, match="exists, and is of another run"):
+    with pytest.raises(__main__.InputError, match="exists, from another run"):
         run(monkeypatch, "scans", "out.parquet")
     assert Path("out.parquet").read_bytes() == before
     Path("mine.csv").write_text("precious")
-    with pytest.raises(__main__.InputError, match="exists, and is of another run"):
+    with pytest.raises(__main__.InputError, match="exists, from another run"):
         run(monkeypatch, "scans", "mine.csv")
 
 
@@ -265,8 +264,8 @@ def test_a_deployment_is_followed_from_bucket_to_bucket(
 
 def test_the_model_that_holds_a_stage_in_git(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = Release("c" * 40, "digit-classifier#staging#1", "v1.1.0")
-    monkeypatch.setattr(deploy, "find_release", {"staging": release}.get)
-    monkeypatch.setattr(deploy, "bring", {release: tiny_models.model(2)}.get)
+    monkeypatch.setattr(models, "find_release", {"staging": release}.get)
+    monkeypatch.setattr(models, "bring_release", {release: tiny_models.model(2)}.get)
     run(monkeypatch, "scans/a.png", "out.parquet", "--model", "staging")
     manifest = json.loads(Path("out.parquet.manifest.json").read_text())
     assert manifest["version"] == "v1.1.0"
@@ -292,7 +291,7 @@ def test_an_empty_folder_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_output_is_not_put_among_the_input(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(__main__.InputError, match="lies in scans, which is read"):
+    with pytest.raises(__main__.InputError, match="is in scans, which is the input"):
         run(monkeypatch, "scans", "scans/deep/out.csv")
     run(monkeypatch, "scans/*.png", "scans/out.csv")
 
