@@ -1,14 +1,15 @@
-"""What a person says that images show becomes training data: digits correct LABELS.csv
+"""Add images that a person has labelled to the training data: digits correct LABELS.csv
 
-LABELS.csv has columns path and label; others are not looked at, and a row without a label is passed
-over. A path is one that digits predict wrote: its CSV with a column more will do, filled in where
-`review` is true.
+LABELS.csv has the columns path and label. Other columns are ignored, and so is a row without a
+label. Each path is one that digits predict wrote, so the file may be its CSV output with a column
+added for the label, filled in where `review` is true.
 
-The images go to data/corrections/, under DVC, in the form that the model takes; their labels to
-data/corrections.csv, for Git. To add one twice adds it once; with another label, it is refused, and
-so is the whole file. `dvc repro` then trains on them, too: see stages/prepare.py.
+The images go to data/corrections/, under DVC, in the form that the model takes; their labels go to
+data/corrections.csv, for Git. An image that is added twice is stored once. If one image has two
+different labels, the whole file is refused. The next `dvc repro` also trains on these images: see
+stages/prepare.py.
 
-Exit code 0: they are there. 2: something is wrong, and nothing has changed.
+Exit code 0: all images are added. 2: something is wrong, and nothing has changed.
 """
 
 import argparse
@@ -31,15 +32,15 @@ CORRECTIONS = Path("data/corrections.csv")
 
 def main() -> None:
     args = parse_args()
-    corrections.require_pictures(CORRECTIONS)
+    corrections.check_images_exist(CORRECTIONS)
     with tempfile.TemporaryDirectory(prefix="correct-") as folder:
         model = Classifier.load(bring_model(args.model, Path(folder))[0])
         labelled = list(read(args.labels, model))
     new, total = corrections.write(CORRECTIONS, labelled)
     images = CORRECTIONS.with_suffix("")
     if total and subprocess.run([*DVC, "add", "--quiet", images]).returncode:
-        raise InputError(f"dvc add {images} failed; its own message stands above")
-    print(f"{CORRECTIONS}: {new} new, {len(labelled) - new} there already; {total} in all")
+        raise InputError(f"dvc add {images} failed; its own message is above")
+    print(f"{CORRECTIONS}: {new} new, {len(labelled) - new} known already; {total} in all")
     if new:
         print(f"Next: git add {CORRECTIONS} {images}.dvc, then dvc repro")
 
@@ -51,8 +52,8 @@ def read(path: Path, model: Classifier) -> Iterator[tuple[UInt8Array, str, str]]
             continue
         if row["label"] not in model.classes:
             raise InputError(
-                f"{path}, line {number}: {row['path']} is labelled {row['label']!r}; expected one "
-                f"of: {', '.join(model.classes)}"
+                f"{path}, line {number}: {row['path']} has the label {row['label']!r}; expected "
+                f"one of: {', '.join(model.classes)}"
             )
         yield inputs.image(row["path"], model.preprocessing), row["label"], row["path"]
 
@@ -60,13 +61,14 @@ def read(path: Path, model: Classifier) -> Iterator[tuple[UInt8Array, str, str]]
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.correct", __doc__)
     parser.add_argument(
-        "labels", metavar="LABELS.csv", type=command_line.path, help="columns path and label"
+        "labels", metavar="LABELS.csv", type=command_line.path, help="has columns path and label"
     )
     parser.add_argument(
         "--model",
         metavar="URL",
         type=command_line.path_or_name,
-        help="whose form the images get, as for ops.predict; by default models/digit-classifier",
+        help="the model whose form the images take, named as for digits predict (default: "
+        "models/digit-classifier, or the demo's if that does not exist)",
     )
     return parser.parse_args()
 

@@ -1,10 +1,10 @@
-"""Run a stage where and how `compute` says: python -m ops.launch stages.train ARGUMENTS.
+"""Run a stage where and how `compute` says: python -m ops.launch stages.train ARGUMENTS
 
-Reads the `compute` section of params.yaml, over which DIGITS_COMPUTE_<KEY> in the environment
-wins. None of it can change a byte of the results, so no stage declares it. With several processes
-the stage runs under torchrun, whose own settings (PET_NNODES, PET_MASTER_ADDR and the like)
-spread it over several hosts. A stage does not outlive the `dvc` that asked for it. With the backend
-`sagemaker` it runs there, as a training job, which does.
+The section `compute` of params.yaml decides, or DIGITS_COMPUTE_<KEY> in the environment, which
+wins. How a stage runs cannot change its results, so no stage tracks this section. With several
+processes the stage runs under torchrun, whose own settings (PET_NNODES, PET_MASTER_ADDR and so on)
+spread it over several hosts. A stage ends when the `dvc` that started it ends. With the backend
+`sagemaker` the stage runs as a training job there, which continues without `dvc`.
 """
 
 import os
@@ -17,13 +17,13 @@ from digits.core.workers import WORKERS_VARIABLE, count_workers
 from ops.tools.compute import ComputeParams, load_params
 from ops.tools.processes import end_with_parent
 
-MEETING_S = 300  # for all hosts to be there; PET_RDZV_CONF says otherwise
+RENDEZVOUS_S = 300  # until all hosts must have joined; PET_RDZV_CONF overrides it
 
 
 def main() -> None:
     module, arguments = stage_and_arguments()
     end_with_parent()
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # one of torchrun's
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun started this process
         return run_here(module, arguments)
     params = load_params("params.yaml")
     if params.backend == "sagemaker":
@@ -44,8 +44,8 @@ def stage_and_arguments() -> tuple[str, list[str]]:
             sys.exit()
         case [str(module), *arguments] if module.startswith("stages."):
             return module, arguments
-        case found:
-            raise InputError(f"arguments are {found}; expected: stages.NAME ARGUMENTS")
+        case arguments:
+            raise InputError(f"arguments are {arguments}; expected: stages.NAME ARGUMENTS")
 
 
 def run_here(module: str, arguments: list[str]) -> None:
@@ -59,26 +59,26 @@ def run_under_torchrun(processes: int, module: str, arguments: list[str]) -> Non
     from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.run import main as torchrun
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the engine does; unset, torchrun warns
-    os.environ.setdefault("PET_RDZV_CONF", f"timeout={MEETING_S},join_timeout={MEETING_S}")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the engine sets it; unset, torchrun warns
+    os.environ.setdefault("PET_RDZV_CONF", f"timeout={RENDEZVOUS_S},join_timeout={RENDEZVOUS_S}")
     where = [] if "PET_NNODES" in os.environ else ["--standalone"]
     try:
         torchrun([*where, f"--nproc-per-node={processes}", "-m", "ops.launch", module, *arguments])
     except ChildFailedError:
-        sys.exit(1)  # the process that failed has said why
+        sys.exit(1)  # the process that failed has printed its error
     except (DistError, RendezvousError) as error:
         raise InputError(
-            f"the hosts did not meet: {error}. PET_NNODES, PET_MASTER_ADDR and PET_MASTER_PORT "
-            f"must be the same on all, PET_NODE_RANK another on each; start all within "
-            f"{MEETING_S} s (PET_RDZV_CONF=timeout=... for another limit)"
+            f"the hosts did not find each other: {error}. PET_NNODES, PET_MASTER_ADDR and "
+            f"PET_MASTER_PORT must be the same on all hosts, PET_NODE_RANK different on each. "
+            f"Start all hosts within {RENDEZVOUS_S} s (another limit: PET_RDZV_CONF=timeout=...)"
         ) from None
 
 
 def run_on_sagemaker(params: ComputeParams, module: str, arguments: list[str]) -> None:
-    from ops.tools.sagemaker import training  # which the container has not
+    from ops.tools.sagemaker import training  # boto3, which the training container lacks
 
-    stated = {"WORKERS": params.workers, "PROCESSES": params.processes}
-    environment = {f"DIGITS_COMPUTE_{key}": str(value) for key, value in stated.items()}
+    variables = {"WORKERS": params.workers, "PROCESSES": params.processes}
+    environment = {f"DIGITS_COMPUTE_{key}": str(value) for key, value in variables.items()}
     training.run(module, arguments, environment)
 
 

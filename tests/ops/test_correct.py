@@ -68,8 +68,8 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
     assert len(marked) == 24
 
     correct = (*PYTHON, "ops.correct", str(out.with_name("labels.csv")))
-    assert "24 new, 0 there already; 24 in all" in project.run(*correct)
-    assert "0 new, 24 there already; 24 in all" in project.run(*correct)
+    assert "24 new, 0 known already; 24 in all" in project.run(*correct)
+    assert "0 new, 24 known already; 24 in all" in project.run(*correct)
     changed = project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
     assert changed == [f" M {CORRECTIONS}", f"?? {DVC}"]
     project.run("git", "add", CORRECTIONS, DVC)
