@@ -1,1 +1,1 @@
-"""The registry: promote, roll back, and the history of both."""
+"""The registry: versions and their assignments to GTO stages, as Git tags."""

@@ -1,4 +1,4 @@
-"""What is checked before a tag is made, and what a tag says of a model."""
+"""The checks before a tag is made, and the metrics that a tag holds."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from ops.tools.tree import Tree
 
 
 def start() -> tuple[str | None, list[Tag]]:
-    """The Git remote, if there is one, and all tags, which are then the same here and there."""
+    """Fetch, and return the Git remote, if there is one, and all tags."""
     publishing.identity()
     git.require_history()
     server = publishing.find_server()
@@ -33,15 +33,15 @@ def read_version(text: str) -> str:
 
 
 def version_or_commit(known: Sequence[Tag], commit: str) -> str:
-    """The version of a commit, or the start of its id if it has none."""
+    """Return the version of a commit, or the start of its id if it has none."""
     return tags.version_of(known, commit) or commit[:9]
 
 
 def check_model(commit: str, model: str, server: str | None) -> None:
     """Raises `InputError` unless others can fetch the commit's model, as it was evaluated.
 
-    It is read from the DVC remote, byte by byte; where there is neither that nor a Git remote, from
-    the cache, since nobody else asks for it.
+    Reads every byte of it from the DVC remote. Without a DVC remote and a Git remote nobody else
+    can ask for the model, so the cache is read instead.
     """
     outputs = object_store.outputs(Tree(commit))
     output = next((output for output in outputs if output.path == MODEL), None)
@@ -62,18 +62,18 @@ def check_model(commit: str, model: str, server: str | None) -> None:
     digest = hashlib.sha256(files.get("model.json", b"")).hexdigest()
     if digest != model:
         raise InputError(
-            f"{MODEL} is {digest[:9]}, but metrics/ describe {model[:9]}. Run: dvc repro"
+            f"{MODEL} is {digest[:9]}, but metrics/ describes {model[:9]}. Run: dvc repro"
         )
 
 
 def way_to_store(local: bool, commit: str) -> str:
     if local:
-        return "Make it: dvc repro. Is it broken? digits doctor --repair"
-    return f"Push it: dvc push --rev {commit[:9]}. Is it broken? digits doctor --repair"
+        return "Is it missing? dvc repro. Is it broken? digits doctor --repair"
+    return f"Is it missing? dvc push --rev {commit[:9]}. Is it broken? digits doctor --repair"
 
 
 def figures(run: Run) -> Mapping[str, str]:
-    """What a tag says of a model."""
+    """Return a model's metrics as lines of a tag's message."""
     s = run.scores
     return {
         "Model": s.model,

@@ -1,4 +1,4 @@
-"""History: which version held a stage when, who put it there, and why."""
+"""History: which version held a GTO stage when, who assigned it, and why."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -15,18 +15,18 @@ Event = dict[str, Any]
 
 
 def read(stage: str | None) -> list[Event]:
-    """What happened to a stage, or to all, the latest first."""
+    """Return the assignments of a stage, or of all stages if it is None, the latest first."""
     known = tags.read()
-    rows = [row for each in _stages(stage, known) for row in events(known, each)]
-    return sorted(rows, key=lambda row: (row["when"], row["tag"]), reverse=True)
+    rows = [event for name in _stages(stage, known) for event in events(known, name)]
+    return sorted(rows, key=lambda event: (event["when"], event["tag"]), reverse=True)
 
 
 def events(known: Sequence[Tag], stage: str) -> list[Event]:
-    """What happened to one stage, the earliest first."""
-    found, before = [], None
+    """Return the assignments of one stage, the earliest first."""
+    rows, before = [], None
     for tag in tags.assignments(known, stage):
         version = version_or_commit(known, tag.commit)
-        found.append(
+        rows.append(
             {
                 "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(tag.time)),
                 "stage": stage,
@@ -43,19 +43,19 @@ def events(known: Sequence[Tag], stage: str) -> list[Event]:
             }
         )
         before = version
-    return found
+    return rows
 
 
 def render(stage: str | None, rows: Sequence[Event]) -> str:
-    """For a terminal: what holds each stage now, then a row for each event."""
+    """Render for a terminal: the version in each stage now, then a row for each event."""
     known = tags.read()
     lines = []
-    for each in _stages(stage, known):
-        holder = tags.holder(known, each)
+    for name in _stages(stage, known):
+        holder = tags.holder(known, name)
         version = version_or_commit(known, holder.commit) if holder else None
-        lines.append(f"{each} is {version}" if version else f"nothing holds {each}")
+        lines.append(f"{name} is {version}" if version else f"no version holds {name}")
     if not rows:
-        return "\n".join([*lines, "nothing was ever promoted: digits registry promote"])
+        return "\n".join([*lines, "nothing was promoted yet. Start with: digits registry promote"])
     return "\n".join([*lines, aligned([COLUMNS, *map(_cells, rows)])])
 
 

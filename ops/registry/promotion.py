@@ -18,19 +18,19 @@ from ops.tools.revisions import check_lock, count_looks, runs_in_commit
 from ops.tools.tags import ARTIFACT, Tag
 from ops.tools.tree import WORKING_TREE, Tree
 
-BY_FORCE = "To promote it in spite of that: --force --reason TEXT"
+BY_FORCE = "To promote it nevertheless: --force --reason TEXT"
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """The gate's decision. `unknown` says why it could not compare; None where it did."""
+    """The gate's decision; `unknown` says why the gate could not compare, or is None."""
 
     decision: Decision
     unknown: str | None
 
     @property
     def verdict(self) -> str:
-        """A line for the tag."""
+        """The verdict as a line of the tag's message."""
         if self.unknown:
             return f"OVERRIDDEN: not compared, since {self.unknown}"
         return self.decision.headline
@@ -41,20 +41,20 @@ class Ruling:
 
 
 def promote(stage: str, version: str | None, *, force: bool, reason: str, base_model: bool) -> bool:
-    """Assign a version to a stage; False if the gate blocks it.
+    """Assign a version to a GTO stage; returns False if the gate blocks it.
 
     Parameters
     ----------
     stage : production or staging
-    version : one that exists, or the name that HEAD gets; by default the next minor version
-    force : promote in spite of the gate, for a `reason`
-    base_model : if the evaluators differ, have each score both models
+    version : one that exists, or the one that HEAD gets; by default the next minor version
+    force : promote although the gate blocks, for a `reason`
+    base_model : if the evaluators differ, score both models with both
 
     Raises
     ------
     InputError
-        If the commit is not the result of its code, its model can't be fetched by others, or there
-        is no verdict. Nothing has changed then.
+        If the commit's results are not those of its code, if others can't fetch its model, or if
+        there is no verdict. Nothing has changed then.
     """
     server, known = start()
     commit, version = find_candidate(version, known, server)
@@ -90,7 +90,7 @@ def promote(stage: str, version: str | None, *, force: bool, reason: str, base_m
 
 
 def find_candidate(wanted: str | None, known: Sequence[Tag], server: str | None) -> tuple[str, str]:
-    """The commit to promote, and the version that it has or gets."""
+    """Return the commit to promote, and the version that it has or gets."""
     registered = tags.versions(known)
     version = read_version(wanted) if wanted else None
     if version in registered:
@@ -98,48 +98,48 @@ def find_candidate(wanted: str | None, known: Sequence[Tag], server: str | None)
     if changed := git.run("status", "--porcelain", "--untracked-files=no"):
         raise InputError(
             f"the working tree differs from HEAD, and only a commit can be promoted:\n{changed}\n"
-            f"  Commit and push it, or put it aside: git stash"
+            f"  Commit and push the changes, or put them aside: git stash"
         )
     commit = git.commit("HEAD")
     if server and not git.run("for-each-ref", "--contains", commit, f"refs/remotes/{server}"):
         raise InputError(
-            f"the commit {commit[:9]} is on no branch of {server}: git push {server} HEAD"
+            f"the commit {commit[:9]} is on no branch of {server}. Run: git push {server} HEAD"
         )
-    already = tags.version_of(known, commit)
-    if already and version:
+    present = tags.version_of(known, commit)
+    if present and version:
         raise InputError(
-            f"the commit {commit[:9]} is {already}, and a commit has one version: leave out "
-            f"--version {wanted}"
+            f"the commit {commit[:9]} is {present} already, and a commit has only one version. "
+            f"Leave out --version {wanted}"
         )
     if version and any(tag.version == version for tag in known):
         raise InputError(
-            f"{version} was taken back (gto deregister). Choose another: --version X.Y.Z"
+            f"{version} was withdrawn (gto deregister). Choose another: --version X.Y.Z"
         )
-    return commit, already or version or tags.next_version(known)
+    return commit, present or version or tags.next_version(known)
 
 
 def check_is_reproduced(commit: str) -> None:
-    """Raises `InputError` unless dvc.lock is of the commit's code, and its metrics of dvc.lock."""
+    """Raises `InputError` unless code, dvc.lock and metrics/ of the commit match each other."""
     tree = Tree(commit)
     check_lock(tree)
     for stage in pipeline.read(tree):
         if stage.state != "up to date":
             raise InputError(
-                f"dvc.lock is not of this code: the stage {stage.name} is {stage.state} "
-                f"({', '.join(stage.since)}). dvc repro, then commit dvc.lock and metrics/"
+                f"dvc.lock does not match the code: the stage {stage.name} is {stage.state} "
+                f"({', '.join(stage.since)}). Run dvc repro, then commit dvc.lock and metrics/"
             )
 
 
 def judge(
     commit: str, runs: list[Run], base: tuple[str, Tag] | None, *, override: str | None, cross: bool
 ) -> Ruling:
-    """Ask the gate; where it can't compare, only an override goes on from there.
+    """Ask the gate; if it can't compare, judge by the limits alone, but only with an override.
 
     Parameters
     ----------
     commit, runs : the candidate
-    base : what holds the stage now, and its name in messages
-    override : the reason to promote in spite of the gate
+    base : the tag that holds the stage now, after its name in messages; None if there is none
+    override : the reason to promote although the gate blocks
     cross : as for `evaluators.comparable`
     """
     if base is None:

@@ -1,1 +1,1 @@
-"""The report: what a change changes, as Markdown or as one HTML page."""
+"""The report: the differences from a base, as Markdown or as one HTML page."""

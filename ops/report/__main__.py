@@ -1,4 +1,4 @@
-"""Report what a change changes, as Markdown or an HTML page: digits report --base REV|DIR
+"""Report the differences from a base, as Markdown or an HTML page: digits report --base REV|DIR
 
 Takes the arguments of `digits gate`, judges as it does, and shows the details: figures, parameters,
 pipeline, and pictures of the digits that were fixed and broken. The Markdown fits into a comment on

@@ -193,11 +193,11 @@ def test_what_is_not_ready_is_refused(ann: Models) -> None:
         GIT_CONFIG_VALUE_1="true",
     )
     (ann.folder / "code.py").write_text("a = 1\n")
-    assert "M code.py\n  Commit and push it, or put it aside: git stash" in refused()
+    assert "M code.py\n  Commit and push the changes, or put them aside: git stash" in refused()
     ann.commit("code alone")
-    assert "is on no branch of origin: git push origin HEAD" in refused()
+    assert "is on no branch of origin. Run: git push origin HEAD" in refused()
     ann.run("git", "push", "--quiet", "origin", "main")
-    assert "the stage evaluate is out of date (code.py). dvc repro, then commit" in refused()
+    assert "the stage evaluate is out of date (code.py). Run dvc repro, then commit" in refused()
     (ann.folder / "metrics" / "evaluation.json").write_text("{}")
     ann.commit("metrics alone")
     ann.run("git", "push", "--quiet", "origin", "main")
@@ -209,7 +209,7 @@ def test_a_model_that_others_cannot_have_is_refused(ann: Models) -> None:
     ann.run("git", "push", "--quiet", "origin", "main")
     said = ann.registry("promote", code=2)
     assert "models/digit-classifier is not in" in said
-    assert "Push it: dvc push --rev " in said
+    assert "Is it missing? dvc push --rev " in said
     ann.run("dvc", "push", "--quiet")
     stored = ann.folder.parent / "storage" / "files" / "md5"
     digest = hashlib.md5(bytes(range(256)) * 27).hexdigest()
@@ -227,11 +227,11 @@ def test_a_model_that_others_cannot_have_is_refused(ann: Models) -> None:
     assert "make remote URL=s3://bucket/path" in ann.registry("promote", code=2)
 
 
-def test_going_back_to_a_model_that_is_gone_wants_force(ann: Models) -> None:
+def test_going_back_to_a_model_that_is_gone_requires_force(ann: Models) -> None:
     ann.registry("promote")
     shutil.rmtree(ann.folder.parent / "storage")
     words = ("rollback", "--reason", "takes 7 for 1")
-    assert "To go back in spite of that: --force" in ann.registry(*words, code=2)
+    assert "To roll back nevertheless: --force" in ann.registry(*words, code=2)
     assert "warning: models/digit-classifier is not in" in ann.registry(*words, "--force")
     assert ann.held() == "v1.0.0"
 
@@ -248,7 +248,7 @@ def test_without_a_server_or_a_remote_it_stays_at_home(tmp_path: Path) -> None:
     alone.registry("rollback", "--reason", "x")
     assert alone.held() == "v1.0.0"
     shutil.rmtree(alone.folder / ".dvc" / "cache")
-    assert "Make it: dvc repro" in alone.registry("promote", "--version", "1.1.0", code=2)
+    assert "Is it missing? dvc repro" in alone.registry("promote", "--version", "1.1.0", code=2)
 
 
 def test_two_at_once_in_one_repository_are_told_apart_too(
@@ -283,8 +283,10 @@ def test_of_two_at_once_one_wins_and_the_other_says_so(ann: Models) -> None:
     )
     hook.chmod(0o755)
     said = ann.registry("promote", code=2)
-    assert "another one came first: origin has digit-classifier@v1.1.0, digit-class" in said
-    assert "Nothing of this one was published" in said
+    assert (
+        "promotion or rollback came first: origin has digit-classifier@v1.1.0, digit-class" in said
+    )
+    assert "Nothing was published" in said
     tags = ben.tags()
     assert len(tags) == 4
     assert ann.tags_on_server() == tags
@@ -307,13 +309,13 @@ def test_a_tag_that_only_this_clone_has_is_named(ann: Models) -> None:
     ann.run("gto", "register", "digit-classifier", "--version", "v2.0.0", "HEAD")
     said = ann.registry("promote", code=2)
     assert "the tag digit-classifier@v2.0.0 is here, but not on origin" in said
-    ann.run("sh", "-c", said.split("Does it hold?")[1].splitlines()[0])
+    ann.run("sh", "-c", said.split("To publish it:")[1].splitlines()[0])
     ann.registry("promote")
     assert ann.held() == "v2.0.0"
     ann.run("git", "tag", "--force", "--annotate", "--message=x", "digit-classifier@v1.0.0")
     said = ann.registry("rollback", "--reason", "x", code=2)
-    assert "digit-classifier@v1.0.0 is another one here than on origin" in said
-    ann.run("sh", "-c", said.split("Drop it:")[1].splitlines()[0])
+    assert "digit-classifier@v1.0.0 here differs from the one on origin" in said
+    ann.run("sh", "-c", said.split("To delete it:")[1].splitlines()[0])
     ann.registry("rollback", "--reason", "x")
     assert ann.held() == "v1.0.0"
 
