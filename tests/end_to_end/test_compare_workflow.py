@@ -84,7 +84,7 @@ def test_a_bad_model_is_blocked_unless_a_reviewer_says_why_not(
     assert not (runner.project.folder / "pwned").exists()
 
     assert runner.run("Judge", **{OVERRIDE: "true"}) == {"Judge": "failure"}
-    assert "gate-override wants a line in the pull request" in runner.log
+    assert "gate-override requires a line in the pull request" in runner.log
 
 
 def test_a_stale_lock_blocks(origin: Project, check_out: Callable[[str], Runner]) -> None:

@@ -220,7 +220,7 @@ def test_a_model_that_is_not_in_the_remote_is_not_promoted(shop: Shop) -> None:
     machine = shop.machine("promote")
     assert machine.run(**{PROMOTED: "staging"})["Promote"] == "failure"
     assert "models/digit-classifier is not in dvc/empty" in machine.log
-    assert "Push it: dvc push" in machine.log
+    assert "Is it missing? dvc push" in machine.log
     assert shop.on_server("tags") == []
 
 
@@ -268,8 +268,8 @@ def test_a_failed_run_has_one_issue(shop: Shop, github: GitHub) -> None:
     there = {"GITHUB_API_URL": github.url, "GITHUB_REPOSITORY": "o/r"}
     machine = shop.machine("notify", GITHUB_EVENT_PATH=str(event), **there)
     hook = {"secrets.SLACK_WEBHOOK_URL": f"{github.url}/hook"}
-    assert machine.run() == {"Tell": "success"}, machine.log
-    assert machine.run(**hook) == {"Tell": "success"}, machine.log
+    assert machine.run() == {"Report": "success"}, machine.log
+    assert machine.run(**hook) == {"Report": "success"}, machine.log
     [issue] = github.at("issues")
     assert issue["title"] == "Retrain fails"
     assert len(github.at(f"issues/{issue['number']}/comments")) == 1

@@ -214,4 +214,4 @@ def test_a_folder_serves_as_well(ann: Models, tmp_path: Path) -> None:
 
 def test_a_remote_wants_a_place(ann: Models) -> None:
     words = ("make", "--old-file=.venv/run", f"BIN={warm_python.programs()}", "remote")
-    assert "Where? make remote URL=s3://bucket/path" in ann.run(*words, code=2)
+    assert "URL is missing: make remote URL=s3://bucket/path" in ann.run(*words, code=2)
