@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from digits.data import dataset
 from digits.data.dataset import Labelled
 from digits.model.network import Architecture, initial_network
 from digits.training import loop
+from digits.training.calibration import calibrate
 from digits.training.loop import Trained
-from digits.training.recipe import Recipe
+from digits.training.recipe import Recipe, resolve
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -74,13 +76,15 @@ def configuration(changes: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
 def train(
     changes: Mapping[str, Any], train: Labelled, val: Labelled, workers: int
 ) -> tuple[Trained, float]:
-    """Train as the stage does; return the result and the seconds that it took."""
+    """Train and calibrate as the stage does; return the result and the seconds of training."""
     architecture, recipe = configuration(changes)
     classes = dataset.load_source(PREPARED).classes
     network = initial_network(architecture, classes, train.images, recipe.seed)
     started = time.perf_counter()
-    trained = loop.train(network, loop.resolve(recipe), train, val, workers)
-    return trained, time.perf_counter() - started
+    trained = loop.train(network, resolve(recipe), train, val, workers)
+    elapsed = time.perf_counter() - started
+    calibrated = calibrate(trained.network, trained.best.calibration)
+    return replace(trained, network=calibrated), elapsed
 
 
 def peak_mb(command: list[str], folder: Path) -> float:

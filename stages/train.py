@@ -1,13 +1,14 @@
-"""Train the network: data/prepared -> models/weights.safetensors, and the curve.
+"""Train the network: data/prepared -> models/weights.safetensors, and the training curve.
 
-The weights are those of the best epoch on the validation images. The number of workers and of
-processes changes nothing in them, nor does it that a run was killed and started again.
+The weights are those of the best epoch on the validation images. They do not depend on the number
+of workers or processes, nor on whether the training was killed and continued.
 
     python -m stages.train --data data/prepared --weights models/weights.safetensors \\
         --metrics metrics/train.json --curve metrics/plots/training.csv --resume .resume
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,11 @@ from digits.core.params import Params
 from digits.core.workers import count_workers
 from digits.data import dataset
 from digits.model.network import Architecture, initial_network, save_network
-from digits.training import checkpoint, loop
-from digits.training.recipe import Recipe
+from digits.training import checkpoint, distributed
+from digits.training.calibration import calibrate
+from digits.training.curve import Epoch
+from digits.training.loop import Trained, train
+from digits.training.recipe import Recipe, resolve
 
 
 class TrainParams(Params):
@@ -31,25 +35,27 @@ class TrainParams(Params):
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = TrainParams.load(args.params)
-    recipe = loop.resolve(params.train)
+    recipe = resolve(params.train)
 
-    train, val = dataset.load(args.data, "train"), dataset.load(args.data, "val")
+    data, val = dataset.load(args.data, "train"), dataset.load(args.data, "val")
     classes = dataset.load_source(args.data).classes
-    network = initial_network(params.model, classes, train.images, recipe.seed)
+    network = initial_network(params.model, classes, data.images, recipe.seed)
     with checkpoint.open_folder(args.resume) as state:
         on_epoch = partial(save_curve, args.curve)
-        trained = loop.train(network, recipe, train, val, count_workers(), state, on_epoch)
-        save_network(trained.network, args.weights)
-        save_curve(args.curve, trained.curve)
-        files.write(args.metrics, files.canonical_json(summary(trained, recipe)))
+        trained = train(network, recipe, data, val, count_workers(), state, on_epoch)
+        calibrated = calibrate(trained.network, trained.best.calibration)
+        if distributed.rank() == 0:  # every process has the same result, and one writes it
+            save_network(calibrated, args.weights)
+            save_curve(args.curve, trained.curve)
+            files.write(args.metrics, files.canonical_json(summary(trained, recipe)))
 
 
-def save_curve(path: Path, curve: list[loop.Epoch]) -> None:
-    """Also while training goes on, so that it can be watched: dvc plots show."""
+def save_curve(path: Path, curve: Sequence[Epoch]) -> None:
+    """Write the curve, also after each epoch, so that `dvc plots show` can watch a training."""
     files.write(path, files.csv_table([asdict(row) for row in curve]))
 
 
-def summary(trained: loop.Trained, recipe: Recipe) -> dict[str, int | float | str]:
+def summary(trained: Trained, recipe: Recipe) -> dict[str, int | float | str]:
     best = trained.best
     return {
         "epochs": len(trained.curve),
@@ -62,7 +68,7 @@ def summary(trained: loop.Trained, recipe: Recipe) -> dict[str, int | float | st
         "precision": recipe.precision,
         "shards": recipe.shards,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__.split("+")[0],  # the rest names a build
+        "torch": torch.__version__.split("+")[0],  # without the build
     }
 
 
@@ -71,9 +77,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--params", type=Path, default="params.yaml")
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors file to write")
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON: the best epoch's")
-    parser.add_argument("--resume", type=Path, required=True, help="folder to go on from if killed")
-    parser.add_argument("--curve", type=Path, required=True, help="CSV: a row an epoch")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the best epoch")
+    parser.add_argument(
+        "--resume", type=Path, required=True, help="folder for the checkpoint of a killed training"
+    )
+    parser.add_argument("--curve", type=Path, required=True, help="CSV to write: a row per epoch")
     return parser.parse_args(argv)
 
 

@@ -1,8 +1,8 @@
-"""The state of a training under way, so that a killed one goes on from its last whole epoch.
+"""The checkpoint of a running training: a killed one continues after its last complete epoch.
 
-One safetensors file, replaced at once after every epoch, and a lock that keeps a second training
-out. A state is only used for the very training that it is of: the same parameters, data, code and
-versions.
+The checkpoint is one safetensors file, which is replaced after every epoch, in a folder with a lock
+that keeps a second training out. A training only continues from a checkpoint of its own: one with
+the same parameters, data, code and versions.
 """
 
 import fcntl
@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from torch import Tensor
 from digits.core import files
 from digits.core.errors import InputError
 from digits.training import distributed
+from digits.training.curve import Epoch
 
 Key = Mapping[str, str]
 
@@ -34,57 +35,100 @@ LIBRARY = Path(__file__).parents[1]  # all of digits/
 
 @dataclass(frozen=True)
 class State:
-    """Tensors by name, and the training curve so far: a row an epoch."""
+    """All that the next epoch depends on: tensors by name, and the curve so far."""
 
-    tensors: dict[str, Tensor]
-    curve: list[list[float]]
+    tensors: Mapping[str, Tensor]
+    curve: list[Epoch]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training's state is kept."""
+    """The file that holds a training's state."""
 
     path: Path
 
     def load(self, key: Key) -> State | None:
-        """The state of the training that `key` describes; None, with a message, if there is none.
+        """Read the state of the training that `key` describes.
 
-        Parameters
-        ----------
-        key : digests of all that decides the result, by what they are of
+        Returns
+        -------
+        the state, its tensors on the CPU; None if there is no file, or, with a message on stderr,
+        if the file is damaged or has another key
         """
         try:
             with safe_open(self.path, "pt") as file:
-                found = json.loads(file.metadata()["state"])
+                metadata = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            others = [name for name in key if found["key"].get(name) != key[name]]
-            curve = found["curve"]
+            different = [name for name in key if metadata["key"].get(name) != key[name]]
+            curve = [Epoch(*row) for row in metadata["curve"]]
         except FileNotFoundError:
             return None
         except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
             print(f"{self.path} is damaged and not used ({error!r})", file=sys.stderr)
             return None
-        if others:
-            print(f"{self.path} is not used: it is of other {', '.join(others)}", file=sys.stderr)
+        if different:
+            print(
+                f"{self.path} is not used: its training had different {', '.join(different)}",
+                file=sys.stderr,
+            )
             return None
         return State(tensors, curve)
 
     def save(self, key: Key, state: State) -> None:
-        """Replace the state; a crash in between leaves the former one."""
-        metadata = {"state": json.dumps({"key": dict(key), "curve": state.curve})}
-        files.write(self.path, to_safetensors(state.tensors, metadata))
+        """Replace the state; after a crash in between, the file holds the one before."""
+        tensors = {name: tensor.cpu() for name, tensor in state.tensors.items()}
+        curve = [astuple(row) for row in state.curve]
+        metadata = {"state": json.dumps({"key": dict(key), "curve": curve})}
+        files.write(self.path, to_safetensors(tensors, metadata))
+
+
+def restore(
+    checkpoint: Checkpoint,
+    key: Key,
+    tensors: Mapping[str, Tensor],
+    epochs: int,
+    group: distributed.Group,
+) -> list[Epoch]:
+    """Continue from a checkpoint, if it is of this training.
+
+    The first process reads the file; the others receive its state.
+
+    Parameters
+    ----------
+    checkpoint : where the state is
+    key : describes this training
+    tensors : initial state by name; is filled with the saved one
+    epochs : how many the curve can have at most
+    group : the processes that train together
+
+    Returns
+    -------
+    the curve so far; empty if training starts from the beginning
+    """
+    state = checkpoint.load(key) if group.rank == 0 else None
+    rows = torch.zeros((epochs, len(fields(Epoch))), dtype=torch.float64)
+    if state:
+        for name, tensor in tensors.items():
+            tensor.copy_(state.tensors[name])
+        for row, epoch in zip(rows, state.curve, strict=False):
+            row.copy_(torch.tensor(astuple(epoch), dtype=torch.float64))
+        print(f"continuing after epoch {len(state.curve)}, from {checkpoint.path}", file=sys.stderr)
+    for tensor in tensors.values():
+        tensor.copy_(group.broadcast(tensor))
+    received = group.broadcast(rows).tolist()
+    return [Epoch(int(number), *values) for number, *values in received if number]
 
 
 @contextmanager
 def open_folder(folder: Path) -> Iterator[Checkpoint]:
-    """Keep a folder for one training; it is removed when the block ends without an error.
+    """Lock a folder for one training's checkpoint; remove it when the block ends without an error.
 
     Raises
     ------
     InputError
         If another training holds the folder; names its process.
     """
-    if distributed.rank() > 0:  # the first process reads and writes for all
+    if distributed.rank() > 0:  # the first process locks, reads and writes for all
         yield Checkpoint(folder / "state.safetensors")
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +139,7 @@ def open_folder(folder: Path) -> Iterator[Checkpoint]:
             lock.seek(0)
             process = lock.read().strip() or "unknown"
             raise InputError(
-                f"a training is under way here: process {process} holds {folder}. Wait for it, or "
+                f"another training is running: process {process} holds {folder}. Wait for it, or "
                 f"end it: kill {process}"
             ) from None
         lock.truncate(0)
@@ -106,11 +150,11 @@ def open_folder(folder: Path) -> Iterator[Checkpoint]:
 
 
 def make_key(parameters: Any, data: str, initial_weights: bytes) -> Key:
-    """Describe a training by all that decides its result.
+    """Describe a training by all that decides its result: texts or digests by name.
 
     Parameters
     ----------
-    parameters : as JSON can hold them
+    parameters : anything that JSON can hold
     data : digest of images and labels
     initial_weights : the vector that training starts from
     """

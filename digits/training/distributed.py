@@ -1,4 +1,7 @@
-"""The processes that train together under torchrun; without torchrun, one alone."""
+"""The processes that train together under torchrun, and the messages that they exchange.
+
+Without torchrun, one process trains alone.
+"""
 
 import hashlib
 import os
@@ -13,22 +16,38 @@ from torch import Tensor
 
 from digits.core.errors import InputError
 
-TIMEOUT = timedelta(minutes=5)  # for a message of a process that neither answers nor ends
+TIMEOUT = timedelta(minutes=5)  # to wait for a message from a process that hangs
 
 
 @dataclass(frozen=True)
 class Group:
-    """This process's number, from 0, and how many there are."""
+    """The number of this process, from 0, and the number of all processes."""
 
     rank: int
     size: int
 
+    def own_shards(self, shards: int) -> range:
+        """The numbers of the shards that this process computes.
+
+        Raises
+        ------
+        InputError
+            If the processes cannot share the shards evenly.
+        """
+        if shards % self.size:
+            raise InputError(
+                f"train.shards is {shards}, which {self.size} processes can't share evenly; "
+                f"expected a number of processes that divides it"
+            )
+        own = shards // self.size
+        return range(self.rank * own, (self.rank + 1) * own)
+
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows of all processes, in the order of their numbers; each must bring as many.
+        """The rows of all processes, in the order of their ranks.
 
         Parameters
         ----------
-        rows : float (n, m), on any device
+        rows : float (n, m), the same shape in each process, on any device
 
         Returns
         -------
@@ -36,32 +55,33 @@ class Group:
         """
         if self.size == 1:
             return rows
-        mine = rows.cpu().contiguous()
-        everyone = [torch.empty_like(mine) for _ in range(self.size)]
-        with _peers_named():
-            dist.all_gather(everyone, mine)
-        return torch.cat(everyone).to(rows.device)
-
-    def check_agreement(self, key: Mapping[str, str]) -> None:
-        """Raises `InputError` unless every process has, by these names, what the first one has."""
-        digests = [hashlib.sha256(value.encode()).digest() for value in key.values()]
-        mine = torch.tensor([list(digest) for digest in digests], dtype=torch.uint8)
-        same = (self.broadcast(mine.clone()) == mine).all(dim=1).tolist()
-        if not all(same):
-            others = [name for name, agrees in zip(key, same, strict=True) if not agrees]
-            raise InputError(
-                f"process {self.rank} has other {', '.join(others)} than the first one; every host "
-                f"needs the same commit, params.yaml, data/ and kind of processor"
-            )
+        own = rows.cpu().contiguous()
+        gathered = [torch.empty_like(own) for _ in range(self.size)]
+        with _explained_failure():
+            dist.all_gather(gathered, own)
+        return torch.cat(gathered).to(rows.device)
 
     def broadcast(self, tensor: Tensor) -> Tensor:
-        """The first process's tensor, in every process; all bring one of the same shape."""
+        """The first process's tensor; every process passes one of the same shape."""
         if self.size == 1:
             return tensor
         shared = tensor.cpu().contiguous()
-        with _peers_named():
+        with _explained_failure():
             dist.broadcast(shared, src=0)
         return shared.to(tensor.device)
+
+    def check_agreement(self, key: Mapping[str, str]) -> None:
+        """Raise `InputError` unless all processes have the same values; names those that differ."""
+        digests = [hashlib.sha256(value.encode()).digest() for value in key.values()]
+        own = torch.tensor([list(digest) for digest in digests], dtype=torch.uint8)
+        same = (self.broadcast(own.clone()) == own).all(dim=1).tolist()
+        if not all(same):
+            different = [name for name, equal in zip(key, same, strict=True) if not equal]
+            raise InputError(
+                f"process {self.rank} and the first process have different "
+                f"{', '.join(different)}; every host needs the same commit, params.yaml, data/ and "
+                f"kind of processor"
+            )
 
 
 def rank() -> int:
@@ -76,17 +96,17 @@ def local_rank() -> int:
 
 @contextmanager
 def join() -> Iterator[Group]:
-    """Meet the other processes.
+    """Connect to the other processes.
 
     Raises
     ------
     InputError
-        If they can't be met, or one of them ends before its time.
+        If the connection fails, or one of the processes ends early.
     """
     if not _under_torchrun():
         yield Group(0, 1)
         return
-    with _peers_named():
+    with _explained_failure():
         dist.init_process_group("gloo", timeout=TIMEOUT)
     try:
         yield Group(dist.get_rank(), dist.get_world_size())
@@ -99,11 +119,11 @@ def _under_torchrun() -> bool:
 
 
 @contextmanager
-def _peers_named() -> Iterator[None]:
+def _explained_failure() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # what gloo raises, whatever went wrong
+    except RuntimeError as error:  # gloo raises it for every failure
         raise InputError(
-            f"process {rank()} lost the others of its training; the message of the one that ended "
-            f"first says why ({str(error).splitlines()[0]})"
+            f"process {rank()} lost the connection to the others; the process that ended first "
+            f"says why in its own message ({str(error).splitlines()[0]})"
         ) from None

@@ -2,27 +2,19 @@
 
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 
+from digits.core.errors import InputError
 from digits.core.params import Params
 from digits.training.augment import Augmentation
+from digits.training.early_stopping import EarlyStopping
 from digits.training.optimizer import Optimizer
 from digits.training.schedule import Schedule
 
 
-class EarlyStopping(Params):
-    """Stop after `patience` epochs in a row without a gain of more than `min_delta`.
-
-    Stopped or not, the weights of the best epoch are the ones that are kept.
-    """
-
-    monitor: Literal["val_accuracy", "val_nll"]
-    patience: Annotated[int, Field(ge=1)]
-    min_delta: Annotated[float, Field(ge=0)]
-
-
 class Recipe(Params):
-    """All that decides the trained weights, beside the data and the architecture."""
+    """All that decides the trained weights, except the data and the architecture."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -31,8 +23,37 @@ class Recipe(Params):
     batch_size: Annotated[int, Field(ge=1)]
     shards: Annotated[int, Field(ge=1, le=64)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    ema: Annotated[float, Field(ge=0, lt=1)]  # decay a step; 0 turns it off
+    ema: Annotated[float, Field(ge=0, lt=1)]  # decay per step; 0 turns averaging off
     optimizer: Optimizer
     schedule: Schedule
     augmentation: Augmentation
     early_stopping: EarlyStopping
+
+
+def resolve(recipe: Recipe) -> Recipe:
+    """Replace `auto` in a recipe by what this machine has.
+
+    Raises
+    ------
+    InputError
+        If this machine does not have the device that the recipe names.
+    """
+    is_available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    device = recipe.device
+    if device == "auto":
+        device = next(name for name in ("cuda", "mps", "cpu") if is_available[name])
+    if not is_available[device]:
+        available = ", ".join(name for name in is_available if is_available[name])
+        raise InputError(
+            f"train.device is {device!r}, but torch finds no such device here; expected auto or "
+            f"one of: {available}"
+        )
+    precision = recipe.precision
+    if precision == "auto":
+        fast = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if fast else "float32"
+    return recipe.model_copy(update={"device": device, "precision": precision})

@@ -121,8 +121,8 @@ def test_hosts_that_disagree_are_told_what_differs(prepared: Path, tmp_path: Pat
     address_of = {rank: address | {"PET_NODE_RANK": rank} for rank in "01"}
     second = start(folder, prepared, address_of["1"], warm(), workers=1)
     first = start(tmp_path / "first", prepared, address_of["0"], warm(), workers=1)
-    assert "process 1 has other parameters than the first one" in finish(second, 1)
-    assert "lost the others" in finish(first, 1)
+    assert "process 1 and the first process have different parameters" in finish(second, 1)
+    assert "lost the connection to the others" in finish(first, 1)
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
@@ -131,7 +131,7 @@ def test_a_host_that_waits_alone_gives_up_and_says_so(
 ) -> None:
     torchrun = meeting_point() | {"PET_NODE_RANK": rank, "PET_RDZV_CONF": "timeout=2"}
     output = finish(start(tmp_path, prepared, torchrun, warm(), workers=1), code=1)
-    assert "the hosts did not meet" in output
+    assert "the hosts did not find each other" in output
     assert "Traceback" not in output
 
 
@@ -155,7 +155,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
         process.kill()
         process.communicate()
     output = finish(start(tmp_path, prepared, python=warm(), processes=1 + seed % 2, workers=2))
-    assert "going on after epoch" in output
+    assert "continuing after epoch" in output
     assert outputs(tmp_path) == undisturbed
 
 
@@ -169,7 +169,7 @@ def test_killed_while_it_writes_the_state_it_goes_on_from_the_one_before(
     process.kill()
     process.communicate()
     state.with_name("state.safetensors.partial").write_bytes(state.read_bytes()[:1000])
-    assert "going on after epoch" in finish(start(tmp_path, prepared, python=warm(), workers=2))
+    assert "continuing after epoch" in finish(start(tmp_path, prepared, python=warm(), workers=2))
     assert outputs(tmp_path) == undisturbed
 
 
@@ -182,7 +182,7 @@ def test_a_state_of_other_parameters_is_not_used(
     process.kill()
     process.communicate()
     small_params(tmp_path, CHANGES)
-    assert "is not used: it is of other parameters" in finish(
+    assert "is not used: its training had different parameters" in finish(
         start(tmp_path, prepared, python=warm())
     )
     assert outputs(tmp_path) == undisturbed

@@ -16,6 +16,8 @@ from digits.imaging import model_form
 from digits.model import onnx_export
 from digits.model.network import initial_network
 from digits.training import loop
+from digits.training.calibration import calibrate
+from digits.training.recipe import resolve
 
 CHANGES = {
     "model.channels": [8, 16, 32],
@@ -37,11 +39,12 @@ def write_folder(folder: Path, uci: Raw) -> Path:
         return Labelled(np.stack(found), np.concatenate([each.labels for each in scans]))
 
     both = prepare(train, with_a_fine_pen(train))
-    trained = loop.train(network, loop.resolve(recipe), both, prepare(val), workers=2)
-    content, test = onnx_export.to_onnx(trained.network), prepare(uci.test)
-    logits = onnx_export.compare(trained.network, content, test.images, workers=2)
+    trained = loop.train(network, resolve(recipe), both, prepare(val), workers=2)
+    network = calibrate(trained.network, trained.best.calibration)
+    content, test = onnx_export.to_onnx(network), prepare(uci.test)
+    logits = onnx_export.compare(network, content, test.images, workers=2)
     folder.mkdir()
-    onnx_export.write_folder(folder, trained.network, content, form, test, logits)
+    onnx_export.write_folder(folder, network, content, form, test, logits)
     return folder
 
 

@@ -8,10 +8,13 @@ import torch
 
 from digits.core.errors import InputError
 from digits.training import checkpoint
-from digits.training.checkpoint import Checkpoint, State
+from digits.training.checkpoint import Checkpoint, State, restore
+from digits.training.curve import Epoch
+from digits.training.distributed import Group
 
 KEY = checkpoint.make_key({"lr": 0.1}, "data", b"weights")
-STATE = State({"weights": torch.tensor([1.0, float("-0.0"), 1e-30])}, [[1.0, 0.1], [2.0, 0.2]])
+CURVE = [Epoch(1, 0.1, 0.2, 0.3, 0.4, 0.5), Epoch(2, 0.1, 0.2, 1 / 3, 0.4, 0.5)]
+STATE = State({"current": torch.tensor([1.0, float("-0.0"), 1e-30])}, CURVE)
 
 
 def test_what_is_saved_is_loaded_bit_for_bit(tmp_path: Path) -> None:
@@ -21,7 +24,17 @@ def test_what_is_saved_is_loaded_bit_for_bit(tmp_path: Path) -> None:
     found = kept.load(KEY)
     assert found is not None
     assert found.curve == STATE.curve
-    assert found.tensors["weights"].numpy().tobytes() == STATE.tensors["weights"].numpy().tobytes()
+    assert found.tensors["current"].numpy().tobytes() == STATE.tensors["current"].numpy().tobytes()
+
+
+def test_a_training_continues_with_the_saved_tensors_and_curve(tmp_path: Path) -> None:
+    kept, current = Checkpoint(tmp_path / "state"), torch.zeros(3)
+    alone = Group(rank=0, size=1)
+    assert restore(kept, KEY, {"current": current}, 5, alone) == []
+    assert current.tolist() == [0, 0, 0]
+    kept.save(KEY, STATE)
+    assert restore(kept, KEY, {"current": current}, 5, alone) == CURVE
+    assert torch.equal(current, STATE.tensors["current"])
 
 
 @pytest.mark.parametrize(
@@ -43,7 +56,7 @@ def test_another_trainings_state_is_not_used_and_the_reason_named(
     kept = Checkpoint(tmp_path / "state")
     kept.save(other, STATE)
     assert kept.load(KEY) is None
-    assert f"is not used: it is of other {what}\n" in capsys.readouterr().err
+    assert f"is not used: its training had different {what}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", bytes(64)])

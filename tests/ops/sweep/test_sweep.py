@@ -149,7 +149,7 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
     states = disturbed.folder / ".sweep"
 
     def going_on() -> int:
-        return sum("going on after epoch" in log.read_text() for log in states.glob("*.log"))
+        return sum("continuing after epoch" in log.read_text() for log in states.glob("*.log"))
 
     def trained() -> int:
         return len([*states.glob("*/.resume/state.safetensors")])

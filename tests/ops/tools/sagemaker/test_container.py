@@ -166,7 +166,7 @@ def test_a_spot_interruption_resumes_to_the_same_bytes(
     assert "SIGTERM" in job.failure
     again = make(tmp_path / "other", prepared)
     shutil.copytree(job.root / "checkpoints", again.root / "checkpoints", dirs_exist_ok=True)
-    assert "going on after epoch" in finish(again.start())
+    assert "continuing after epoch" in finish(again.start())
     assert again.outputs() == undisturbed
 
 
