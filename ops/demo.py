@@ -1,18 +1,20 @@
-"""Run the whole pipeline on scikit-learn's bundled digits, without a network: digits demo.
+"""Run the whole pipeline on scikit-learn's bundled digits, without a network: digits demo
 
-The run is a DVC experiment in a folder of its own, so that the working tree stays as it is. The
-model and the pictures are then copied to demo/.
+The run is a DVC experiment in a temporary folder, so the working tree does not change. The model
+and the pictures are then copied to demo/.
 """
 
 import json
 import subprocess
 from pathlib import Path
+from textwrap import indent
 
 from digits.core import command_line, errors, files
 from digits.core.errors import InputError
 from ops.tools import git
 from ops.tools.dvc import DVC
 from ops.tools.presets import set_params_of
+from ops.tools.tables import aligned
 
 OUT = Path("demo")
 EXPERIMENT = "make-demo"
@@ -26,15 +28,15 @@ def main() -> None:
 
 
 def run_experiment(name: str) -> str:
-    """Reproduce the pipeline with the demo's parameters; the experiment's commit."""
+    """Run the pipeline with the demo's parameters, and return the experiment's commit."""
     if name in git.experiments():
         subprocess.run([*DVC, "exp", "remove", "--quiet", name], check=True)
     words = [*DVC, "exp", "run", "--temp", "--name", name, *set_params_of("demo")]
     if subprocess.run(words).returncode:
-        raise InputError("the pipeline failed; its own message stands above")
+        raise InputError("the pipeline failed; see its message above")
     commit = git.experiments().get(name)
     if commit is None:
-        raise InputError(f"dvc made no experiment {name}; its own message stands above")
+        raise InputError(f"dvc made no experiment {name}; see its message above")
     return commit
 
 
@@ -48,24 +50,23 @@ def copy_outputs(commit: str, out: Path) -> None:
 
 
 def print_table(out: Path) -> None:
-    found = json.loads((out / "metrics" / "evaluation.json").read_text(encoding="utf-8"))
-    rows = {
-        "accuracy": f"{found['accuracy']:.2%}   {found['errors']} errors in {found['images']}",
-        "nll": f"{found['nll']:.4f}   nats",
-        "ece": f"{found['ece']:.4f}   gap between confidence and accuracy",
-        "robustness": f"{found['robustness']['mean']:.2%}   mean accuracy under ten corruptions",
-        "model": f"{found['model_bytes'] / 1e3:.0f} kB   {found['parameters']:,} weights",
-    }
-    print()
-    for name, value in rows.items():
-        print(f"  {name:<11} {value}")
+    m = json.loads((out / "metrics" / "evaluation.json").read_text(encoding="utf-8"))
+    rows = [
+        ("accuracy", f"{m['accuracy']:.2%}", f"{m['errors']} errors in {m['images']} images"),
+        ("nll", f"{m['nll']:.4f}", "nats"),
+        ("ece", f"{m['ece']:.4f}", "gap between confidence and accuracy"),
+        ("robustness", f"{m['robustness']['mean']:.2%}", "mean accuracy under ten corruptions"),
+        ("model", f"{m['model_bytes'] / 1e3:.0f} kB", f"{m['parameters']:,} weights"),
+    ]
     print(f"""
-The model     {out}/digit-classifier
-The pictures  {out}/metrics/plots/overview.png, {out}/metrics/plots/errors.png
-Next          make repro             the same on MNIST
-              source .venv/bin/activate, then
-              dvc exp show --only-changed    this run beside the committed one
-              dvc exp run -S train.optimizer.lr=0.1""")
+{indent(aligned(rows), "  ")}
+
+Model     {out}/digit-classifier
+Pictures  {out}/metrics/plots/overview.png, {out}/metrics/plots/errors.png
+Next      make repro                             run the same on MNIST
+          source .venv/bin/activate              to use dvc and digits
+          dvc exp show --only-changed            compare this run with the committed one
+          dvc exp run -S train.optimizer.lr=0.1  change a parameter""")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Fetch a base's model and data for `--base-model`: digits evaluators --base REV
+"""Fetch a base's model and data, for --base-model of gate and report: digits evaluators --base REV
 
-If the base was evaluated with different code or on another test set, its model and its data are
-needed to score both models again. They come from DVC's cache or its remote; if neither has them,
+If the base was evaluated with different code or on another test set, scoring both models again
+requires the base's model and data. They come from DVC's cache or its remote; if neither has them,
 the base's pipeline runs again. They are kept in .bases/, by commit.
 
-Exit code 0: all is here. 2: something is missing or broken.
+Exit code 0: everything needed is here. 2: something is missing or broken.
 """
 
 import argparse

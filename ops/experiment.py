@@ -1,28 +1,30 @@
-"""Run the pipeline with a preset's parameters, as a DVC experiment: digits experiment NAME.
+"""Run the pipeline with a preset's parameters, as a DVC experiment: digits experiment NAME
 
-    digits experiment                          # which presets there are
-    digits experiment tiny                     # dvc exp run --name tiny --set-param ...
+    digits experiment                          # lists the presets
+    digits experiment tiny                     # runs dvc exp run --name tiny --set-param ...
     digits experiment tiny -S train.seed=1     # options of dvc exp run may follow
 
-The working tree then holds the results; `dvc exp show` compares, and `git checkout . && dvc
-checkout` goes back. Where the name is taken on this commit, a number is added to it.
+The working tree then has the results. `dvc exp show` compares experiments; `git checkout . && dvc
+checkout` restores the committed results. If the commit has an experiment of this name, a number is
+added to the name.
 """
 
 import itertools
 import subprocess
 import sys
+from textwrap import indent
 
 from digits.core import errors
 from ops.tools import git, presets
 from ops.tools.dvc import DVC
+from ops.tools.tables import aligned
 
 
 def main() -> None:
     match sys.argv[1:]:
         case [] | ["-h" | "--help"]:
             print(__doc__)
-            for name, purpose in presets.names().items():
-                print(f"  {name:<10} {purpose}")
+            print(indent(aligned(list(presets.names().items())), "  "))
         case [name, *options]:
             words = [
                 *DVC,
@@ -37,6 +39,7 @@ def main() -> None:
 
 
 def free_name(name: str) -> str:
+    """Return the name, with a number if an experiment has it already."""
     taken = git.experiments()
     numbered = (f"{name}-{i}" for i in itertools.count(2))
     return next(n for n in itertools.chain([name], numbered) if n not in taken)

@@ -1,11 +1,12 @@
-"""Set up .venv with what a requirements file names: python3 -m ops.install requirements.txt
+"""Install the packages of a requirements file into .venv: python3 -m ops.install requirements.txt
 
-`make` runs it, with the Python that you have, so it uses the standard library alone. It installs by
-uv where there is one, else by pip.
+`make` runs it with any Python that you have, so it uses the standard library alone. It installs
+with uv if there is one, else with pip.
 
-PyTorch's build on PyPI brings 5 GB of CUDA libraries on Linux. On a machine without an NVIDIA
-driver this takes PyTorch's CPU build, a tenth of that, from PyTorch's own index; where that index
-can't be reached, the build on PyPI. Choose yourself: make TORCH=cpu, TORCH=pypi or TORCH=cuda.
+On Linux, PyTorch's build on PyPI brings 5 GB of CUDA libraries. On a machine without an NVIDIA
+driver this command installs PyTorch's CPU build from PyTorch's own index, a tenth of that size, or
+the build on PyPI if that index can't be reached. To choose: make TORCH=cpu, TORCH=pypi or
+TORCH=cuda.
 """
 
 import argparse
@@ -18,11 +19,11 @@ import urllib.request
 from pathlib import Path
 
 INDEX = "https://download.pytorch.org/whl/cpu"
-PROBE_S = 5  # to find out whether the index answers
+PROBE_S = 5  # timeout, to find out whether the index answers
 VENV = Path(".venv")
-BUILD = VENV / "torch"  # which build is installed, for the Makefile
+BUILD = VENV / "torch"  # names the build that is installed; the Makefile reads it
 WAYS_OUT = "Choose: make TORCH=cpu, cuda or pypi"
-# `digits`, from any folder of a clone: as `python -m ops` in the clone's own folder.
+# The script `digits`: runs `python -m ops` in the root of the clone that it is called in.
 COMMAND = """
 import os, runpy, sys
 from pathlib import Path
@@ -32,7 +33,7 @@ for root in (here, *here.parents):
     if (root / "ops" / "__main__.py").is_file() and (root / "dvc.yaml").is_file():
         break
 else:
-    sys.exit(f"error: {here} is in no clone of this repository. Go to one: cd FOLDER")
+    sys.exit(f"error: {here} is not in a clone of this repository. Go to one: cd FOLDER")
 if root != here:
     os.environ["DIGITS_STARTED_IN"] = str(here)
     os.chdir(root)
@@ -48,19 +49,19 @@ def main() -> None:
             f"Name another: make PYTHON=python3.12"
         )
     args = parse_args()
-    print("Setting up .venv (once; with PyTorch it takes a while)", flush=True)
+    print("Setting up .venv (once; PyTorch takes a while)", flush=True)
     installer = make_venv()
     pins = torch_pins(args.requirements)
     build = install_torch(installer, pins, args.torch, args.index) if pins else None
     if run([*installer, "-r", str(args.requirements)]):
-        sys.exit(f"Setting up .venv failed; the installer's own message stands above. {WAYS_OUT}")
+        sys.exit(f"Setting up .venv failed; see the installer's message above. {WAYS_OUT}")
     install_command()
     if build:
         BUILD.write_text(build, encoding="utf-8")
 
 
 def make_venv() -> list[str]:
-    """Make .venv where there is none; the command that installs into it."""
+    """Make .venv if there is none, and return the command that installs into it."""
     python = VENV / "bin" / "python"
     if uv := shutil.which("uv"):
         if not python.exists():
@@ -68,7 +69,7 @@ def make_venv() -> list[str]:
         return [uv, "pip", "install", "--quiet", "--python", str(python)]
     if not (VENV / "bin" / "pip").exists():
         run([sys.executable, "-m", "venv", str(VENV)], check=True)
-    # Twice quiet: pip's warnings are about its own configuration. Errors are still shown.
+    # -qq hides pip's warnings, which are about its own configuration. Errors are still shown.
     return [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
 
 
@@ -80,7 +81,7 @@ def install_command() -> None:
 
 
 def torch_pins(requirements: Path) -> dict[str, str]:
-    """Versions of torch and torchvision in a requirements file and in those that it includes."""
+    """Return the versions of torch and torchvision, in a requirements file or one it includes."""
     text = requirements.read_text(encoding="utf-8")
     pins = dict(re.findall(r"^(torch|torchvision)==([\w.]+)", text, re.MULTILINE))
     for included in re.findall(r"^-r (\S+)", text, re.MULTILINE):
@@ -89,15 +90,15 @@ def torch_pins(requirements: Path) -> dict[str, str]:
 
 
 def install_torch(installer: list[str], pins: dict[str, str], asked: str, index: str) -> str:
-    """Install PyTorch's CPU build, or leave PyTorch to what PyPI has; which of both it was."""
+    """Install PyTorch's CPU build or leave PyTorch to PyPI, and return which build it is."""
     if asked == "auto" and (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        return "pypi"  # which has no CUDA libraries for this machine
+        return "pypi"  # PyPI has no CUDA libraries for this platform
     if asked == "auto" and has_nvidia_driver():
         print(f"PyTorch with CUDA, for this machine's NVIDIA driver. {WAYS_OUT}", flush=True)
         return "cuda"
     if asked in ("cuda", "pypi"):
         installed = BUILD.read_text(encoding="utf-8") if BUILD.exists() else ""
-        if installed == "cpu":  # it counts as the same version, so it would stay
+        if installed == "cpu":  # the installer takes it for the same version and would keep it
             wanted = [f"{name}=={version}" for name, version in pins.items()]
             run([*installer, "--force-reinstall", "--no-deps", *wanted], check=True)
         return asked
@@ -110,7 +111,7 @@ def install_torch(installer: list[str], pins: dict[str, str], asked: str, index:
     wanted = [f"{name}=={version}+cpu" for name, version in pins.items()]
     option = "--default-index" if "--python" in installer else "--index-url"  # uv's, pip's
     if run([*installer, option, index, "--no-deps", *wanted]):
-        sys.exit(f"{index} does not give {' and '.join(wanted)}. Without it: make TORCH=pypi")
+        sys.exit(f"{index} does not have {' and '.join(wanted)}. To do without: make TORCH=pypi")
     reason = "as asked" if asked == "cpu" else "no NVIDIA driver was found"
     print(f"PyTorch's CPU build: {reason}. {WAYS_OUT}", flush=True)
     return "cpu"
@@ -143,9 +144,9 @@ def parse_args() -> argparse.Namespace:
         "--torch",
         choices=("auto", "cpu", "cuda", "pypi"),
         default="auto",
-        help="PyTorch's build (auto); cuda is PyPI's on Linux",
+        help="PyTorch's build (auto); on Linux, cuda is the build on PyPI",
     )
-    parser.add_argument("--index", default=INDEX, help="index with CPU builds of PyTorch")
+    parser.add_argument("--index", default=INDEX, help="index of PyTorch's CPU builds")
     return parser.parse_args()
 
 

@@ -1,8 +1,8 @@
-"""Tell of a workflow's run that failed: digits notify
+"""Report a workflow's failed run in an issue, and to Slack: digits notify
 
-.github/workflows/notify.yml runs it, on the event that GitHub describes in GITHUB_EVENT_PATH. Each
-workflow has one issue: while that is open, a further failure is a comment there. Where
-SLACK_WEBHOOK_URL is set, that address gets the same text, as Slack and its like take it.
+.github/workflows/notify.yml runs it, with the event that GitHub describes in GITHUB_EVENT_PATH.
+Each workflow has one issue; while it is open, a further failure becomes a comment there. If
+SLACK_WEBHOOK_URL is set, that address gets the same text, in the format of Slack's webhooks.
 """
 
 import json
@@ -23,26 +23,27 @@ def main() -> None:
         f"attempt {run['run_attempt']}: {run['html_url']}"
     )
     failures = []
-    for tell in (tell_by_issue, tell_by_webhook):
+    for report in (report_by_issue, report_by_webhook):
         try:
-            tell(workflow, text)
-        except InputError as error:  # the other one is to know all the same
+            report(workflow, text)
+        except InputError as error:  # the other one must still be tried
             failures.append(str(error))
     if failures:
         raise InputError("\n".join(failures))
 
 
-def tell_by_issue(workflow: str, text: str) -> None:
+def report_by_issue(workflow: str, text: str) -> None:
     marker = f"<!-- {workflow} failed -->"
-    if found := find_own("issues?state=open", marker):
-        made = call("POST", f"issues/{found['number']}/comments", {"body": text})
+    if issue := find_own("issues?state=open", marker):
+        post = call("POST", f"issues/{issue['number']}/comments", {"body": text})
     else:
-        body = f"{marker}\n{text}\n\nFurther failures are told below. Mended? Close this issue."
-        made = call("POST", "issues", {"title": f"{workflow} fails", "body": body})
-    print(made["html_url"])
+        note = "Further failures are reported as comments. When it works again, close this issue."
+        body = f"{marker}\n{text}\n\n{note}"
+        post = call("POST", "issues", {"title": f"{workflow} fails", "body": body})
+    print(post["html_url"])
 
 
-def tell_by_webhook(workflow: str, text: str) -> None:
+def report_by_webhook(workflow: str, text: str) -> None:
     if url := os.environ.get("SLACK_WEBHOOK_URL"):
         send("SLACK_WEBHOOK_URL", "POST", url, {"text": text})
 

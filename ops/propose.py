@@ -1,7 +1,7 @@
 """Open a branch's pull request, or update the open one: digits propose BRANCH TITLE FILE
 
-.github/workflows/retrain.yml runs it. The file, Markdown by `digits report --markdown`, becomes the
-text of the pull request. The title is for a new one.
+.github/workflows/retrain.yml runs it. FILE, written by `digits report --markdown`, becomes the text
+of the pull request. Only a new pull request gets the title.
 """
 
 import argparse
@@ -19,19 +19,19 @@ def main() -> None:
     body = args.file.read_text(encoding="utf-8")
     owner = os.environ["GITHUB_REPOSITORY"].partition("/")[0]
     head = quote(f"{owner}:{args.branch}", safe="")
-    if found := next(listed(f"pulls?state=open&base={BASE}&head={head}"), None):
-        made = call("PATCH", f"pulls/{found['number']}", {"body": body})
+    if pull := next(listed(f"pulls?state=open&base={BASE}&head={head}"), None):
+        pull = call("PATCH", f"pulls/{pull['number']}", {"body": body})
     else:
         content = {"title": args.title, "head": args.branch, "base": BASE, "body": body}
-        made = call("POST", "pulls", content)
-    print(made["html_url"])
+        pull = call("POST", "pulls", content)
+    print(pull["html_url"])
 
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.propose", __doc__)
-    parser.add_argument("branch", metavar="BRANCH", help="which the server has already")
-    parser.add_argument("title", metavar="TITLE", help="where none is open yet")
-    parser.add_argument("file", metavar="FILE", type=command_line.path, help="Markdown")
+    parser.add_argument("branch", metavar="BRANCH", help="a branch that is on the server")
+    parser.add_argument("title", metavar="TITLE", help="title of a new pull request")
+    parser.add_argument("file", metavar="FILE", type=command_line.path, help="text, as Markdown")
     return parser.parse_args()
 
 

@@ -1,10 +1,11 @@
-"""Push data, models and all that earlier parameters gave: digits push
+"""Push data, models and the results of earlier runs to the DVC remote: digits push
 
-`dvc push` brings what a commit names. With --run-cache it also tells which runs there were, but
-leaves out their metrics and plots, since Git has these; so another clone would train again. This
-pushes them too. There, `dvc pull --run-cache` and `dvc repro --pull` train nothing that ran here.
+`dvc push` pushes only what the commit names. With --run-cache it also pushes the list of earlier
+runs, but not their metrics and plots, since Git has those; so another clone would train again. This
+command pushes them too. In the other clone, `dvc pull --run-cache` and `dvc repro --pull` then
+train nothing that ran here.
 
-Exit code 0: all of it is in the remote. 2: it is not, and the same again completes it.
+Exit code 0: everything is in the remote. 2: something is not; run the command again.
 """
 
 import subprocess
@@ -22,9 +23,9 @@ from ops.tools.object_store import Output, Store
 def main() -> None:
     command_line.parser("ops.push", __doc__).parse_args()
     if subprocess.run([*DVC, "push", "--run-cache"]).returncode:
-        raise InputError("dvc push failed; its own message stands above")
+        raise InputError("dvc push failed; see its message above")
     with object_store.stores() as (cache, remote):
-        assert remote is not None  # else dvc push had failed
+        assert remote is not None  # without a remote, dvc push fails
         missing = [
             output
             for output in small_outputs(cache)
@@ -37,14 +38,14 @@ def main() -> None:
 
 
 def small_outputs(cache: Store) -> Iterator[Output]:
-    """Files that runs in DVC's run cache made and that are no folders, each content once."""
-    seen = set()
+    """Yield the outputs in DVC's run cache that are files, not folders; each content once."""
+    oids = set()
     for entry in sorted(Path(cache.path).parents[1].glob("runs/*/*/*")):
         run = read_yaml(entry)
         for out in run["outs"]:
             present = cache.fs.exists(cache.oid_to_path(out["md5"]))
-            if present and not out["md5"].endswith(".dir") and out["md5"] not in seen:
-                seen.add(out["md5"])
+            if present and not out["md5"].endswith(".dir") and out["md5"] not in oids:
+                oids.add(out["md5"])
                 yield Output(out["path"], run["cmd"], out["md5"], out["size"])
 
 

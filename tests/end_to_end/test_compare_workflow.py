@@ -60,7 +60,7 @@ def test_a_good_change_passes(origin: Project, check_out: Callable[[str], Runner
     runner = check_out("good")
     assert set(runner.run().values()) == {"success"}, runner.log
     assert "identical: all 16 outputs have the same bytes" in runner.log
-    assert "how origin/main was evaluated: the same" in runner.log
+    assert "the evaluator of origin/main is the same" in runner.log
     assert not (runner.project.folder / ".bases").exists()
     comment = (runner.temp / "comment.md").read_text()
     assert comment == (runner.temp / "summary.md").read_text()

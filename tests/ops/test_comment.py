@@ -94,4 +94,4 @@ def test_a_change_of_the_judge_is_named(github: GitHub) -> None:
     ]
     comment.main()
     [body] = github.bodies("issues/3/comments")
-    assert "changes what judges it, so read that first: `ops/gate/__main__.py`\n" in body
+    assert "changes the code that judges it. Read that first: `ops/gate/__main__.py`\n" in body

@@ -45,4 +45,4 @@ def test_a_preset_with_an_unknown_key_runs_nothing(project: Project) -> None:
 
 def test_without_a_name_the_presets_are_listed(project: Project) -> None:
     output = project.run(*COMMAND)
-    assert "fast       Above 99 % in the seconds of a single epoch." in output
+    assert "fast      Above 99 % in the seconds of a single epoch." in output

@@ -78,7 +78,7 @@ def test_what_does_not_exist_is_named_with_what_is_near(clone: Path) -> None:
 
 
 def test_outside_of_a_clone_it_says_so(clone: Path) -> None:
-    assert "is in no clone of this repository" in run(clone, folder="../..", code=1)
+    assert "is not in a clone of this repository" in run(clone, folder="../..", code=1)
 
 
 @pytest.mark.parametrize(
