@@ -96,9 +96,7 @@ def test_the_build_follows_the_machine_the_index_and_the_choice(
         "Choose: make TORCH=cpu, cuda or pypi"
     ]
     assert errors == ""
-    with pytest.raises(
-        SystemExit, match=r"does not have torch==2\.15\.0\+cpu\. To do without"
-    ):
+    with pytest.raises(SystemExit, match=r"does not have torch==2\.15\.0\+cpu\. To do without"):
         set_up(monkeypatch, "--index", UNREACHABLE, "--torch", "cpu")
     capfd.readouterr()
     assert set_up(monkeypatch, *index) == "cpu"
