@@ -14,9 +14,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from digits.core import command_line, errors, files
+from digits.core.errors import Unreachable
 from digits.core.params import Params
 from digits.data import dataset, sources
 
+WITHOUT_DOWNLOAD = """
+  Have the files? MNIST_MIRROR=/path/to/folder dvc repro
+  No network?     make demo   (scikit-learn's bundled digits)"""
 Side = Annotated[int, Field(ge=sources.SIDES[0], le=sources.SIDES[1])]
 
 
@@ -36,7 +40,10 @@ def main(argv: list[str] | None = None) -> None:
 
     match params.data.source:
         case "mnist":
-            raw = sources.mnist(os.environ.get("MNIST_MIRROR"))
+            try:
+                raw = sources.mnist(os.environ.get("MNIST_MIRROR"))
+            except Unreachable as error:
+                raise Unreachable(f"{error}{WITHOUT_DOWNLOAD}") from None
         case "uci":
             raw = sources.uci()
         case "folder":

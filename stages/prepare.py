@@ -40,7 +40,6 @@ def main(argv: list[str] | None = None) -> None:
     raw = dataset.load_raw(args.raw)
     dataset.check(raw, params.max_class_ratio)
     train, val = dataset.split_indices(raw.train.labels, params.val_fraction, params.seed)
-    dataset.check_partition([train, val], len(raw.train))
     test = np.arange(len(raw.test))
     given = corrections.load(args.corrections, raw.train.images.shape[1:])
     added = corrections.add(raw.train.take(train), given, raw)

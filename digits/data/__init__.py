@@ -1,1 +1,1 @@
-"""Data sets: where they come from, how they lie on disk, and the labels that people correct."""
+"""Data sets: their sources, their files on disk, and the images that people label later."""

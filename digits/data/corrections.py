@@ -1,9 +1,9 @@
-"""Images that people have labelled since: what is learnt from beside a source's own.
+"""Corrections: images that people label later, for training in addition to the source's own.
 
-A CSV file, small enough for Git, has a line an image: the sha256 of its pixels, its label, and
-where it came from. The images, in the model's form, lie in the folder of the same name:
-`corrections.csv`, `corrections/<sha256>.png`. So a change reads as a diff, and to add one twice
-adds it once.
+A CSV file, small enough for Git, has one line for each image: the sha256 of its pixels, its label
+and its origin. The images, in the model's form, are in the folder of the same name:
+`corrections.csv`, `corrections/<sha256>.png`. So a change is a readable diff, and an image that is
+added twice is stored once.
 """
 
 import csv
@@ -27,7 +27,7 @@ COLUMNS = ("sha256", "label", "origin")
 
 @dataclass(frozen=True)
 class Correction:
-    """A line of the file: the digest of an image's pixels, what a person said it is, its origin."""
+    """A line of the file: the digest of an image's pixels, the label by a person, the origin."""
 
     sha256: str
     label: str
@@ -36,34 +36,34 @@ class Correction:
 
 @dataclass(frozen=True)
 class Added:
-    """What came of adding corrections to the training images."""
+    """The training images with corrections added, and the number added and left out."""
 
     train: Labelled
     used: int
-    known: int  # left out: among the source's training images already
-    test: int  # left out: test images
+    known: int  # left out: already among the source's training images
+    test: int  # left out: also test images
 
 
 def read(path: Path) -> dict[str, Correction]:
-    """The lines of the file, by digest, in the digests' order.
+    """Read the lines of the file: digest -> correction, sorted by digest.
 
     Raises
     ------
     InputError
-        If the file is absent or no such table, or an image stands in it with two labels.
+        If the file is absent, has other columns, or has two labels for one image.
     """
-    found: dict[str, Correction] = {}
+    corrections: dict[str, Correction] = {}
     for number, row in enumerate(rows(path, COLUMNS), start=2):
-        each = Correction(*(row[column] for column in COLUMNS))
-        _agree(found.setdefault(each.sha256, each), each, f"{path}, line {number}")
-    return dict(sorted(found.items()))
+        new = Correction(*(row[column] for column in COLUMNS))
+        _check_same_label(corrections.setdefault(new.sha256, new), new, f"{path}, line {number}")
+    return dict(sorted(corrections.items()))
 
 
 def rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file that has these columns; raises `InputError` if it is no such file."""
+    """Read a CSV file that has these columns; raises `InputError` if it is absent or has others."""
     try:
         reader = csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline=""), strict=True)
-        found = list(reader)
+        table = list(reader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -71,103 +71,121 @@ def rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     missing = [column for column in columns if column not in (reader.fieldnames or ())]
     if missing:
         raise InputError(
-            f"{path}: its first line is {', '.join(reader.fieldnames or ()) or 'empty'}; expected "
+            f"{path}: the first line is {', '.join(reader.fieldnames or ()) or 'empty'}; expected "
             f"columns {', '.join(columns)}"
         )
-    for number, row in enumerate(found, start=2):
+    for number, row in enumerate(table, start=2):
         if None in row or None in row.values():
             raise InputError(
                 f"{path}, line {number}: expected {len(reader.fieldnames or ())} fields"
             )
-    return found
+    return table
 
 
 def write(path: Path, labelled: Iterable[tuple[UInt8Array, str, str]]) -> tuple[int, int]:
-    """Add images with their labels and origins; how many are new, and how many there are.
+    """Add images to the file and its folder.
+
+    Parameters
+    ----------
+    path : the CSV file
+    labelled : image uint8 (height, width), label, origin
+
+    Returns
+    -------
+    number of images added, and of all images in the file
 
     Raises
     ------
     InputError
-        If one is there, or given, with another label. Then nothing is changed.
+        If an image already has another label, in the file or in `labelled`. Then nothing is
+        written.
     """
-    found = read(path)
-    pictures = {}
+    corrections = read(path)
+    added = {}
     for pixels, label, origin in labelled:
-        each = Correction(_digest(pixels), label, origin)
-        if each.sha256 not in found:
-            pictures[each.sha256] = pixels
-        _agree(found.setdefault(each.sha256, each), each, origin)
-    for sha256, pixels in pictures.items():
+        new = Correction(_digest(pixels), label, origin)
+        if new.sha256 not in corrections:
+            added[new.sha256] = pixels
+        _check_same_label(corrections.setdefault(new.sha256, new), new, origin)
+    for sha256, pixels in added.items():
         content = io.BytesIO()
         Image.fromarray(pixels).save(content, "PNG")
-        files.write(_picture(path, sha256), content.getvalue())
-    lines = [vars(found[sha256]) for sha256 in sorted(found)]
+        files.write(_image_file(path, sha256), content.getvalue())
+    lines = [vars(corrections[sha256]) for sha256 in sorted(corrections)]
     files.write(path, files.csv_table(lines, COLUMNS))
-    return len(pictures), len(found)
+    return len(added), len(corrections)
 
 
 def load(path: Path, size: tuple[int, int]) -> dict[Correction, UInt8Array]:
-    """The images, uint8 (height, width) each.
+    """Read the images, uint8 (height, width) of the given size.
 
     Raises
     ------
     InputError
-        As `read`, and if an image is absent, not the one that was labelled, or of another size.
+        As `read`, and if an image is absent, has other pixels than were labelled, or another size.
     """
-    found = {}
-    for each in read(path).values():
-        file = _picture(path, each.sha256)
+    images = {}
+    for correction in read(path).values():
+        file = _image_file(path, correction.sha256)
         if not file.is_file():
-            raise InputError(f"{file} is not here. DVC has it: dvc checkout, or dvc pull")
+            raise InputError(f"{file} does not exist. Get it from DVC: dvc checkout, or dvc pull")
         try:
             pixels = decoding.decode(file.read_bytes())
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
-        if _digest(pixels) != each.sha256:
-            raise InputError(f"{file} is not the image that was labelled. Bring it: dvc checkout")
+        if _digest(pixels) != correction.sha256:
+            raise InputError(f"{file} is not the image that was labelled. Restore it: dvc checkout")
         if pixels.shape != size:
             raise InputError(
-                f"{file} has {pixels.shape[0]} x {pixels.shape[1]} pixels, the images of "
-                f"data.source {size[0]} x {size[1]}: it was labelled for other data. Take its line "
-                f"out of {path}"
+                f"{file} has {pixels.shape[0]} x {pixels.shape[1]} pixels, but the images of "
+                f"data.source have {size[0]} x {size[1]}: it was labelled for other data. Remove "
+                f"its line from {path}"
             )
-        found[each] = pixels
-    return found
+        images[correction] = pixels
+    return images
 
 
 def add(train: Labelled, corrections: dict[Correction, UInt8Array], raw: Raw) -> Added:
-    """Put corrections behind the training images.
+    """Append corrections to the training images.
 
-    One that is a test image, pixel for pixel, is left out, and so is one that is among the source's
-    training images, the ones for validation included.
+    A correction with the same pixels as a test image is left out, and so is one with the same
+    pixels as one of the source's training images, including those set apart for validation.
+
+    Parameters
+    ----------
+    train : the training images without those for validation
+    corrections : from `load`
+    raw : the data set that `train` is a part of
 
     Raises
     ------
     InputError
-        If a label is no class, or a training image of the same pixels has another one.
+        If a label is not a class, or a training image with the same pixels has another label.
     """
     classes = raw.source.classes
-    tests = {image.tobytes() for image in raw.test.images}
-    known = {image.tobytes(): i for i, image in enumerate(raw.train.images)} if corrections else {}
+    if not corrections:
+        return Added(train, 0, 0, 0)
+    test_images = {image.tobytes() for image in raw.test.images}
+    train_images = {image.tobytes(): i for i, image in enumerate(raw.train.images)}
     new: list[tuple[UInt8Array, int]] = []
     in_test = in_train = 0
-    for each, pixels in corrections.items():
-        if each.label not in classes:
+    for correction, pixels in corrections.items():
+        name = f"{correction.origin} ({correction.sha256}.png)"
+        if correction.label not in classes:
             raise InputError(
-                f"{each.origin} ({each.sha256}.png) was labelled {each.label!r}; expected one of: "
-                f"{', '.join(classes)}"
+                f"{name} is labelled {correction.label!r}; expected one of: {', '.join(classes)}"
             )
-        same = known.get(pixels.tobytes())
-        if pixels.tobytes() in tests:
+        same = train_images.get(pixels.tobytes())
+        if pixels.tobytes() in test_images:
             in_test += 1
         elif same is None:
-            new.append((pixels, classes.index(each.label)))
-        elif classes[raw.train.labels[same]] == each.label:
+            new.append((pixels, classes.index(correction.label)))
+        elif classes[raw.train.labels[same]] == correction.label:
             in_train += 1
         else:
             raise InputError(
-                f"{each.origin} ({each.sha256}.png) was labelled {each.label!r}, but is, pixel for "
-                f"pixel, training image {same}, which is {classes[raw.train.labels[same]]!r}"
+                f"{name} is labelled {correction.label!r}, but training image {same} has the same "
+                f"pixels and is labelled {classes[raw.train.labels[same]]!r}"
             )
     if new:
         train = Labelled(
@@ -177,18 +195,19 @@ def add(train: Labelled, corrections: dict[Correction, UInt8Array], raw: Raw) ->
     return Added(train, len(new), in_train, in_test)
 
 
-def require_pictures(path: Path) -> None:
-    """Raises `InputError` unless all images are here: DVC would take the rest for removed."""
+def check_images_exist(path: Path) -> None:
+    """Raises `InputError` if an image is absent: DVC would record it as removed."""
     for sha256 in read(path):
-        if not _picture(path, sha256).is_file():
-            raise InputError(f"{_picture(path, sha256)} is not here. Bring it first: dvc pull")
+        file = _image_file(path, sha256)
+        if not file.is_file():
+            raise InputError(f"{file} does not exist. Get it from DVC first: dvc pull")
 
 
-def _agree(before: Correction, now: Correction, where: str) -> None:
-    if before.label != now.label:
+def _check_same_label(known: Correction, new: Correction, where: str) -> None:
+    if known.label != new.label:
         raise InputError(
-            f"{where}: labelled {now.label!r}, but the same image is {before.label!r} as "
-            f"{before.origin}"
+            f"{where} is labelled {new.label!r}, but the same image is already labelled "
+            f"{known.label!r} ({known.origin})"
         )
 
 
@@ -196,5 +215,5 @@ def _digest(pixels: UInt8Array) -> str:
     return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
 
 
-def _picture(path: Path, sha256: str) -> Path:
+def _image_file(path: Path, sha256: str) -> Path:
     return path.with_suffix("") / f"{sha256}.png"

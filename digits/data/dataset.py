@@ -1,8 +1,8 @@
 """Labelled images on disk and in memory: load, save, check, split.
 
 A data folder holds `<split>-images.npy` (uint8, n x height x width), `<split>-labels.npy` (uint8,
-positions in `classes`) and `source.json`; a prepared one also `<split>-indices.npy`, the positions
-in the raw file that the images came from (corrections, which follow those, came from elsewhere).
+positions in `classes`) and `source.json`. A prepared folder also holds `<split>-indices.npy`, the
+images' positions in the raw file (corrections come after these images and have no position).
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Labelled:
 class Source:
     """Where a data set comes from: its name, its classes' names, and a digest of each file.
 
-    `method` is how a free image becomes one like its own: see `digits.imaging.preprocessing`.
+    `method` brings any image into the form of this data set's: see `digits.imaging.preprocessing`.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Raw:
-    """A data set as its publisher divides it."""
+    """A data set, divided into training and test images by its publisher."""
 
     source: Source
     train: Labelled
@@ -72,13 +72,13 @@ def save(folder: Path, source: Source, splits: dict[str, Labelled]) -> None:
 
 
 def save_indices(folder: Path, indices: dict[str, Int64Array]) -> None:
-    """Write where in the raw file each split's images came from."""
+    """Write the positions in the raw file of each split's images."""
     for name, positions in indices.items():
         np.save(folder / f"{name}-indices.npy", positions)
 
 
 def load(folder: str | Path, split: str) -> Labelled:
-    """Read one split of a data folder; raises `InputError` when a file is absent or no array."""
+    """Read one split of a data folder; raises `InputError` if a file is absent or not an array."""
     return Labelled(
         _array(Path(folder) / f"{split}-images.npy"), _array(Path(folder) / f"{split}-labels.npy")
     )
@@ -90,42 +90,38 @@ def load_source(folder: str | Path) -> Source:
 
 
 def load_description(folder: str | Path) -> tuple[Source, dict[str, int]]:
-    """A data folder's `source.json`: where the data come from, and the images of each split."""
-    path = Path(folder) / "source.json"
+    """Read a data folder's `source.json`: the source, and the number of images in each split."""
+    path = files.existing(Path(folder) / "source.json")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        source = Source(found["source"], tuple(found["classes"]), found["digests"], found["method"])
-        return source, found["counts"]
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Run: dvc repro") from None
+        d = json.loads(path.read_text(encoding="utf-8"))
+        return Source(d["source"], tuple(d["classes"]), d["digests"], d["method"]), d["counts"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not the description of a data set: {error!r}") from None
 
 
 def load_raw(folder: str | Path) -> Raw:
-    """Read what `fetch` wrote."""
+    """Read the folder that `fetch` wrote."""
     return Raw(load_source(folder), load(folder, "train"), load(folder, "test"))
 
 
 def check(raw: Raw, max_class_ratio: float) -> None:
-    """Refuse arrays that cannot be what they are called.
+    """Refuse arrays that cannot be the images and labels of the data set's classes.
 
     Parameters
     ----------
     raw : both parts of a data set
-    max_class_ratio : how many times as many images the largest class of a part may have as its
-        smallest
+    max_class_ratio : images of a part's largest class, at most, divided by those of its smallest
 
     Raises
     ------
     InputError
-        On a wrong dtype or shape, a label without a class, a class without images, or classes
-        further out of balance than allowed.
+        If a dtype or shape is wrong, a label has no class, a class has no images, or the classes
+        are less balanced than allowed.
     """
     for name, part in (("train", raw.train), ("test", raw.test)):
         images, labels = part.images, part.labels
         if images.dtype != np.uint8 or labels.dtype != np.uint8:
-            raise InputError(f"{name}: dtypes {images.dtype}, {labels.dtype}; expected uint8 twice")
+            raise InputError(f"{name}: dtypes {images.dtype}, {labels.dtype}; expected uint8")
         if images.ndim != 3 or labels.ndim != 1 or 0 in images.shape:
             raise InputError(
                 f"{name}: shapes {images.shape}, {labels.shape}; expected (n, height, width), (n,)"
@@ -134,8 +130,8 @@ def check(raw: Raw, max_class_ratio: float) -> None:
             raise InputError(f"{name}: {len(images)} images, but {len(labels)} labels")
         if images.shape[1:] != raw.train.images.shape[1:]:
             raise InputError(
-                f"{name}: images of {images.shape[1:]}; those of train are "
-                f"{raw.train.images.shape[1:]}"
+                f"{name}: images of {images.shape[1:]}; expected {raw.train.images.shape[1:]}, as "
+                f"in train"
             )
         _check_labels(name, labels, raw.source.classes, max_class_ratio)
 
@@ -158,19 +154,24 @@ def _check_labels(
 def split_indices(
     labels: UInt8Array, val_fraction: float, seed: int
 ) -> tuple[Int64Array, Int64Array]:
-    """Divide training images into those to learn from and those to validate on.
+    """Divide training images into images to train on and images to validate on.
 
     Parameters
     ----------
     labels : uint8 (n,)
-    val_fraction : share of the images that validates, in (0, 1)
-    seed : of the draw
+    val_fraction : share of the images to validate on, in (0, 1)
+    seed : of the random draw
 
     Returns
     -------
-    two sorted int64 arrays, disjoint, together 0 to n - 1, each class in both in the same share
+    two sorted int64 arrays, disjoint, together 0 to n - 1; each class has the same share in both
+
+    Raises
+    ------
+    InputError
+        If a class would have no image in one of them.
     """
-    from sklearn.model_selection import train_test_split  # 0.8 s that reading arrays need not pay
+    from sklearn.model_selection import train_test_split  # takes 0.8 s; reading arrays needs none
 
     try:
         train, val = train_test_split(
@@ -178,40 +179,28 @@ def split_indices(
         )
     except ValueError:
         raise InputError(
-            f"prepare.val_fraction is {val_fraction}; of {len(labels)} images, that leaves no "
-            f"image of some class to learn from or to validate on"
+            f"prepare.val_fraction is {val_fraction}; this leaves no image of some class to train "
+            f"on or to validate on, of {len(labels)} images in all"
         ) from None
     return np.sort(train), np.sort(val)
 
 
-def check_partition(parts: list[Int64Array], size: int) -> None:
-    """Refuse parts that share an index or do not cover 0 to `size` - 1."""
-    counts = np.bincount(np.concatenate(parts), minlength=size)
-    if len(counts) != size or not (counts == 1).all():
-        raise InputError(
-            f"the splits hold {(counts > 1).sum()} indices twice and leave out "
-            f"{(counts[:size] == 0).sum()} of {size}"
-        )
-
-
 def count_duplicates(test: Labelled, train: Labelled) -> int:
-    """How many test images occur, pixel for pixel, among the training images."""
+    """Count the test images whose pixels are also a training image's."""
     known = {image.tobytes() for image in train.images}
     return sum(image.tobytes() in known for image in test.images)
 
 
 def digest(labelled: Labelled) -> str:
     """sha256 over the images' bytes, then the labels'."""
-    found = hashlib.sha256(labelled.images.tobytes())
-    found.update(labelled.labels.tobytes())
-    return found.hexdigest()
+    sha256 = hashlib.sha256(labelled.images.tobytes())
+    sha256.update(labelled.labels.tobytes())
+    return sha256.hexdigest()
 
 
 def _array(path: Path) -> npt.NDArray[Any]:
     try:
-        array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Run: dvc repro") from None
+        array: npt.NDArray[Any] = np.load(files.existing(path), allow_pickle=False)
     except (ValueError, EOFError):
         raise InputError(f"{path} is not a NumPy array. Run: dvc repro") from None
     return array

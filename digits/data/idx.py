@@ -11,7 +11,7 @@ UNSIGNED_BYTE = 0x08
 
 
 def shape(content: bytes, dimensions: int, name: str) -> tuple[int, ...]:
-    """What the header of an IDX file of unsigned bytes states.
+    """Read an array's shape from the header of an IDX file of unsigned bytes.
 
     Layout: two zero bytes, the type (0x08), the number of dimensions, each dimension as a
     big-endian uint32, then the elements in C order.
@@ -19,13 +19,13 @@ def shape(content: bytes, dimensions: int, name: str) -> tuple[int, ...]:
     Parameters
     ----------
     content : the uncompressed file, or its first `header_size(dimensions)` bytes
-    dimensions : how many are expected: 3 for images, 1 for labels
-    name : of the file, for the error
+    dimensions : the expected number: 3 for images, 1 for labels
+    name : the file's, for the error
 
     Raises
     ------
     InputError
-        If the magic number is another, or the header is not whole.
+        If the magic number is wrong, or the header is truncated.
     """
     expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
     if len(content) < 4:
@@ -44,34 +44,34 @@ def shape(content: bytes, dimensions: int, name: str) -> tuple[int, ...]:
 
 
 def header_size(dimensions: int) -> int:
-    """Bytes before the elements."""
+    """Number of bytes before the elements."""
     return 4 + 4 * dimensions
 
 
 def parse(content: bytes, dimensions: int, name: str) -> UInt8Array:
-    """Read an IDX file of unsigned bytes; see `shape`.
+    """Read the array of an IDX file of unsigned bytes; see `shape`.
 
     Parameters
     ----------
     content : the uncompressed file
-    dimensions : how many are expected: 3 for images, 1 for labels
-    name : of the file, for the error
+    dimensions : the expected number: 3 for images, 1 for labels
+    name : the file's, for the error
 
     Returns
     -------
-    uint8 array of the shape that the header states, read-only
+    uint8, read-only, of the header's shape
 
     Raises
     ------
     InputError
-        If the magic number is another, or the length is not what the header states.
+        If the magic number is wrong, or the length differs from the header's shape.
     """
     stated, start = shape(content, dimensions, name), header_size(dimensions)
     length = start + math.prod(stated)
     if len(content) != length:
-        what = "truncated" if len(content) < length else "too long"
+        fault = "truncated" if len(content) < length else "too long"
         raise InputError(
-            f"{name}: {what}: {len(content)} bytes; expected {length} for the shape {stated} "
-            f"that its header states"
+            f"{name}: {fault}: {len(content)} bytes; expected {length} for the shape {stated} "
+            f"in its header"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(stated)

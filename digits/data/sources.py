@@ -1,4 +1,4 @@
-"""Where images come from. Every source gives the same arrays: see `digits.data.dataset.Raw`."""
+"""The sources of images: MNIST, UCI digits, a folder of image files. Each returns a `Raw`."""
 
 import contextlib
 import gzip
@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from digits.core.arrays import UInt8Array
-from digits.core.errors import InputError
+from digits.core.errors import InputError, Unreachable
 from digits.data import dataset, idx
 from digits.data.dataset import Labelled, Raw, Source
 from digits.imaging import decoding, model_form
 
 DIGITS = tuple("0123456789")
 
-# MD5 of the uncompressed files. That of a .gz changes with its header, from mirror to mirror.
+# MD5 of the uncompressed files; a .gz has a header that differs from mirror to mirror.
 MNIST_FILES = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -28,16 +28,12 @@ MNIST_FILES = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 
-SIDES = (8, 256)  # pixels of an image's sides, from and to
-MOST_CLASSES = 256  # a label is a byte
-
-WAYS_OUT = """
-  Have the files? MNIST_MIRROR=/path/to/folder dvc repro
-  No network?     make demo   (scikit-learn's bundled digits)"""
+SIDES = (8, 256)  # pixels, smallest and largest, of an image's height and width
+MAX_CLASSES = 256  # a label is one byte
 
 
 def mnist(mirror: str | None = None) -> Raw:
-    """MNIST (LeCun, Cortes, Burges 1998): 60,000 and 10,000 images of 28 x 28.
+    """Read MNIST (LeCun, Cortes, Burges 1998): 60,000 and 10,000 images of 28 x 28.
 
     Parameters
     ----------
@@ -46,8 +42,10 @@ def mnist(mirror: str | None = None) -> Raw:
 
     Raises
     ------
+    Unreachable
+        If a file cannot be downloaded or read.
     InputError
-        If a file can't be had, is no whole IDX file, or its content is not the published one.
+        If a file is damaged, or its content differs from the published one.
     """
     contents = _from_mirror(mirror) if mirror else _from_torchvision()
     arrays = {
@@ -59,20 +57,20 @@ def mnist(mirror: str | None = None) -> Raw:
         for part in ("train", "t10k")
     ]
     for name, content in contents.items():
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if found != MNIST_FILES[name]:
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if md5 != MNIST_FILES[name]:
             raise InputError(
-                f"{name}: the content's MD5 is {found}; expected {MNIST_FILES[name]}. "
-                f"The file is damaged or not MNIST's: get it from elsewhere"
+                f"{name}: the content's MD5 is {md5}; expected {MNIST_FILES[name]}. "
+                f"The file is damaged or not MNIST's: get it from another mirror"
             )
     return Raw(Source("mnist", DIGITS, dict(MNIST_FILES), "ink-box"), *parts)
 
 
 def uci() -> Raw:
-    """The UCI handwritten digits that scikit-learn bundles: 1,797 scans of 8 x 8, 17 grey levels.
+    """Read scikit-learn's UCI handwritten digits: 1,797 scans of 8 x 8 with 17 grey levels.
 
-    Each is resized to 20 x 20 in a frame of 28 x 28, as MNIST's are. scikit-learn keeps the order
-    of the writers: the last 597 images, of other hands than the first 1,200, are the test images.
+    Each is resized to 20 x 20 in a frame of 28 x 28, like MNIST. scikit-learn orders the images by
+    writer. The last 597, by other writers than the first 1,200, are the test images.
 
     Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits.
     """
@@ -93,28 +91,29 @@ def uci() -> Raw:
 
 
 def folder(path: Path, size: tuple[int, int] | None) -> Raw:
-    """Labelled image files: `train/<class>/*` and `test/<class>/*`.
+    """Read labelled image files: `train/<class>/*` and `test/<class>/*`.
 
-    The classes are the folders' names, sorted. What begins with a dot is not looked at. Images
-    become grey, and light ones their negative: see `resize` in digits/imaging/model_form.py.
+    The classes are the folders' names, sorted. Names that begin with a dot are ignored. Images are
+    turned grey, and inverted if they are light: see `resize` in digits/imaging/model_form.py.
 
     Parameters
     ----------
-    path : the folder that has train/ and test/
-    size : height and width that images are fitted into; None for their own, which must be one
+    path : the folder that holds train/ and test/
+    size : height and width to fit images into; None if all images already have one size
 
     Raises
     ------
     InputError
-        If a folder or a class is absent or empty, a file is no image, or of another size. Names it.
+        If a folder or a class is absent or empty, or a file is not an image or has another size;
+        names it.
     """
     classes = tuple(sorted(_entries(path / "train", "a folder for each class")))
-    if not 2 <= len(classes) <= MOST_CLASSES:
+    if not 2 <= len(classes) <= MAX_CLASSES:
         raise InputError(
             f"{path / 'train'} has {len(classes)} class{'es' * (len(classes) != 1)} "
-            f"({', '.join(classes[:9])}); expected 2 to {MOST_CLASSES}, a folder each"
+            f"({', '.join(classes[:9])}); expected 2 to {MAX_CLASSES}, one folder for each"
         )
-    tested = _entries(path / "test", "a folder for each class, of images that are not trained on")
+    tested = _entries(path / "test", "a folder for each class, with other images than train/")
     unknown = sorted(tested.keys() - set(classes))
     if unknown:
         raise InputError(
@@ -129,24 +128,25 @@ def folder(path: Path, size: tuple[int, int] | None) -> Raw:
         ]
         for part in ("train", "test")
     }
-    parts = {part: _read(found, size, files["train"][0][0]) for part, found in files.items()}
-    digests = {part: dataset.digest(found) for part, found in parts.items()}
+    parts = {part: _read(labelled, size, files["train"][0][0]) for part, labelled in files.items()}
+    digests = {part: dataset.digest(images) for part, images in parts.items()}
     return Raw(Source("folder", classes, digests, "resize"), parts["train"], parts["test"])
 
 
 def _entries(folder: Path, expected: str) -> dict[str, Path]:
-    """What a folder holds, by name."""
+    """List a folder's files and folders, by name."""
     try:
-        found = {each.name: each for each in folder.iterdir() if not each.name.startswith(".")}
+        entries = {path.name: path for path in folder.iterdir() if not path.name.startswith(".")}
     except FileNotFoundError:
         raise InputError(
-            f"{folder} does not exist; expected {expected}. If DVC has it: dvc checkout, dvc pull"
+            f"{folder} does not exist; expected {expected}. If DVC tracks it: dvc checkout, or dvc "
+            f"pull"
         ) from None
     except NotADirectoryError:
         raise InputError(f"{folder} is a file; expected {expected}") from None
-    if not found:
+    if not entries:
         raise InputError(f"{folder} is empty; expected {expected}")
-    return found
+    return entries
 
 
 def _files(folder: Path) -> list[Path]:
@@ -154,28 +154,28 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(files: list[tuple[Path, int]], size: tuple[int, int] | None, first: Path) -> Labelled:
-    """Images fitted into a size; without one, they must have that of the first, a usual one."""
-    form = size or _grey(first).shape
-    if not SIDES[0] <= min(form) <= max(form) <= SIDES[1]:
+    """Read images and fit them into a size; without one, all must have the size of the first."""
+    height, width = size or _grey(first).shape
+    if not SIDES[0] <= min(height, width) <= max(height, width) <= SIDES[1]:
         raise InputError(
-            f"{first} has sides of {form[0]} and {form[1]} pixels; expected {SIDES[0]} to "
-            f"{SIDES[1]}. Have all images fitted into one size: data.size=[height,width]"
+            f"{first} is {height} pixels high and {width} wide; expected {SIDES[0]} to {SIDES[1]}. "
+            f"To fit all images into one size, set data.size=[height,width]"
         )
-    found = np.empty((len(files), *form), np.uint8)
+    images = np.empty((len(files), height, width), np.uint8)
     for i, (file, _) in enumerate(files):
         grey = _grey(file)
-        if size is None and grey.shape != form:
+        if size is None and grey.shape != (height, width):
             raise InputError(
                 f"{file} is {grey.shape[0]} pixels high and {grey.shape[1]} wide; {first} is "
-                f"{form[0]} and {form[1]}. Have all fitted into one size: data.size=[height,width]"
+                f"{height} and {width}. To fit all into one size, set data.size=[height,width]"
             )
-        found[i] = model_form.fit(grey, form)
-    return Labelled(found, np.array([label for _, label in files], np.uint8))
+        images[i] = model_form.fit(grey, (height, width))
+    return Labelled(images, np.array([label for _, label in files], np.uint8))
 
 
 def _grey(file: Path) -> UInt8Array:
     if file.is_dir():
-        raise InputError(f"{file} is a folder; expected the images of a class, and nothing else")
+        raise InputError(f"{file} is a folder; expected only the images of a class")
     try:
         return decoding.decode(file.read_bytes())
     except InputError as error:
@@ -185,8 +185,8 @@ def _grey(file: Path) -> UInt8Array:
 def _paired(images: str, labels: str, arrays: dict[str, UInt8Array]) -> Labelled:
     if len(arrays[images]) != len(arrays[labels]):
         raise InputError(
-            f"{images} holds {len(arrays[images])} images, but {labels} {len(arrays[labels])} "
-            f"labels; expected as many"
+            f"{images} holds {len(arrays[images])} images, but {labels} holds "
+            f"{len(arrays[labels])} labels"
         )
     return Labelled(arrays[images], arrays[labels])
 
@@ -198,8 +198,8 @@ def _from_mirror(mirror: str) -> dict[str, bytes]:
         base = Path(mirror).resolve().as_uri()
     else:
         raise InputError(
-            f"MNIST_MIRROR is {mirror!r}, which is no folder seen from {Path.cwd()}, and no URL; "
-            f"expected one that holds {next(iter(MNIST_FILES))}.gz and its three sisters"
+            f"MNIST_MIRROR is {mirror!r}, which is neither a URL nor a folder, seen from "
+            f"{Path.cwd()}; expected one that holds {', '.join(MNIST_FILES)} (or .gz)"
         )
     return {name: _download(base.rstrip("/"), name) for name in MNIST_FILES}
 
@@ -213,13 +213,13 @@ def _download(base: str, name: str) -> bytes:
             return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"{url}: truncated or damaged gzip file: {error}") from None
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: no URL at all
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: not a URL
             failures.append(f"{url} ({getattr(error, 'reason', error)})")
-    raise InputError(f"MNIST could not be read. Tried: {', '.join(failures)}{WAYS_OUT}")
+    raise Unreachable(f"MNIST could not be read. Tried: {', '.join(failures)}")
 
 
 def _from_torchvision() -> dict[str, bytes]:
-    import torchvision  # 6 s, and only needed here
+    import torchvision  # takes 6 s, and is only needed here
 
     dataset = torchvision.datasets.MNIST
     with tempfile.TemporaryDirectory() as folder:
@@ -228,6 +228,6 @@ def _from_torchvision() -> dict[str, bytes]:
                 dataset(folder, download=True)
         except (RuntimeError, OSError) as error:
             reasons = str(error).strip().replace("\n", "\n    ")
-            raise InputError(f"MNIST could not be downloaded.\n    {reasons}{WAYS_OUT}") from None
+            raise Unreachable(f"MNIST could not be downloaded.\n    {reasons}") from None
         raw = Path(folder, "MNIST", "raw")
         return {name: (raw / name).read_bytes() for name in MNIST_FILES}

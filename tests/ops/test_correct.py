@@ -100,7 +100,7 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
     assert "identical: all 16 outputs" in project.run(*PYTHON, "ops.verify")
     clone = Project(tmp_path / "clone")
     project.run("git", "clone", "--quiet", str(project.folder), str(clone.folder))
-    assert "is not here. Bring it first: dvc pull" in clone.run(*correct, code=2)
+    assert "does not exist. Get it from DVC first: dvc pull" in clone.run(*correct, code=2)
     clone.run("dvc", "pull", "--quiet")
     assert "Data and pipelines are up to date" in clone.run("dvc", "repro")
 
@@ -108,7 +108,7 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
     out.with_name("labels.csv").write_text(
         f"path,label\n{marked[3]},{9 - int(labels[marked[3]])}\n"
     )
-    assert f"{marked[3]}: labelled" in project.run(*correct, code=2)
+    assert f"{marked[3]} is labelled" in project.run(*correct, code=2)
     out.with_name("labels.csv").write_text(f"path,label\n{marked[3]},ten\n")
     assert "line 2" in project.run(*correct, code=2)
     assert project.run("git", "status", "--porcelain") == ""

@@ -1,4 +1,4 @@
-"""What people have labelled since is learnt from once, and never tests."""
+"""A correction is trained on once, and never if it is a test image."""
 
 from pathlib import Path
 
@@ -27,11 +27,11 @@ def add(path: Path, train: Labelled = PART) -> corrections.Added:
     return corrections.add(train, corrections.load(path, SIZE), RAW)
 
 
-def test_without_corrections_the_images_stay_what_they_are(path: Path) -> None:
+def test_without_corrections_the_images_are_unchanged(path: Path) -> None:
     assert add(path).train is PART
 
 
-def test_what_is_labelled_is_learnt_from(path: Path) -> None:
+def test_corrections_are_trained_on(path: Path) -> None:
     given = [(IMAGES[6], "b", "scans/x.png"), (IMAGES[7], "a", "s.npy#3")]
     assert corrections.write(path, given) == (2, 2)
     found = add(path, PART.take(np.array([0, 2]))).train
@@ -56,8 +56,8 @@ def test_to_add_twice_adds_once_in_whatever_order(path: Path, tmp_path: Path) ->
     assert other.read_bytes() == before
 
 
-def test_neither_a_test_image_nor_a_known_one_is_learnt_from(path: Path) -> None:
-    """A label that goes against a test image's makes no difference: it may not be trained on."""
+def test_neither_a_test_image_nor_a_known_one_is_trained_on(path: Path) -> None:
+    """Whatever its label, a test image may not be trained on."""
     given = [(IMAGES[4], "b", "t.png"), (IMAGES[1], "b", "v.png"), (IMAGES[8], "a", "n.png")]
     corrections.write(path, given)
     found = add(path, PART.take(np.array([0, 2, 3])))  # 1 validates
@@ -69,27 +69,27 @@ def test_conflicting_labels_name_the_file_and_change_nothing(path: Path) -> None
     corrections.write(path, [(IMAGES[6], "b", "x.png")])
     before = path.read_bytes()
     with pytest.raises(
-        InputError, match=r"y\.png: labelled 'a', but the same image is 'b' as x\.p"
+        InputError, match=r"y\.png is labelled 'a', but .* already labelled 'b' \(x\.png\)"
     ):
         corrections.write(path, [(IMAGES[8], "a", "z.png"), (IMAGES[6], "a", "y.png")])
     assert path.read_bytes() == before
     assert len(list(path.with_suffix("").iterdir())) == 1
     path.write_text(path.read_text() + path.read_text().splitlines()[1].replace(",b,", ",a,"))
-    with pytest.raises(InputError, match=r"corrections\.csv, line 3: labelled 'a', but the same"):
+    with pytest.raises(InputError, match=r"corrections\.csv, line 3 is labelled 'a', but the same"):
         corrections.read(path)
 
 
 def test_a_label_against_a_training_image_names_both(path: Path) -> None:
     corrections.write(path, [(IMAGES[1], "a", "x.png")])
-    with pytest.raises(InputError, match=r"x\.png .* labelled 'a'.*training image 1, which is 'b'"):
+    with pytest.raises(InputError, match=r"x\.png .* is labelled 'a', but training image 1 .* 'b'"):
         add(path)
 
 
-def test_what_is_not_of_this_data_is_refused(path: Path) -> None:
+def test_an_image_for_other_data_is_refused(path: Path) -> None:
     corrections.write(path, [(IMAGES[6], "c", "x.png")])
-    with pytest.raises(InputError, match=r"x\.png .* was labelled 'c'; expected one of: a, b"):
+    with pytest.raises(InputError, match=r"x\.png .* is labelled 'c'; expected one of: a, b"):
         add(path)
-    with pytest.raises(InputError, match=r"\.png has 8 x 8 pixels, the images of data.source 28"):
+    with pytest.raises(InputError, match=r"\.png has 8 x 8 pixels, but .* data\.source have 28"):
         corrections.load(path, (28, 28))
 
 
@@ -98,8 +98,8 @@ def test_an_image_that_is_absent_or_another_one_is_named(path: Path) -> None:
     [picture] = path.with_suffix("").iterdir()
     content = picture.read_bytes()
     picture.unlink()
-    for refuse in (add, corrections.require_pictures):
-        with pytest.raises(InputError, match=rf"{picture.name} is not here"):
+    for refuse in (add, corrections.check_images_exist):
+        with pytest.raises(InputError, match=rf"{picture.name} does not exist"):
             refuse(path)
     picture.write_bytes(content[:60])
     with pytest.raises(InputError, match=rf"{picture.name}: the image is truncated"):
@@ -114,12 +114,12 @@ def test_an_image_that_is_absent_or_another_one_is_named(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"its first line is empty; expected columns sha256, label, origin"),
-        ("path,label\n", r"its first line is path, label; expected columns sha256"),
+        ("", r"the first line is empty; expected columns sha256, label, origin"),
+        ("path,label\n", r"the first line is path, label; expected columns sha256"),
         ("sha256,label,origin\na,b\n", r"line 2: expected 3 fields"),
     ],
 )
-def test_what_is_no_such_table_is_named(text: str, message: str, path: Path) -> None:
+def test_a_file_that_is_no_such_table_is_named(text: str, message: str, path: Path) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         corrections.read(path)

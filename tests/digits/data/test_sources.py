@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from digits.core.errors import InputError
+from digits.core.errors import InputError, Unreachable
 from digits.data import sources
 from digits.imaging import model_form
 from tests.helpers import shapes
@@ -50,21 +50,21 @@ def server(tmp_path: Path) -> Iterator[str]:
         http.shutdown()
 
 
-def test_a_folder_gives_the_arrays(mirror: Make) -> None:
+def test_a_folder_is_read(mirror: Make) -> None:
     raw = sources.mnist(str(mirror()))
     assert raw.train.images.shape == (6, 28, 28)
     assert raw.test.labels.shape == (3,)
     assert raw.source.name == "mnist"
 
 
-def test_a_url_gives_what_the_folder_gives(mirror: Make, server: str) -> None:
+def test_a_url_is_read_as_the_folder_is(mirror: Make, server: str) -> None:
     folder = mirror()
     np.testing.assert_array_equal(
         sources.mnist(f"{server}/").train.images, sources.mnist(str(folder)).train.images
     )
 
 
-def test_uncompressed_files_serve_too(mirror: Make) -> None:
+def test_uncompressed_files_are_read(mirror: Make) -> None:
     folder = mirror()
     for path in folder.glob("*.gz"):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
@@ -107,38 +107,39 @@ def test_a_truncated_gzip_file_is_refused(mirror: Make) -> None:
         sources.mnist(str(path.parent))
 
 
-def test_a_missing_file_says_what_was_tried_and_the_ways_out(mirror: Make) -> None:
+def test_a_missing_file_says_what_was_tried(mirror: Make) -> None:
     folder = mirror()
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(InputError, match=r"(?s)Tried: .*t10k-labels.*MNIST_MIRROR=.*make demo"):
+    with pytest.raises(Unreachable, match=r"Tried: .*t10k-labels"):
         sources.mnist(str(folder))
 
 
 def test_a_mirror_that_is_neither_folder_nor_url_is_named() -> None:
     with pytest.raises(
-        InputError, match=r"MNIST_MIRROR is 'nowhere', which is no folder seen from"
+        InputError,
+        match=r"MNIST_MIRROR is 'nowhere', which is neither a URL nor a folder",
     ):
         sources.mnist("nowhere")
 
 
 @pytest.mark.parametrize("mirror", ["http://[bad", "http://b\u00fccher/\u00fc", "nothing://x"])
-def test_what_is_no_url_is_named(mirror: str) -> None:
-    with pytest.raises(InputError, match="Tried: "):
+def test_a_broken_url_is_named(mirror: str) -> None:
+    with pytest.raises(Unreachable, match="Tried: "):
         sources.mnist(mirror)
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
-    with pytest.raises(InputError, match=r"Tried: http://127\.0\.0\.1:1/train-images"):
+    with pytest.raises(Unreachable, match=r"Tried: http://127\.0\.0\.1:1/train-images"):
         sources.mnist("http://127.0.0.1:1")
 
 
-def test_without_a_network_the_download_names_the_ways_out(
+def test_without_a_network_the_download_says_what_was_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import torchvision
 
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:1/"])
-    with pytest.raises(InputError, match=r"(?s)Tried http://127\.0\.0\.1:1/.*MNIST_MIRROR=.*make"):
+    with pytest.raises(Unreachable, match=r"Tried http://127\.0\.0\.1:1/"):
         sources.mnist()
 
 
@@ -227,7 +228,7 @@ def test_a_folder_that_is_no_data_set_is_refused_by_name(own: Path) -> None:
     refused(r"train/box/broken\.png: this is not an image but 5 bytes of something else")
     broken.unlink()
     (own / "train" / "box" / "deeper").mkdir()
-    refused("train/box/deeper is a folder; expected the images of a class")
+    refused("train/box/deeper is a folder; expected only the images of a class")
     (own / "train" / "box" / "deeper").rmdir()
     (own / "train" / "labels.csv").touch()
     refused(r"train/labels\.csv is a file; expected the images of a class")
@@ -240,9 +241,11 @@ def test_a_folder_that_is_no_data_set_is_refused_by_name(own: Path) -> None:
     (own / "test" / "rung").rename(own / "ring")
     refused("test/ring does not exist; expected the images of a class")
     (own / "test").rename(own / "elsewhere")
-    refused("test does not exist; expected a folder for each class, of images that are not trained")
+    refused("test does not exist; expected a folder for each class, with other images than")
     (own / "train").rename(own / "nothing")
-    refused("train does not exist; expected a folder for each class. If DVC has it: dvc checkout")
+    refused(
+        "train does not exist; expected a folder for each class. If DVC tracks it: dvc checkout"
+    )
 
 
 def test_one_class_is_none(tmp_path: Path) -> None:
@@ -253,5 +256,5 @@ def test_one_class_is_none(tmp_path: Path) -> None:
 
 def test_images_too_large_for_a_network_want_a_size(own: Path) -> None:
     shapes.draw("bar", 0, scale=9).save(own / "train" / "bar" / "00000.png")
-    with pytest.raises(InputError, match=r"00000\.png has sides of 288 and 216 .* data\.size"):
+    with pytest.raises(InputError, match=r"00000\.png is 288 pixels high and 216 .* data\.size"):
         sources.folder(own, None)
