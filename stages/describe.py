@@ -25,15 +25,18 @@ from digits.model.classifier import Classifier
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
 
-    figures = json.loads(files.existing(args.metrics).read_text(encoding="utf-8"))
+    metrics = json.loads(files.existing(args.metrics).read_text(encoding="utf-8"))
     confusion = parse_confusion(files.existing(args.confusion).read_text(encoding="utf-8"))
     source, counts = dataset.load_description(args.data)
-    subject = Subject(figures, confusion, Classifier.load(args.model), source, counts)
+    subject = Subject(metrics, confusion, Classifier.load(args.model), source, counts)
     files.write(args.out, model_card.write(subject, os.path.relpath(args.plots, args.out.parent)))
 
 
 def parse_confusion(table: str) -> Int64Array:
-    """Counts of test images, one row a true class, from the CSV table that `evaluate` writes."""
+    """Read `evaluate`'s CSV table into counts of test images, int64 (classes, classes).
+
+    A row is a true class, a column a predicted one.
+    """
     counts = np.array([int(row["images"]) for row in csv.DictReader(table.splitlines())])
     size = math.isqrt(len(counts))
     return counts.reshape(size, size)
@@ -45,8 +48,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON that `evaluate` wrote")
     parser.add_argument("--confusion", type=Path, required=True, help="CSV that `evaluate` wrote")
-    parser.add_argument("--plots", type=Path, required=True, help="folder of the pictures")
-    parser.add_argument("--out", type=Path, required=True, help="Markdown to write")
+    parser.add_argument("--plots", type=Path, required=True, help="folder with the pictures")
+    parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     return parser.parse_args(argv)
 
 

@@ -1,7 +1,7 @@
 """Evaluate the exported model on the test images: models/digit-classifier -> metrics.
 
-Runs the very file that is served, on ONNX Runtime: accuracy, calibration, recall by class, accuracy
-under ten corruptions, every error, and pictures.
+Runs, on ONNX Runtime, the same file that is served. Writes accuracy, calibration, recall of each
+class, accuracy under ten corruptions, every error, and pictures.
 
     python -m stages.evaluate --model models/digit-classifier --data data/prepared \\
         --metrics metrics/evaluation.json --errors metrics/errors.csv --plots metrics/plots
@@ -22,9 +22,9 @@ def main(argv: list[str] | None = None) -> None:
 
     classifier = Classifier.load(args.model)
     test = dataset.load(args.data, "test")
-    found = evaluate.evaluate(classifier, test, count_workers())
+    evaluation = evaluate.evaluate(classifier, test, count_workers())
 
-    report = evaluate.summary(found) | {
+    report = evaluate.summary(evaluation) | {
         "source": dataset.load_source(args.data).name,
         "parameters": classifier.parameters,
         "model_bytes": (args.model / "model.onnx").stat().st_size,
@@ -33,11 +33,11 @@ def main(argv: list[str] | None = None) -> None:
     }
     files.write(args.metrics, files.canonical_json(report))
     columns = ["index", "label", "predicted", "confidence"]
-    files.write(args.errors, files.csv_table(evaluate.error_rows(found), columns))
-    for name, rows in evaluate.plot_tables(found).items():
+    files.write(args.errors, files.csv_table(evaluate.error_rows(evaluation), columns))
+    for name, rows in evaluate.plot_tables(evaluation).items():
         files.write(args.plots / f"{name}.csv", files.csv_table(rows))
-    files.write(args.plots / "overview.png", plots.overview(found))
-    files.write(args.plots / "errors.png", plots.worst_errors(found, test.images))
+    files.write(args.plots / "overview.png", plots.overview(evaluation))
+    files.write(args.plots / "errors.png", plots.worst_errors(evaluation, test.images))
     print("accuracy {accuracy:.2%}: {errors} errors in {images} images".format(**report))
 
 
@@ -45,9 +45,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = command_line.parser("stages.evaluate", __doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder that `export` wrote")
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the figures")
-    parser.add_argument("--errors", type=Path, required=True, help="CSV to write: each error")
-    parser.add_argument("--plots", type=Path, required=True, help="folder for CSV and PNG files")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: all metrics")
+    parser.add_argument("--errors", type=Path, required=True, help="CSV to write: a row per error")
+    parser.add_argument(
+        "--plots", type=Path, required=True, help="folder for the plots, CSV and PNG"
+    )
     return parser.parse_args(argv)
 
 

@@ -1,7 +1,7 @@
-"""Write the model that is evaluated and served: weights -> models/digit-classifier.
+"""Export the network to the model that is evaluated and served: weights -> models/digit-classifier.
 
-One ONNX file, a few golden images with the logits expected, and a description with their digests.
-Fails when ONNX Runtime and torch disagree on any test image.
+Writes one ONNX file, a few golden images with the logits expected for them, and a description with
+the digests of both. Fails if ONNX Runtime and torch disagree on a test image.
 
     python -m stages.export --weights models/weights.safetensors --data data/prepared \\
         --out models/digit-classifier
@@ -33,7 +33,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = command_line.parser("stages.export", __doc__)
     parser.add_argument("--weights", type=Path, required=True, help="file that `train` wrote")
     parser.add_argument("--data", type=Path, required=True, help="folder that `prepare` wrote")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model")
+    parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     return parser.parse_args(argv)
 
 

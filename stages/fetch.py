@@ -1,7 +1,7 @@
-"""Bring the raw images: the source that `data.source` names -> data/raw.
+"""Fetch the raw images from the source that `data.source` names -> data/raw.
 
-MNIST comes from the folder or URL in MNIST_MIRROR, else from torchvision's mirrors; `uci` comes
-with scikit-learn. The content is checked either way. `folder` reads your own labelled images.
+`mnist` is read from the folder or URL in MNIST_MIRROR, by default from torchvision's mirrors; its
+content is checked. `uci` is bundled with scikit-learn. `folder` is your own labelled images.
 
     python -m stages.fetch --out data/raw
 """
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = command_line.parser("stages.fetch", __doc__)
     parser.add_argument("--params", type=Path, default="params.yaml")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the arrays")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write: the arrays")
     return parser.parse_args(argv)
 
 

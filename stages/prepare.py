@@ -1,8 +1,8 @@
-"""Check the raw images and set some of them apart for validation: data/raw -> data/prepared.
+"""Check the raw images and split off the validation images: data/raw -> data/prepared.
 
-Stratified by class, so that each part keeps the classes' shares. Test images stay as they are;
-those that also occur among the training images are counted. What people have labelled since is
-trained on as well, and neither validates nor tests.
+The split is stratified: each part has the same share of every class. Test images stay as they are;
+duplicates of training images among them are counted. Images that people labelled later
+(corrections) are added to the training images only.
 
     python -m stages.prepare --raw data/raw --corrections data/corrections.csv \\
         --out data/prepared --metrics metrics/data.json
@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     dataset.check(raw, params.max_class_ratio)
     train, val = dataset.split_indices(raw.train.labels, params.val_fraction, params.seed)
     test = np.arange(len(raw.test))
-    given = corrections.load(args.corrections, raw.train.images.shape[1:])
-    added = corrections.add(raw.train.take(train), given, raw)
+    corrected = corrections.load(args.corrections, raw.train.images.shape[1:])
+    added = corrections.add(raw.train.take(train), corrected, raw)
     splits = {"train": added.train, "val": raw.train.take(val), "test": raw.test}
 
     with files.new_directory(args.out) as folder:
@@ -53,17 +53,15 @@ def main(argv: list[str] | None = None) -> None:
         "images": {name: len(split) for name, split in splits.items()},
         "duplicates": dataset.count_duplicates(raw.test, raw.train),
     }
-    if given:
+    if corrected:
         report["corrections"] = added.used
         print(
-            f"corrections: {added.used} more to learn from; {added.known} are training images "
-            f"already, {added.test} test images, which are left out"
+            f"corrections: {added.used} images added for training; left out: {added.known} that "
+            f"are training images already, {added.test} that are test images"
         )
     files.write(args.metrics, files.canonical_json(report))
     print(
-        "{source}: {images}, {duplicates} test images also among the training images".format(
-            **report
-        )
+        "{source}: {images}, {duplicates} test images duplicate a training image".format(**report)
     )
 
 
@@ -78,10 +76,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--params", type=Path, default="params.yaml")
     parser.add_argument("--raw", type=Path, required=True, help="folder that `fetch` wrote")
     parser.add_argument(
-        "--corrections", type=Path, required=True, help="CSV: labelled since, beside its images"
+        "--corrections", type=Path, required=True, help="CSV of images that people labelled later"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the splits")
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON: counts, duplicates")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write: the splits")
+    parser.add_argument(
+        "--metrics", type=Path, required=True, help="JSON to write: counts of images"
+    )
     return parser.parse_args(argv)
 
 

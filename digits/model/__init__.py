@@ -1,1 +1,1 @@
-"""The network, its ONNX export, the classifier that runs the export, and its self-test."""
+"""The network, its ONNX export, the classifier that runs it, and the self-test."""

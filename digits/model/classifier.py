@@ -1,8 +1,8 @@
-"""A model folder as something that classifies: the one inference path, without torch.
+"""Load a model folder and classify images with it: the only inference path, without torch.
 
-The folder holds `model.onnx`, `golden.npz` (images with the logits expected) and `model.json`
-(architecture, classes, preprocessing, and the sha256 of the other two). The sha256 of `model.json`
-is the model's id.
+The folder holds `model.onnx`, `golden.npz` (golden images and the logits expected for them) and
+`model.json` (architecture, classes, preprocessing, and the sha256 of the other two files). The
+sha256 of `model.json` is the model's id.
 """
 
 import hashlib
@@ -20,14 +20,21 @@ from digits.core.errors import InputError
 from digits.core.workers import CHUNK
 from digits.imaging.preprocessing import Preprocessing
 
-TOLERANCE = 1e-4  # of the largest logit's magnitude; processors and libraries round differently
+TOLERANCE = 1e-4  # as a share of the largest logit; processors and libraries round differently
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A loaded model: id, names of its classes, form of its images, number of its weights.
+    """A loaded model.
 
-    `architecture` is the `model` section of params.yaml that it was made by.
+    Parameters
+    ----------
+    id : sha256 of model.json
+    classes : their names, in the order of the logits
+    preprocessing : the form of its images
+    parameters : the number of its weights
+    architecture : the `model` section of params.yaml that it was trained with
+    session : ONNX Runtime's
     """
 
     id: str
@@ -44,7 +51,7 @@ class Classifier:
         Raises
         ------
         InputError
-            If a file is absent, or is not the one that `model.json` names by its digest.
+            If a file is missing, or its sha256 is not the one in `model.json`.
         """
         folder = Path(folder)
         try:
@@ -69,11 +76,11 @@ class Classifier:
             raise InputError(f"{folder / 'model.json'} describes no model: {error!r}") from None
 
     def logits(self, images: UInt8Array, workers: int = 1) -> Float32Array:
-        """Scores before softmax.
+        """Compute the scores before softmax.
 
         Parameters
         ----------
-        images : uint8 (n, height, width) of the model's size, 0 is background
+        images : uint8 (n, height, width), of the model's size; 0 is background
         workers : threads; the result is the same for any number
 
         Returns
@@ -94,42 +101,55 @@ class Classifier:
 
 
 def session(model: bytes) -> onnxruntime.InferenceSession:
-    """An ONNX model, ready to run on one thread a call."""
+    """Load an ONNX model; each call runs on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def run(model: onnxruntime.InferenceSession, images: UInt8Array, workers: int = 1) -> Float32Array:
-    """Logits in chunks of a fixed size, on several threads; see `Classifier.logits`."""
+    """Compute logits in chunks of a fixed size, on several threads; see `Classifier.logits`."""
 
     def classify(chunk: UInt8Array) -> Float32Array:
-        found: Float32Array = model.run(["logits"], {"images": chunk})[0]
-        return found
+        logits: Float32Array = model.run(["logits"], {"images": chunk})[0]
+        return logits
 
-    if len(images) <= CHUNK:  # to start a thread takes longer than to classify an image
+    if len(images) <= CHUNK:  # starting a thread takes longer than classifying an image
         return classify(images)
     chunks = [images[i : i + CHUNK] for i in range(0, len(images), CHUNK)]
     with ThreadPoolExecutor(workers) as pool:
         return np.concatenate(list(pool.map(classify, chunks)))
 
 
-def _check_digest(path: Path, content: bytes, expected: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
-        raise InputError(
-            f"{path}: sha256 {found}; model.json says {expected}. Run: dvc repro export"
-        )
+@dataclass(frozen=True)
+class Comparison:
+    """How two sets of logits for the same images differ.
 
-
-def compare(found: Float32Array, expected: Float32Array) -> tuple[int, float, bool]:
-    """Two answers to the same images, float32 (n, classes) each.
-
-    Returns
-    -------
-    how many predictions differ, by how much the logits do, as a share of the largest one, and
-    whether that is agreement: the same predictions, and logits within `TOLERANCE`
+    Parameters
+    ----------
+    differing : images with different predictions
+    gap : largest difference of two logits, as a share of the largest logit
     """
-    differing = int((found.argmax(1) != expected.argmax(1)).sum())
-    gap = float(np.abs(found - expected).max() / np.abs(expected).max())
-    return differing, gap, not differing and gap <= TOLERANCE
+
+    differing: int
+    gap: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all predictions are the same and the logits within `TOLERANCE`."""
+        return not self.differing and self.gap <= TOLERANCE  # a gap of NaN does not agree
+
+
+def compare(logits: Float32Array, expected: Float32Array) -> Comparison:
+    """Compare two sets of logits, (n, classes) each, for the same images."""
+    differing = int((logits.argmax(1) != expected.argmax(1)).sum())
+    gap = float(np.abs(logits - expected).max() / np.abs(expected).max())
+    return Comparison(differing, gap)
+
+
+def _check_digest(path: Path, content: bytes, expected: str) -> None:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected:
+        raise InputError(
+            f"{path}: sha256 {digest}; model.json says {expected}. Run: dvc repro export"
+        )

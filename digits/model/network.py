@@ -1,8 +1,8 @@
 """The convolutional network: three blocks, an adaptive pooling, a fully connected head.
 
-An ensemble is several of these side by side, trained at once, and one network to everybody else.
+An ensemble is several of these, trained at once; all other code uses it as one network.
 
-Images go in as pixels from 0 to 255; normalisation is the network's own first step, so it cannot
+The input is pixels from 0 to 255. The network itself normalises them, so normalisation cannot
 differ between training, evaluation and serving.
 """
 
@@ -23,7 +23,7 @@ from digits.core.errors import InputError
 from digits.core.params import Params
 
 # The last layer's inputs are many and large: a scale below 1 keeps it stable at learning rates that
-# suit the rest. When training ends, calibration sets it anew.
+# suit the other layers. After training, calibration multiplies it by its factor.
 INITIAL_LOGIT_SCALE = 1 / 8
 
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -31,7 +31,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Architecture(Params):
-    """What the network looks like: the `model` section of params.yaml."""
+    """The sizes and kinds of the network's layers: the `model` section of params.yaml."""
 
     channels: tuple[Width, Width, Width]
     convolutions: tuple[
@@ -50,9 +50,9 @@ class Architecture(Params):
 
 
 class Dropout(nn.Module):
-    """Dropout whose mask comes from `generator`, where torch's own draws from the process-wide one.
+    """Dropout with a random generator of its own; torch's layer uses the process-wide one.
 
-    With `spatial`, whole feature maps are dropped (Tompson et al. 2015).
+    With `spatial`, it drops whole feature maps (Tompson et al. 2015).
     """
 
     def __init__(self, rate: float, *, spatial: bool = False) -> None:
@@ -74,7 +74,7 @@ class Network(nn.Module):
 
     Parameters
     ----------
-    architecture : the sizes of its parts
+    architecture : sizes and kinds of the layers
     classes : the classes' names, in the order of the logits
     image_size : height and width of the images, pixels
     mean, std : of the training images' pixels, 0 to 255
@@ -110,7 +110,7 @@ class Network(nn.Module):
         return self.member_logits(images).mean(0)
 
     def member_logits(self, images: Tensor) -> Tensor:
-        """What each member says, float32 (members, n, classes)."""
+        """The logits of each member of the ensemble, float32 (members, n, classes)."""
         x = (images - self.mean) / self.std
         # Not unsqueeze(1): its strides read as channels-first, which takes twice the time on a CPU.
         x = x.unsqueeze(-1).permute(0, 3, 1, 2)
@@ -121,13 +121,13 @@ class Network(nn.Module):
 def initial_network(
     architecture: Architecture, classes: tuple[str, ...], images: UInt8Array, seed: int
 ) -> Network:
-    """A network with fresh weights, drawn from a seed, that knows the pixels of what it will learn.
+    """Create a network with random weights, to be trained on some images.
 
     Parameters
     ----------
-    architecture, classes : as `Network` has them
-    images : uint8 (n, height, width), the training images
-    seed : of torch's process-wide generator
+    architecture, classes : see `Network`
+    images : uint8 (n, height, width), the training images: for size and normalisation
+    seed : of torch's process-wide generator, which draws the weights
     """
     torch.manual_seed(seed)
     size = images.shape[1:]
@@ -135,32 +135,30 @@ def initial_network(
 
 
 def save_network(network: Network, path: str | Path) -> None:
-    """Write weights and architecture to a safetensors file; the same network, the same bytes."""
+    """Write weights and architecture to a safetensors file; same network, same bytes."""
     tensors = {
         name: tensor.detach().clone().contiguous()
         for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")  # only read where batch norm has no momentum
+        if not name.endswith("num_batches_tracked")  # only read by a batch norm without momentum
     }
     description = {
         "architecture": network.architecture.model_dump(),
         "classes": network.classes,
         "image_size": network.image_size,
     }
-    # One key: safetensors writes several in an order that changes from run to run.
+    # Only one key: safetensors writes several in an order that changes from run to run.
     metadata = {"network": json.dumps(description, sort_keys=True)}
     files.write(path, to_safetensors(tensors, metadata))
 
 
 def load_network(path: str | Path) -> Network:
-    """Read what `save` wrote; raises `InputError` when the file is absent or something else."""
+    """Read a file that `save_network` wrote; raise `InputError` if it is missing or damaged."""
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(files.existing(path), "pt") as file:
             description = json.loads(file.metadata()["network"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Run: dvc repro train") from None
     except (SafetensorError, TypeError, KeyError) as error:
-        raise InputError(f"{path} holds no network's weights: {error}") from None
+        raise InputError(f"{path} does not hold a network's weights: {error}") from None
     network = Network(
         Architecture.parse(description["architecture"], path),
         tuple(description["classes"]),
@@ -180,7 +178,7 @@ def _layers(a: Architecture, classes: int, size: tuple[int, int]) -> list[nn.Mod
         for i in range(1, convolutions + 1):
             layers.append(_convolution(width, channels, a))
             if i == convolutions and block < 2:
-                layers.append(nn.MaxPool2d(2))  # first, so that what follows has a quarter to do
+                layers.append(nn.MaxPool2d(2))  # before the others: they compute a quarter
                 size = (size[0] // 2, size[1] // 2)
             if a.batch_norm:
                 layers.append(nn.BatchNorm2d(channels))
@@ -197,14 +195,14 @@ def _layers(a: Architecture, classes: int, size: tuple[int, int]) -> list[nn.Mod
 def _convolution(width: int, channels: int, a: Architecture) -> nn.Conv2d:
     padding = a.kernel_size // 2
     layer = nn.Conv2d(width, channels, a.kernel_size, padding=padding, bias=not a.batch_norm)
-    if layer.bias is not None:  # without batch norm, weights must keep the signal's size themselves
+    if layer.bias is not None:  # no batch norm: the weights themselves must keep the signal's size
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)
     return layer
 
 
 class UnevenPool(nn.Module):
-    """Adaptive pooling with windows of different sizes, in operations that ONNX has."""
+    """Adaptive pooling with windows of different sizes, made of operations that ONNX has."""
 
     def __init__(self, kind: str, size: tuple[int, int], parts: int) -> None:
         super().__init__()
@@ -221,11 +219,11 @@ class UnevenPool(nn.Module):
 
 
 def _adaptive_pool(a: Architecture, size: tuple[int, int]) -> nn.Module:
-    """Adaptive pooling as a plain one, where its windows are all alike: ONNX runs that faster."""
+    """Adaptive pooling; if all windows are equal, plain pooling, which ONNX Runtime runs faster."""
     if a.pool_size > min(size):
         raise InputError(
-            f"model.pool_size is {a.pool_size}; expected at most {min(size)}, the size of the last "
-            f"block's maps"
+            f"model.pool_size is {a.pool_size}; expected at most {min(size)}, the side of the last "
+            f"block's feature maps"
         )
     windows = [_uniform_window(n, a.pool_size) for n in size]
     if None in windows:
@@ -236,7 +234,7 @@ def _adaptive_pool(a: Architecture, size: tuple[int, int]) -> nn.Module:
 
 
 def _uniform_window(size: int, parts: int) -> tuple[int, int] | None:
-    """Kernel and stride that cut `size` as adaptive pooling does, or None where there are none."""
+    """Kernel and stride with which plain pooling has the windows of adaptive pooling, or None."""
     starts = [i * size // parts for i in range(parts)]
     kernels = {-(-(i + 1) * size // parts) - starts[i] for i in range(parts)}
     strides = {b - a for a, b in itertools.pairwise(starts)} or {size}

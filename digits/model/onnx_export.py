@@ -1,4 +1,7 @@
-"""From weights to the folder that is evaluated and served: model.onnx, golden.npz, model.json."""
+"""Export a network to the model folder that is evaluated and served.
+
+The folder holds model.onnx, golden.npz and model.json: see `digits.model.classifier`.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -24,10 +27,10 @@ IR_VERSION = 10
 
 
 def to_onnx(network: Network) -> bytes:
-    """The network as one ONNX file, a node a layer; the same weights give the same bytes.
+    """Convert a network to one ONNX file; the same weights give the same bytes.
 
-    Input `images`: uint8 (n, height, width), pixels as they are stored: whoever runs it has nothing
-    to prepare. Output `logits`: float32 (n, classes).
+    Input `images`: uint8 (n, height, width), pixels as they are stored, without normalisation.
+    Output `logits`: float32 (n, classes).
 
     (torch.onnx.export would take ten seconds, nearly all of them for its imports.)
     """
@@ -64,13 +67,14 @@ def to_onnx(network: Network) -> bytes:
 
 
 class _Graph:
-    """An ONNX graph as it grows; what a node gives goes by its number."""
+    """An ONNX graph under construction: its nodes and constants so far."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
     def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        """Add a node; return the name of its output."""
         output = output or f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
@@ -130,31 +134,38 @@ def _pair(size: Any) -> list[int]:
 
 
 def compare(network: Network, model: bytes, images: UInt8Array, workers: int) -> Float32Array:
-    """Run torch and ONNX Runtime on the same images; the logits of the latter.
+    """Run torch and ONNX Runtime on the same images; return ONNX Runtime's logits.
 
     Raises
     ------
     InputError
-        If a prediction differs, or a logit by more than `classifier.TOLERANCE` of the largest one.
+        If a prediction differs, or a logit differs by more than `classifier.TOLERANCE` of the
+        largest one.
     """
-    found = classifier.run(classifier.session(model), images, workers)
+    logits = classifier.run(classifier.session(model), images, workers)
     torch.set_num_threads(workers)
     with torch.inference_mode():
         chunks = torch.split(torch.from_numpy(images), CHUNK)
         expected = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
-    differing, gap, agree = classifier.compare(found, expected)
-    if not agree:
+    comparison = classifier.compare(logits, expected)
+    if not comparison.agrees:
         raise InputError(
-            f"torch and ONNX Runtime disagree on {differing} of {len(images)} predictions; their "
-            f"logits differ by {gap:.1e} of the largest, expected at most "
-            f"{classifier.TOLERANCE:.0e}"
+            f"torch and ONNX Runtime disagree on {comparison.differing} of {len(images)} "
+            f"predictions; their logits differ by {comparison.gap:.1e} of the largest, expected at "
+            f"most {classifier.TOLERANCE:.0e}"
         )
-    print(f"torch and ONNX Runtime agree on {len(images)} predictions, logits within {gap:.1e}")
-    return found
+    print(
+        f"torch and ONNX Runtime agree on {len(images)} predictions; their logits differ by at "
+        f"most {comparison.gap:.1e} of the largest"
+    )
+    return logits
 
 
 def preprocessing(network: Network, method: str) -> Preprocessing:
-    """How an image becomes the network's input; raises `InputError` on an unknown method."""
+    """Describe how an image becomes the network's input.
+
+    Raises `InputError` if the method is unknown.
+    """
     normalisation = {"mean": network.mean.item(), "std": network.std.item()}
     return Preprocessing.parse(
         {
@@ -178,7 +189,17 @@ def write_folder(
     test: Labelled,
     logits: Float32Array,
 ) -> None:
-    """Write the model folder; `digits.model.network.classifier` says what is in it."""
+    """Write the files of the model folder.
+
+    Parameters
+    ----------
+    folder : exists
+    network : in evaluation mode
+    model : from `to_onnx`
+    form : from `preprocessing`
+    test : the test set, from which the golden images are taken
+    logits : float32 (n, classes), the model's for all of `test`
+    """
     golden = np.concatenate(
         [np.flatnonzero(test.labels == k)[:GOLDEN_PER_CLASS] for k in range(len(network.classes))]
     )

@@ -1,4 +1,4 @@
-"""Does a model folder answer here as it did when it was exported?"""
+"""The self-test: does a model answer its golden images here as it did when it was exported?"""
 
 from pathlib import Path
 
@@ -9,23 +9,23 @@ from digits.model.classifier import TOLERANCE, Classifier, compare
 
 
 def check(folder: str | Path) -> int:
-    """Run the golden images; how many there are.
+    """Classify the golden images of a model folder; return how many there are.
 
     Raises
     ------
     InputError
-        If the folder is damaged, a prediction differs from the one expected, or a logit by more
-        than `TOLERANCE` of the largest one.
+        If the folder is damaged, a prediction differs from the expected one, or a logit differs by
+        more than `TOLERANCE` of the largest one.
     """
     model = Classifier.load(folder)
     with np.load(Path(folder) / "golden.npz") as golden:
         images, expected = golden["images"], golden["logits"]
-    found = model.logits(images)
-    differing, gap, agree = compare(found, expected)
-    if not agree:
+    comparison = compare(model.logits(images), expected)
+    if not comparison.agrees:
         raise InputError(
-            f"model {model.id} answers {differing} of {len(images)} golden images with another "
-            f"class than when it was exported; its logits differ by {gap:.1e} of the largest, "
-            f"expected at most {TOLERANCE:.0e}. Is ONNX Runtime here the one of requirements.txt?"
+            f"model {model.id} answers {comparison.differing} of {len(images)} golden images with "
+            f"another class than when it was exported; its logits differ by {comparison.gap:.1e} "
+            f"of the largest, expected at most {TOLERANCE:.0e}. Is ONNX Runtime's version the one "
+            f"in requirements.txt?"
         )
     return len(images)

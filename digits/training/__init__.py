@@ -1,1 +1,1 @@
-"""The training engine: the same bytes on any number of workers and processes."""
+"""Training: the same bytes for any number of workers and processes."""

@@ -1,4 +1,4 @@
-"""Random changes of a batch of images: where the ink is, how bright, and noise."""
+"""Augmentation: random changes of a batch of images in position, brightness and noise."""
 
 import math
 from typing import Annotated
@@ -12,27 +12,27 @@ from digits.core.params import Params
 
 
 class Augmentation(Params):
-    """How far an image may be changed.
+    """The largest changes of an image.
 
-    Movements are drawn evenly from [-limit, limit], brightness and noise from [0, limit].
+    Movements are uniform in [-limit, limit], brightness and noise in [0, limit].
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)]  # degrees
     translation: Annotated[float, Field(ge=0)]  # pixels
     scale: Annotated[float, Field(ge=0, lt=1)]  # fraction of the size
     shear: Annotated[float, Field(ge=0, lt=90)]  # degrees
-    background: Annotated[float, Field(ge=0, lt=1)]  # grey of what was black, fraction of white
+    background: Annotated[float, Field(ge=0, lt=1)]  # grey level of black pixels, fraction of white
     noise: Annotated[float, Field(ge=0, le=1)]  # standard deviation, fraction of white
 
 
 def augment(images: Tensor, limits: Augmentation, generator: torch.Generator) -> Tensor:
-    """Move each image, then make its background grey and add normal noise, by random amounts.
+    """Move each image by random amounts, then make its background grey and add normal noise.
 
     Parameters
     ----------
     images : float32 (n, height, width), 0 is background and 255 is ink
-    limits : the largest amounts; for one that is 0, nothing is drawn
-    generator : where the randomness comes from
+    limits : the largest amounts; an amount whose limit is 0 draws no random numbers
+    generator : the source of randomness, on the images' device
 
     Returns
     -------
@@ -41,8 +41,8 @@ def augment(images: Tensor, limits: Augmentation, generator: torch.Generator) ->
     images = random_affine(images, limits, generator)
 
     def amounts(limit: float) -> Tensor:
-        drawn = torch.rand((len(images), 1, 1), generator=generator, device=images.device)
-        return drawn * limit
+        uniform = torch.rand((len(images), 1, 1), generator=generator, device=images.device)
+        return uniform * limit
 
     if limits.background:
         images = images.lerp(torch.full_like(images, 255), amounts(limits.background))
@@ -57,20 +57,20 @@ def random_affine(images: Tensor, limits: Augmentation, generator: torch.Generat
 
     Parameters
     ----------
-    images : float32 (n, height, width); what comes in from outside the frame is 0
+    images : float32 (n, height, width); pixels from outside the frame are 0
     limits : the largest amounts
-    generator : where the randomness comes from; five numbers are drawn an image
+    generator : the source of randomness, which draws five numbers per image
 
     Returns
     -------
-    float32 (n, height, width), bilinear
+    float32 (n, height, width), interpolated bilinearly
     """
     if not any((limits.rotation, limits.translation, limits.scale, limits.shear)):
         return images
     n, height, width = images.shape
     u = torch.rand((5, n), generator=generator, device=images.device) * 2 - 1
     angle, shear = u[0] * math.radians(limits.rotation), u[1] * math.radians(limits.shear)
-    zoom = 1 / (1 + u[2] * limits.scale)  # the grid maps output to input: its inverse
+    zoom = 1 / (1 + u[2] * limits.scale)  # an inverse: the grid maps output to input
     cos, sin, tan = angle.cos() * zoom, angle.sin() * zoom, shear.tan()
     rows = [
         torch.stack([cos, cos * tan - sin, u[3] * (2 * limits.translation / width)], 1),

@@ -1,11 +1,6 @@
-"""Train a network: the loop over epochs and steps. The number of workers changes no byte.
+"""Train a network: the loop over epochs and steps, validation, early stopping.
 
-Every batch is cut into a fixed number of shards (`Recipe.shards`). One thread computes one shard,
-with batch norm statistics and a random generator of its own, and the shards' results are added in
-the order of their numbers. Workers only decide who computes which shard. (In a plain loop over
-several threads the order of the additions depends on the number of threads, and so do the weights.)
-Every generator is seeded with (seed, step, shard), so no random state has to be kept. Several
-processes compute some of the shards each and exchange the results; each then takes the same step.
+The number of workers and processes changes no byte of the result: see `digits.training.shard`.
 """
 
 import copy
@@ -31,7 +26,7 @@ from digits.training.early_stopping import best_epoch, is_out_of_patience
 from digits.training.optimizer import update
 from digits.training.recipe import Recipe
 from digits.training.schedule import learning_rate_factor
-from digits.training.shard import Shard
+from digits.training.shard import Shards
 from digits.training.weights import Weights
 
 
@@ -87,14 +82,14 @@ def train(
     weights = Weights.initial(network)
     averaged = weights.averaged(network)
     with distributed.join() as group, ThreadPoolExecutor(threads) as pool:
-        shards = _own_shards(network, recipe, weights, group)
+        shards = Shards(network, recipe, weights, *_tensors(data, device), pool, group)
         key = make_key(
             [network.architecture.model_dump(), recipe.model_dump(), network.classes],
             f"{digest(data)}, {digest(val)}",
             weights.current.cpu().numpy().tobytes(),
         )
         group.check_agreement(key)
-        steps = _Steps(recipe, weights, shards, *_tensors(data, device), pool, group)
+        steps = _Steps(recipe, weights, shards, len(data))
         validation = _tensors(val, device)
         curve: list[Epoch] = []
         if checkpoint:
@@ -125,21 +120,18 @@ class _Steps:
 
     recipe: Recipe
     weights: Weights
-    shards: dict[int, Shard]  # this process's
-    images: Tensor
-    labels: Tensor
-    pool: Executor
-    group: distributed.Group
+    shards: Shards
+    images: int  # in an epoch
 
     @property
     def per_epoch(self) -> int:
-        return math.ceil(len(self.labels) / self.recipe.batch_size)
+        return math.ceil(self.images / self.recipe.batch_size)
 
     def train_epoch(self, epoch: int, on_step: Callable[[], object]) -> tuple[float, float]:
         """Train on every image once; return the mean loss and the last learning rate."""
         loss = lr = 0.0
         first = (epoch - 1) * self.per_epoch
-        for step, batch in enumerate(_shuffled(len(self.labels), self.recipe, epoch), start=first):
+        for step, batch in enumerate(_shuffled(self.images, self.recipe, epoch), start=first):
             total = self.recipe.epochs * self.per_epoch
             factor = learning_rate_factor(self.recipe.schedule, step, total, self.per_epoch)
             lr = self.recipe.optimizer.lr * factor
@@ -147,12 +139,12 @@ class _Steps:
             _check_finite(batch_loss, epoch, step - first + 1, lr)
             loss += batch_loss * len(batch)
             on_step()
-        return loss / len(self.labels), lr
+        return loss / self.images, lr
 
     def train_step(self, batch: Tensor, step: int, lr: float) -> float:
         """Train on one batch of indices; return its loss before the step."""
         weights, trainable = self.weights, self.weights.trainable
-        row = self.sum_of_shards(batch, step)
+        row = self.shards.sum(batch, step)
         update(
             self.recipe.optimizer,
             weights.current[:trainable],
@@ -166,39 +158,6 @@ class _Steps:
         # The mean of all steps so far, until `ema` gives more weight to the last one.
         weights.average.lerp_(weights.current, 1 - min(self.recipe.ema, step / (step + 1)))
         return row[-1].item()
-
-    def sum_of_shards(self, batch: Tensor, step: int) -> Tensor:
-        """Gradient, new statistics and loss of a batch: the shards' rows, added in their order."""
-        parts = batch.tensor_split(self.recipe.shards)
-
-        def row(number: int) -> Tensor:
-            part = parts[number]
-            if not len(part):  # fewer images than shards
-                return self.weights.current.new_zeros(len(self.weights.current) + 1)
-            return self.shards[number].row(
-                self.images[part],
-                self.labels[part],
-                len(part) / len(batch),
-                self.weights.statistics,
-                _derived_seed(self.recipe.seed, step, number),
-            )
-
-        rows = self.group.gather(torch.stack(list(self.pool.map(row, self.shards))))
-        total = rows[0].clone()
-        for other in rows[1:]:
-            total += other
-        return total
-
-
-def _own_shards(
-    network: Network, recipe: Recipe, weights: Weights, group: distributed.Group
-) -> dict[int, Shard]:
-    """This process's shards by number; on a GPU, which computes one at a time, all are the same."""
-    numbers = group.own_shards(recipe.shards)
-    first = Shard(network, recipe, weights.current)
-    if recipe.device != "cpu":
-        return dict.fromkeys(numbers, first)
-    return {numbers[0]: first} | {k: Shard(network, recipe, weights.current) for k in numbers[1:]}
 
 
 def _validate(
@@ -233,10 +192,6 @@ def _shuffled(n: int, recipe: Recipe, epoch: int) -> Sequence[Tensor]:
     """The indices 0 to n - 1 in batches, in an order that only seed and epoch decide."""
     order = np.random.default_rng((recipe.seed, epoch)).permutation(n)
     return torch.split(torch.from_numpy(order).to(recipe.device), recipe.batch_size)
-
-
-def _derived_seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _tensors(labelled: Labelled, device: torch.device) -> tuple[Tensor, Tensor]:

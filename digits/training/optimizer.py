@@ -1,7 +1,7 @@
 """SGD, Adam and AdamW on one vector of weights.
 
-The updates are torch.optim's, to the rounding (a test compares them); torch.optim itself takes
-4 s to import and keeps its state by tensor.
+The updates are those of torch.optim except for rounding (a test compares them). torch.optim itself
+takes 4 s to import and keeps a state per tensor.
 """
 
 import math
@@ -17,7 +17,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Sgd(Params):
-    """Sutskever et al. 2013."""
+    """Settings of SGD with momentum (Sutskever et al. 2013)."""
 
     momentum: Decay
     nesterov: bool
@@ -30,16 +30,16 @@ class Sgd(Params):
 
 
 class Adam(Params):
-    """Kingma & Ba 2015; with decoupled weight decay, AdamW: Loshchilov & Hutter 2019."""
+    """Settings of Adam (Kingma & Ba 2015) and of AdamW (Loshchilov & Hutter 2019)."""
 
     betas: tuple[Decay, Decay]
     eps: Annotated[float, Field(gt=0)]
 
 
 class Optimizer(Params):
-    """Which optimizer, what all of them take, and the settings of each.
+    """The chosen optimizer, the settings that all share, and the settings of each.
 
-    Weight decay applies to matrices and kernels, never to biases and batch norm.
+    Weight decay applies to matrices and kernels, not to biases and batch norm.
     """
 
     name: Literal["adam", "adamw", "sgd"]
@@ -51,7 +51,7 @@ class Optimizer(Params):
 
 
 def initial_moments(weights: Tensor) -> Tensor:
-    """The state before the first step: float32 (2, n). SGD uses the first row, Adam both."""
+    """The state before the first step, float32 (2, n). SGD uses the first row, Adam both."""
     return torch.zeros((2, len(weights)), device=weights.device)
 
 
@@ -65,16 +65,16 @@ def update(
     step: int,
     decayed: int,
 ) -> None:
-    """One step, in place.
+    """Take one step, in place.
 
     Parameters
     ----------
-    optimizer : which, and its settings
-    weights, gradient : float32 (n,); the gradient is used up
-    moments : float32 (2, n), from `initial_moments` and the steps before
-    lr : of this step
-    step : counted from 0
-    decayed : how many of the weights, from the first, weight decay applies to
+    optimizer : name and settings
+    weights, gradient : float32 (n,); both are overwritten
+    moments : float32 (2, n), from `initial_moments` or the step before
+    lr : learning rate of this step
+    step : from 0
+    decayed : weight decay applies to the first `decayed` weights
     """
     decay = optimizer.weight_decay
     first, second = moments

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step."""
+"""The learning rate schedule, as a pure function of the step."""
 
 import math
 from typing import Annotated, Literal
@@ -26,7 +26,7 @@ class Cosine(Params):
 class OneCycle(Params):
     """Rise linearly over the first `warmup` of all steps, fall linearly to `final` times the peak.
 
-    After Smith 2018, with straight lines.
+    After Smith 2018, but with straight lines.
     """
 
     warmup: Fraction
@@ -34,7 +34,7 @@ class OneCycle(Params):
 
 
 class Schedule(Params):
-    """Which schedule, and the settings of each."""
+    """The chosen schedule, and the settings of each."""
 
     name: Literal["constant", "step", "cosine", "onecycle"]
     step: StepDecay
@@ -43,14 +43,14 @@ class Schedule(Params):
 
 
 def learning_rate_factor(schedule: Schedule, step: int, steps: int, steps_per_epoch: int) -> float:
-    """What the learning rate is multiplied by in a step.
+    """The factor by which the learning rate is multiplied in a step.
 
     Parameters
     ----------
-    schedule : which, and its settings
-    step : counted from 0
-    steps : of the whole training
-    steps_per_epoch : batches in an epoch
+    schedule : name and settings
+    step : from 0
+    steps : number of steps in the whole training
+    steps_per_epoch : number of batches in an epoch
 
     Returns
     -------

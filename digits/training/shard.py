@@ -1,9 +1,19 @@
-"""One shard of a batch: its images forward and backward, on one thread."""
+"""A batch in shards, so that the number of workers and processes changes no byte of the result.
+
+Every batch is cut into a fixed number of shards (`Recipe.shards`). One thread computes one shard,
+with batch norm statistics and a random generator of its own. The shards' results are added in the
+order of their numbers, so workers only decide who computes which shard. (In a plain loop over
+several threads the order of the additions depends on the number of threads, and so do the weights.)
+Every generator is seeded with (seed, step, shard), so no random state has to be kept. Each of
+several processes computes some of the shards, receives the results of the others, and adds all.
+"""
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import Executor
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,7 +21,74 @@ from torch import Tensor
 from digits.model.network import Dropout, Network
 from digits.training import cuda_graph, weights
 from digits.training.augment import augment
+from digits.training.distributed import Group
 from digits.training.recipe import Recipe
+from digits.training.weights import Weights
+
+
+class Shards:
+    """The shards that this process computes, and the sum of all processes' shards.
+
+    Parameters
+    ----------
+    network : is copied
+    recipe : resolved
+    weights : of the network
+    images : uint8 (n, height, width), from which batches are taken
+    labels : int64 (n,)
+    pool : the workers
+    group : the processes that train together
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        weights: Weights,
+        images: Tensor,
+        labels: Tensor,
+        pool: Executor,
+        group: Group,
+    ) -> None:
+        self.recipe = recipe
+        self.weights = weights
+        self.images = images
+        self.labels = labels
+        self.pool = pool
+        self.group = group
+        numbers = group.own_shards(recipe.shards)
+        first = Shard(network, recipe, weights.current)
+        self.own = dict.fromkeys(numbers, first)  # one for all: a GPU computes one at a time
+        if recipe.device == "cpu":
+            self.own |= {k: Shard(network, recipe, weights.current) for k in numbers[1:]}
+
+    def sum(self, batch: Tensor, step: int) -> Tensor:
+        """Gradient, new statistics and mean loss of a batch in one vector; see `Shard.row`.
+
+        Parameters
+        ----------
+        batch : int64 (k,), indices of images
+        step : from 0
+        """
+        parts = batch.tensor_split(self.recipe.shards)
+
+        def row(number: int) -> Tensor:
+            part = parts[number]
+            if not len(part):  # fewer images than shards
+                return self.weights.current.new_zeros(len(self.weights.current) + 1)
+            return self.own[number].row(
+                self.images[part],
+                self.labels[part],
+                len(part) / len(batch),
+                self.weights.statistics,
+                _derived_seed(self.recipe.seed, step, number),
+            )
+
+        rows = self.group.gather(torch.stack(list(self.pool.map(row, self.own))))
+        total = rows[0].clone()
+        for other in rows[1:]:
+            total += other
+        return total
 
 
 class Shard:
@@ -81,3 +158,7 @@ class Shard:
         gradient = torch.autograd.grad(loss, self.parameters)
         mean = loss.detach().view(1) / len(members)
         return torch.cat([weights.join(gradient), self.statistics * share, mean])
+
+
+def _derived_seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))

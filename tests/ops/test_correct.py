@@ -75,9 +75,8 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
     project.run("git", "add", CORRECTIONS, DVC)
 
     said = project.run("dvc", "repro")
-    assert (
-        "corrections: 23 more to learn from; 0 are training images already, 1 test images" in said
-    )
+    assert "corrections: 23 images added for training; left out: 0 that are training" in said
+    assert "images already, 1 that are test images" in said
     before = dataset.load(project.folder / "data" / "raw", "test")
     prepared = {
         name: dataset.load(project.folder / "data/prepared", name) for name in ("test", "val")

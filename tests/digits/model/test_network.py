@@ -103,5 +103,5 @@ def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="weights does not exist"):
         load_network(tmp_path / "weights")
     (tmp_path / "weights").write_bytes(b"nothing of the kind")
-    with pytest.raises(InputError, match="holds no network's weights"):
+    with pytest.raises(InputError, match="does not hold a network's weights"):
         load_network(tmp_path / "weights")
