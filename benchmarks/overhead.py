@@ -36,7 +36,7 @@ COMMANDS = (
 
 def main() -> None:
     command_line.parser("benchmarks.overhead", __doc__).parse_args()
-    mirror = compute.elsewhere()
+    mirror = compute.environment_for_clones()
     if not mirror:
         raise InputError(
             "MNIST_MIRROR is not set, so the download would be measured too. Name a folder with "

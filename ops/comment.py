@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from digits.core import command_line, errors
-from ops.tools.github import call, find_own, listed
+from ops.tools.github import call, find_own, list_all
 
 MARKER = "<!-- compare -->"
 LIMIT = 60_000  # bytes of FILE; GitHub accepts 65,536 characters in a comment
@@ -39,7 +39,7 @@ def find_pull_request(run: dict[str, Any]) -> int | None:
     head = quote(f"{source['owner']['login']}:{run['head_branch']}", safe="")
     numbers = [
         pull["number"]
-        for pull in listed(f"pulls?state=open&head={head}")
+        for pull in list_all(f"pulls?state=open&head={head}")
         if pull["head"]["sha"] == run["head_sha"]
         and (pull["head"]["repo"] or {}).get("id") == source["id"]
     ]
@@ -48,7 +48,7 @@ def find_pull_request(run: dict[str, Any]) -> int | None:
 
 def changes_of_judge(number: int) -> list[str]:
     """Return the files of `JUDGE` that a pull request changes."""
-    files = listed(f"pulls/{number}/files?")
+    files = list_all(f"pulls/{number}/files?")
     names = {file.get(key, "") for file in files for key in ("filename", "previous_filename")}
     return sorted(name for name in names if name.startswith(JUDGE))
 

@@ -200,7 +200,7 @@ def repair(
             yield f"left      {where}, whose files are not whole"
             continue
         whole = [sides[other] for other in sides if states[other][object.oid] == "whole"]
-        if object_store.mend(sides[side], object.output, whole):
+        if object_store.repair(sides[side], object.output, whole):
             states[side][object.oid] = "whole"
             fault.mended = True
             yield f"mended    {where}"

@@ -9,7 +9,7 @@ import os
 from urllib.parse import quote
 
 from digits.core import command_line, errors
-from ops.tools.github import call, listed
+from ops.tools.github import call, list_all
 
 BASE = "main"
 
@@ -19,7 +19,7 @@ def main() -> None:
     body = args.file.read_text(encoding="utf-8")
     owner = os.environ["GITHUB_REPOSITORY"].partition("/")[0]
     head = quote(f"{owner}:{args.branch}", safe="")
-    if pull := next(listed(f"pulls?state=open&base={BASE}&head={head}"), None):
+    if pull := next(list_all(f"pulls?state=open&base={BASE}&head={head}"), None):
         pull = call("PATCH", f"pulls/{pull['number']}", {"body": body})
     else:
         content = {"title": args.title, "head": args.branch, "base": BASE, "body": body}

@@ -32,7 +32,7 @@ def main() -> None:
             if not remote.fs.exists(remote.oid_to_path(output.oid))
         ]
         for output in missing:
-            if not object_store.mend(remote, output, [cache]):
+            if not object_store.repair(remote, output, [cache]):
                 raise InputError(f"{output.path} of an earlier run is not whole in the cache")
     print(f"{len(missing)} files of earlier runs pushed")
 

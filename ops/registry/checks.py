@@ -56,7 +56,7 @@ def check_model(commit: str, model: str, server: str | None) -> None:
         if remote is None:
             print("no DVC remote: the model stays in this repository's cache", file=sys.stderr)
         try:
-            files = object_store.files_of(remote or cache, output)
+            files = object_store.read_folder(remote or cache, output)
         except InputError as error:
             raise InputError(f"{error}\n  {way_to_store(remote is None, commit)}") from None
     digest = hashlib.sha256(files.get("model.json", b"")).hexdigest()

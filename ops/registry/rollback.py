@@ -32,7 +32,7 @@ def roll_back(stage: str, to: str | None, *, force: bool, reason: str) -> None:
         raise InputError(f"nothing was promoted to {stage} yet, so there is no earlier version")
     target = read_version(to) if to else None
     present = version_or_commit(known, holder.commit)
-    repeated = holder.said.get("Action") == "rollback" and holder.said.get("Reason") == reason
+    repeated = holder.fields.get("Action") == "rollback" and holder.fields.get("Reason") == reason
     if present == target or (repeated and target is None):
         print(f"{stage} is {present} already: {holder.name}")
         if target is None:

@@ -72,11 +72,11 @@ def worst(content: Content) -> Sequence[Answer]:
 def pipeline(content: Content) -> Markup:
     stages = content.stages
     position = {stage.name: i for i, stage in enumerate(stages)}
-    nodes = [Node(s.name, s.standing, KINDS.get(s.standing, "alert")) for s in stages]
+    nodes = [Node(s.name, s.comparison, KINDS.get(s.comparison, "alert")) for s in stages]
     edges = [
         (position[maker], position[stage.name], paths[0] if len(paths) == 1 else _common(paths))
         for stage in stages
-        for maker, paths in stage.takes.items()
+        for maker, paths in stage.inputs.items()
     ]
     return charts.graph("The pipeline; the table has the same in words", nodes, edges)
 

@@ -74,7 +74,7 @@ def collect_finished(trials: Iterable[Trial], commit: str) -> None:
 
 def run_all(trials: Sequence[Trial], commit: str, jobs: int) -> list[Trial]:
     """Run each trial on a commit, `jobs` at a time. Returns those that failed."""
-    environment = os.environ | compute.elsewhere()
+    environment = os.environ | compute.environment_for_clones()
     params = compute.load_params("params.yaml")
     if jobs > 1 and params.backend == "local":
         environment[WORKERS_VARIABLE] = str(share_of_workers(params, jobs))

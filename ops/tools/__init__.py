@@ -1,1 +1,1 @@
-"""What several commands share: Git, DVC, GitHub, SageMaker, child processes."""
+"""Tools that several commands share: Git, DVC, GitHub, SageMaker, child processes."""

@@ -1,4 +1,4 @@
-"""The `compute` section: where and how stages run. None of it can change a byte of the results."""
+"""The section `compute`: where and how stages run, which cannot change their results."""
 
 import os
 from pathlib import Path
@@ -20,19 +20,19 @@ class LaunchParams(Params):
 
 
 def load_params(path: str) -> ComputeParams:
-    """The `compute` section, with what the environment says in its place."""
+    """Read the section `compute`, with the overrides of the environment."""
     section = dict(read_yaml(path).get("compute", {}))
-    section.pop("sagemaker", None)  # read by ops/tools/sagemaker/settings.py, where it is used
+    section.pop("sagemaker", None)  # ops/tools/sagemaker/settings.py reads it
     for key in ComputeParams.model_fields:
-        stated = os.environ.get(f"DIGITS_COMPUTE_{key.upper()}")
-        if stated is not None:
-            section[key] = int(stated) if stated.isdecimal() else stated
+        value = os.environ.get(f"DIGITS_COMPUTE_{key.upper()}")
+        if value is not None:
+            section[key] = int(value) if value.isdecimal() else value
     origin = f"{path}, or DIGITS_COMPUTE_<KEY> in the environment"
     return LaunchParams.parse({"compute": section}, origin).compute
 
 
-def elsewhere() -> dict[str, str]:
-    """The environment of a pipeline in another folder: MNIST as it is found from there."""
+def environment_for_clones() -> dict[str, str]:
+    """Variables for a pipeline that runs in another folder: MNIST_MIRROR as an absolute path."""
     mirror = os.environ.get("MNIST_MIRROR")
     if mirror and Path(mirror).is_dir():
         mirror = str(Path(mirror).resolve())

@@ -1,4 +1,4 @@
-"""What the commands ask of DVC: experiments, outputs of a commit, whole runs of the pipeline."""
+"""Work with DVC: parameters of experiments, outputs of a commit, runs of the whole pipeline."""
 
 import os
 import subprocess
@@ -23,12 +23,12 @@ def set_params(changes: Mapping[str, Any]) -> list[str]:
 
 
 def fetch_committed(commit: str, path: str, target: Path) -> None:
-    """Copy an output of a commit from DVC's cache, or from the remote that this clone has.
+    """Copy an output of a commit from DVC's cache, or from this clone's default remote.
 
     Raises
     ------
     InputError
-        If neither has it.
+        If neither has the output.
     """
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
@@ -37,17 +37,17 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
 
     try:
         with Repo() as repo:
-            remote = repo.config["core"].get("remote")  # the commit may have had none yet
+            remote = repo.config["core"].get("remote")  # the commit may have no remote yet
         DVCFileSystem(rev=commit, remote=remote).get(path, str(target), recursive=True)
     except (DvcException, DataIndexError, OSError) as error:
         raise InputError(
-            f"{path} of {commit[:9]} is neither in the cache nor in the remote "
+            f"{path} of {commit[:9]} is in neither the cache nor the remote "
             f"({error.__cause__ or error})"
         ) from None
 
 
 def cached(oid: str) -> bytes | None:
-    """An object of DVC's cache; None where the cache lacks it."""
+    """The content of an object of DVC's cache; None if the cache lacks it."""
     from dvc.repo import Repo
 
     with Repo() as repo:
@@ -56,7 +56,7 @@ def cached(oid: str) -> bytes | None:
 
 
 def clone_with_data(commit: str, clone: Path) -> None:
-    """Check a commit out into a new folder, with the data under DVC that no stage makes."""
+    """Check out a commit into a new folder, with the data under DVC that no stage writes."""
     git.clone(commit, clone)
     for path in git.paths(commit, "data"):
         if path.endswith(".dvc"):
@@ -65,8 +65,8 @@ def clone_with_data(commit: str, clone: Path) -> None:
 
 
 def reproduce(clone: Path, workers: int) -> None:
-    """Run every stage in a clone, even where a cache has the results; raises `InputError`."""
+    """Run every stage in a clone without the run cache; raises `InputError` if a stage fails."""
     words = ["dvc", "repro", "--force", "--no-run-cache"]
-    environment = os.environ | compute.elsewhere() | {WORKERS_VARIABLE: str(workers)}
+    environment = os.environ | compute.environment_for_clones() | {WORKERS_VARIABLE: str(workers)}
     if subprocess.run(words, cwd=clone, env=environment, stdout=sys.stderr).returncode:
         raise InputError("the pipeline failed; its own message is above")

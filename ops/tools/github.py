@@ -1,6 +1,6 @@
-"""GitHub's API, by the standard library alone, so that nothing needs to be installed.
+"""Call GitHub's API. Uses only the standard library, so that nothing needs to be installed.
 
-Where it is, whose repository and as whom: GITHUB_API_URL, GITHUB_REPOSITORY and GITHUB_TOKEN.
+GITHUB_API_URL, GITHUB_REPOSITORY and GITHUB_TOKEN name the server, the repository and the account.
 """
 
 import json
@@ -14,11 +14,11 @@ from digits.core.errors import InputError
 
 BOT = "github-actions[bot]"
 PAGE = 100
-LONGEST = 500  # characters of what is said to a request that is refused
+MAX_ANSWER = 500  # characters of an error's answer that a message quotes
 
 
 def call(method: str, path: str, content: Mapping[str, str] | None = None) -> Any:
-    """What the API answers, of a path in the repository; raises `InputError`."""
+    """Call the API for a path in the repository. Returns its answer; raises `InputError`."""
     url = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/{path}"
     headers = {
         "Accept": "application/vnd.github+json",
@@ -28,13 +28,13 @@ def call(method: str, path: str, content: Mapping[str, str] | None = None) -> An
 
 
 def send(
-    what: str,
+    name: str,
     method: str,
     url: str,
     content: Mapping[str, str] | None,
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The answer to a request with JSON; raises `InputError`, which calls the request `what`."""
+    """Send JSON. Returns the answer; raises `InputError`, whose message begins with `name`."""
     data = None if content is None else json.dumps(content).encode()
     headers = {"Content-Type": "application/json", **(headers or {})}
     request = urllib.request.Request(url, data, headers, method=method)
@@ -42,15 +42,15 @@ def send(
         with urllib.request.urlopen(request, timeout=30) as response:
             answer: bytes = response.read()
     except HTTPError as error:
-        said = error.read().decode(errors="replace")
-        raise InputError(f"{what}: {error}: {said[:LONGEST]}") from None
+        text = error.read().decode(errors="replace")
+        raise InputError(f"{name}: {error}: {text[:MAX_ANSWER]}") from None
     except OSError as error:
-        raise InputError(f"{what}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
     return answer
 
 
-def listed(path: str) -> Iterator[dict[str, Any]]:
-    """All items of a list that GitHub gives in pages."""
+def list_all(path: str) -> Iterator[dict[str, Any]]:
+    """All items of a list, page by page."""
     page = 1
     while True:
         items = call("GET", f"{path}&per_page={PAGE}&page={page}")
@@ -61,8 +61,8 @@ def listed(path: str) -> Iterator[dict[str, Any]]:
 
 
 def find_own(path: str, marker: str) -> dict[str, Any] | None:
-    """The first item of a list that a workflow wrote, by the marker that its text starts with."""
-    for item in listed(path):
+    """The first item of a list that a workflow wrote and whose text starts with the marker."""
+    for item in list_all(path):
         if item["user"]["login"] == BOT and (item["body"] or "").startswith(marker):
             return item
     return None

@@ -1,4 +1,4 @@
-"""Which files of this repository a module imports."""
+"""Find the files of this repository that a module imports."""
 
 import ast
 from collections.abc import Callable
@@ -10,14 +10,14 @@ Read = Callable[[str], bytes | None]
 
 
 def reached(path: str, read: Read) -> set[str]:
-    """A module's file, and those of all modules that it imports, directly or not.
+    """The files of a module and of all modules that it imports, directly or not.
 
-    Packages' own files (`__init__.py`) are left out: they hold nothing but a docstring.
+    Without each package's `__init__.py`, which holds only a docstring.
 
     Parameters
     ----------
     path : of the module, from the repository's root
-    read : a file's content by its path, or None where there is none
+    read : returns a file's content by its path, or None if there is no such file
     """
     seen: set[str] = set()
     waiting = [path]
@@ -31,7 +31,7 @@ def reached(path: str, read: Read) -> set[str]:
 
 
 def imported(content: bytes) -> set[str]:
-    """Names of this repository's modules that a file imports, wherever in it the import stands."""
+    """This repository's modules that a file imports, also inside of its functions."""
     names = set()
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):

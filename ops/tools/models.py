@@ -30,12 +30,12 @@ class Release:
 
 
 def bring_model(named: str | None, folder: Path) -> tuple[Path, str | None]:
-    """A local folder with the model that a user names, and its version, if it has one.
+    """A local folder with the model that a user names, and its version if it has one.
 
     Parameters
     ----------
-    named : a model folder, a deployment's URL, `production` or `staging` for what this repository's
-        tags say, or sagemaker://ENDPOINT; by default, see `model_store.locate`
+    named : a model folder, a deployment's URL, sagemaker://ENDPOINT, or `production` or `staging`
+        for the version that this repository's tags assign to it; None as for `model_store.locate`
     folder : a temporary folder to copy the model into
 
     Raises
@@ -48,9 +48,9 @@ def bring_model(named: str | None, folder: Path) -> tuple[Path, str | None]:
 
         served = hosting.bring(named.removeprefix(ENDPOINT), folder / "model")
         return folder / "model", served.version
-    if named in model_store.STAGES and not Path(named).exists():
+    if named in model_store.ENVIRONMENTS and not Path(named).exists():
         release = find_release(named)
-        say(f"bringing {release.model}")
+        say(f"fetching {release.model}")
         contents = bring_release(release)
         for name in model_store.MODEL_FILES:
             files.write(folder / "model" / name, contents[name])
@@ -60,18 +60,19 @@ def bring_model(named: str | None, folder: Path) -> tuple[Path, str | None]:
 
 
 def find_release(stage: str) -> Release:
+    """The version that the tags assign to a GTO stage; raises `InputError` if there is none."""
     known = tags.read()
     holder = tags.holder(known, stage)
     if holder is None:
         raise InputError(
-            f"no version holds the stage {stage}. Are the tags here (git fetch --tags)? "
-            f"The first: digits registry promote --stage {stage}"
+            f"no version is assigned to the stage {stage}. Tags may be missing: git fetch --tags. "
+            f"To assign the first version: digits registry promote --stage {stage}"
         )
     version = tags.version_of(known, holder.commit)
     if version is None:
         raise InputError(
             f"{holder.name} is at {holder.commit[:9]}, which has no version tag "
-            f"(digit-classifier@v1.2.0). Are all tags here? git fetch --tags"
+            f"(digit-classifier@v1.2.0). Tags may be missing: git fetch --tags"
         )
     return Release(holder.commit, holder.name, version)
 
@@ -86,7 +87,7 @@ def bring_release(release: Release) -> dict[str, bytes]:
         try:
             fetch_committed(release.commit, MODEL, folder)
         except InputError as error:
-            raise InputError(f"{error}. Where it was made: dvc push") from None
+            raise InputError(f"{error}. On the machine that has it: dvc push") from None
         contents = {
             name: (folder / name).read_bytes()
             for name in model_store.MODEL_FILES
@@ -97,6 +98,6 @@ def bring_release(release: Release) -> dict[str, bytes]:
         model_store.check(contents, release.model)
     except InputError as error:
         raise InputError(
-            f"{error}.\n  Is it damaged in the cache or the remote? digits doctor"
+            f"{error}.\n  To check the cache and the remote for damage: digits doctor"
         ) from None
     return contents

@@ -1,4 +1,4 @@
-"""What lies in DVC's cache and in its remote, read and hashed here: DVC trusts what it has."""
+"""Read and hash the objects in DVC's cache and remote, since DVC itself does not check them."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ NO_REMOTE = "make remote URL=s3://bucket/path, or URL=/a/folder; then dvc push"
 
 
 class Store(Protocol):
-    """DVC's object database: files by their MD5; of the cache, or of a remote."""
+    """DVC's object database, of the cache or a remote: files by their MD5."""
 
     path: str
     fs: Any
@@ -32,21 +32,21 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """What a stage made, by its entry in dvc.lock; a folder's `oid` ends with .dir."""
+    """An output of a stage, as dvc.lock names it; the `oid` of a folder ends with .dir."""
 
     path: str
     stage: str
     oid: str
-    size: int | None = None  # bytes, of a folder all its files'
+    size: int | None = None  # bytes; of a folder, of all its files
 
 
 def outputs(tree: Tree) -> list[Output]:
-    """The outputs that DVC keeps, by a tree's dvc.lock and dvc.yaml."""
+    """The outputs that DVC stores, by a tree's dvc.lock and dvc.yaml."""
     documents = []
     for path in ("dvc.lock", "dvc.yaml"):
         content = tree.read(path)
         if content is None:
-            raise InputError(f"{path} does not exist, so nobody knows what there should be")
+            raise InputError(f"{path} does not exist, so the expected outputs are unknown")
         documents.append(parse_yaml(content, path))
     lock, pipeline = documents
     in_git = {
@@ -65,12 +65,12 @@ def outputs(tree: Tree) -> list[Output]:
 
 @contextmanager
 def stores() -> Iterator[tuple[Store, Store | None]]:
-    """The cache, and the remote where one is configured.
+    """The cache, and the remote if there is one.
 
     Raises
     ------
     InputError
-        If they can't be reached, also from within the block.
+        If they can't be read or written, also inside of the `with` block.
     """
     from aiohttp import ClientError
     from botocore.exceptions import BotoCoreError
@@ -93,43 +93,43 @@ def stores() -> Iterator[tuple[Store, Store | None]]:
 
 
 def digest(store: Store, oid: str) -> tuple[str, int] | None:
-    """MD5 and size of an object as it lies there; None where it is missing."""
-    found, size = hashlib.md5(), 0
+    """MD5 and size of an object as it is stored; None if it is missing."""
+    md5, size = hashlib.md5(), 0
     try:
         with store.fs.open(store.oid_to_path(oid), "rb") as file:
             while chunk := file.read(CHUNK):
-                found.update(chunk)
+                md5.update(chunk)
                 size += len(chunk)
     except FileNotFoundError:
         return None
-    return found.hexdigest(), size
+    return md5.hexdigest(), size
 
 
 def content(store: Store, oid: str) -> bytes | None:
-    """An object's bytes, if they are whole."""
+    """An object's content; None if it is missing or damaged."""
     try:
         with store.fs.open(store.oid_to_path(oid), "rb") as file:
-            found: bytes = file.read()
+            data: bytes = file.read()
     except FileNotFoundError:
         return None
-    return found if hashlib.md5(found).hexdigest() == oid.removesuffix(".dir") else None
+    return data if hashlib.md5(data).hexdigest() == oid.removesuffix(".dir") else None
 
 
 def listing(folder: bytes) -> Mapping[str, str]:
-    """The files of a folder's object: MD5 by path."""
+    """The MD5 of each file in a folder, by path, from the folder's object."""
     return {entry["relpath"]: entry["md5"] for entry in json.loads(folder)}
 
 
 def list_folder(output: Output) -> bytes | None:
-    """A folder's object made of its files in the working tree, if they are what it names."""
+    """A folder's object, from its files in the working tree; None if they differ from it."""
     folder = Path(output.path)
     entries = [
         {"md5": hash_file(file), "relpath": file.relative_to(folder).as_posix()}
         for file in folder.rglob("*")
         if file.is_file()
     ]
-    found = list_of_files(entries)
-    return found if hashlib.md5(found).hexdigest() == output.oid.removesuffix(".dir") else None
+    listed = list_of_files(entries)
+    return listed if hashlib.md5(listed).hexdigest() == output.oid.removesuffix(".dir") else None
 
 
 def hash_file(path: Path) -> str:
@@ -137,30 +137,31 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def mend(target: Store, output: Output, sources: Iterable[Store]) -> bool:
-    """Put a whole copy in place of one that is not; whether one was found, and arrived.
+def repair(target: Store, output: Output, sources: Iterable[Store]) -> bool:
+    """Replace a missing or damaged object by a whole copy. Returns False without such a copy.
 
-    It is hashed before it goes there, and once it lies there. The working tree is the last source.
+    The copy is hashed before it is stored, and again afterwards. The working tree is the last
+    source.
     """
     oid = output.oid
-    with tempfile.TemporaryDirectory(prefix="mend-") as folder:
+    with tempfile.TemporaryDirectory(prefix="repair-") as folder:
         copy = Path(folder, "copy")
         for source in sources:
             source.fs.get_file(source.oid_to_path(oid), str(copy))
             if hash_file(copy) == oid.removesuffix(".dir"):
                 break
         else:
-            if not copy_from_here(output, copy):
+            if not copy_from_working_tree(output, copy):
                 return False
         path = target.oid_to_path(oid)
         target.fs.put_file(str(copy), path)
         target.protect(path)
-    found = digest(target, oid)
-    return found is not None and found[0] == oid.removesuffix(".dir")
+    stored = digest(target, oid)
+    return stored is not None and stored[0] == oid.removesuffix(".dir")
 
 
-def copy_from_here(output: Output, copy: Path) -> bool:
-    """Copy what the working tree has of an object, if it is that."""
+def copy_from_working_tree(output: Output, copy: Path) -> bool:
+    """Copy an output from the working tree. Returns False if the working tree lacks it."""
     if output.oid.endswith(".dir"):
         listed = list_folder(output)
         copy.write_bytes(listed or b"")
@@ -175,15 +176,15 @@ def remove(store: Store, oid: str) -> None:
     store.fs.remove(store.oid_to_path(oid))
 
 
-def files_of(store: Store, output: Output) -> dict[str, bytes]:
-    """A folder's files, every byte of them checked; raises `InputError` where one is not whole."""
+def read_folder(store: Store, output: Output) -> dict[str, bytes]:
+    """The contents of a folder's files; raises `InputError` if one is missing or damaged."""
     folder = content(store, output.oid)
     if folder is None:
-        raise InputError(f"{output.path} is not in {store.path}, or not whole")
-    found = {}
+        raise InputError(f"{output.path} is missing or damaged in {store.path}")
+    contents = {}
     for path, oid in listing(folder).items():
         data = content(store, oid)
         if data is None:
-            raise InputError(f"{output.path}/{path} is not in {store.path}, or not whole")
-        found[path] = data
-    return found
+            raise InputError(f"{output.path}/{path} is missing or damaged in {store.path}")
+        contents[path] = data
+    return contents

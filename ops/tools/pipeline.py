@@ -1,4 +1,4 @@
-"""The state of each stage, by dvc.yaml and dvc.lock: it needs no data, and takes no lock."""
+"""The state of each stage, from dvc.yaml and dvc.lock; needs neither the data nor DVC's lock."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -16,36 +16,37 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, what it takes from which other one, and how it stands.
+    """A stage and its state.
 
-    `since` names what changed since it ran; `other` its outputs that differ from the base's, None
-    where no base has the stage.
+    inputs : paths that other stages write, by the name of the stage
+    changed : the dependencies and parameters that have changed since the stage ran
+    differing : the outputs that differ from those of the base; None if the base lacks the stage
     """
 
     name: str
-    takes: dict[str, list[str]]  # paths, by the stage that makes them
+    inputs: dict[str, list[str]]
     state: State
-    since: list[str]
-    other: list[str] | None
+    changed: list[str]
+    differing: list[str] | None
 
     @property
-    def standing(self) -> str:
-        """Its state, and where that is fine, how it compares with the base."""
-        if self.state != "up to date" or self.other is None:
+    def comparison(self) -> str:
+        """The state; for a stage that is up to date, the comparison with the base."""
+        if self.state != "up to date" or self.differing is None:
             return self.state
-        return "other outputs" if self.other else "same as the base"
+        return "other outputs" if self.differing else "same as the base"
 
 
 def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
-    """The stages of a tree's dvc.yaml, each after those that it takes from.
+    """The stages of a tree's dvc.yaml, each after those that write its inputs.
 
-    The outputs of stages count as their last run left them, by dvc.lock: those files are not read.
-    All other files and folders are hashed.
+    The digests of the stages' outputs come from dvc.lock; these files are not read. All other files
+    and folders are hashed.
 
     Parameters
     ----------
     tree : a commit, or the working tree
-    base : what its outputs are compared with
+    base : the tree to compare its outputs with
     """
     declared = document(tree, "dvc.yaml").get("stages", {})
     locked = document(tree, "dvc.lock").get("stages", {})
@@ -56,52 +57,53 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
         out["path"]: out.get("md5") for entry in locked.values() for out in entry.get("outs", [])
     }
 
-    def is_same(path: str, then: str | None) -> bool:
+    def is_same(path: str, locked_digest: str | None) -> bool:
         if path not in digests:
-            if _maker(path, makers):  # a file in a folder that a stage makes
+            if _maker(path, makers):  # a file in a folder that a stage writes
                 return True
             digests[path] = _digest(tree, path)
-        return digests[path] == then
+        return digests[path] == locked_digest
 
     def changes(stage: Document, entry: Document) -> Iterable[str]:
         if _words(stage["cmd"]) != _words(entry["cmd"]):
             yield "its command"
-        then = {dep["path"]: dep.get("md5") for dep in entry.get("deps", [])}
+        locked_digests = {dep["path"]: dep.get("md5") for dep in entry.get("deps", [])}
         for path in _deps(stage, params):
-            if path not in then or not is_same(path, then[path]):
+            if path not in locked_digests or not is_same(path, locked_digests[path]):
                 yield path
         values = entry.get("params", {}).get("params.yaml", {})
         for name in stage.get("params", []):
             if name not in values or values[name] != _dotted(params, name):
                 yield f"params.yaml: {name}"
 
-    found = {}
+    stages = {}
     for name, stage in declared.items():
-        takes: dict[str, list[str]] = {}
+        inputs: dict[str, list[str]] = {}
         for path in _deps(stage, params):
             if maker := _maker(path, makers):
-                takes.setdefault(maker, []).append(path)
+                inputs.setdefault(maker, []).append(path)
         entry = locked.get(name)
-        since = list(changes(stage, entry)) if entry else []
-        found[name] = Stage(
+        changed = list(changes(stage, entry)) if entry else []
+        in_base = base_locked.get(name)
+        stages[name] = Stage(
             name,
-            takes,
-            state="never run" if not entry else "out of date" if since else "up to date",
-            since=since,
-            other=_other_outputs(entry or {}, base_locked[name]) if name in base_locked else None,
+            inputs,
+            state="never run" if not entry else "out of date" if changed else "up to date",
+            changed=changed,
+            differing=None if in_base is None else _differing_outputs(entry or {}, in_base),
         )
-    order = TopologicalSorter({name: stage.takes for name, stage in found.items()})
-    return [found[name] for name in order.static_order()]
+    order = TopologicalSorter({name: stage.inputs for name, stage in stages.items()})
+    return [stages[name] for name in order.static_order()]
 
 
 def document(tree: Tree, path: str) -> dict[str, Any]:
-    """A YAML file of a tree; empty where there is none."""
+    """A YAML file of a tree; empty if there is none."""
     content = tree.read(path)
     return {} if content is None else parse_yaml(content, path)
 
 
 def _digest(tree: Tree, path: str) -> str | None:
-    """None if the tree has no such file or folder, as where it is outside of the repository."""
+    """None if the tree has no such file or folder, or it is outside of the repository."""
     try:
         return tree.digest(path)
     except InputError:
@@ -109,12 +111,12 @@ def _digest(tree: Tree, path: str) -> str | None:
 
 
 def declared_outputs(stage: Document) -> dict[str, Document]:
-    """The outputs of a stage of dvc.yaml, plots and metrics included: their options by path."""
-    found: dict[str, Document] = {}
+    """The options of each output of a stage, plots and metrics included, by path."""
+    outputs: dict[str, Document] = {}
     for key in ("outs", "metrics", "plots"):
         for item in stage.get(key, []):
-            found |= item if isinstance(item, dict) else {item: {}}
-    return found
+            outputs |= item if isinstance(item, dict) else {item: {}}
+    return outputs
 
 
 def _words(command: str | list[str]) -> list[str]:
@@ -122,15 +124,15 @@ def _words(command: str | list[str]) -> list[str]:
 
 
 def _deps(stage: Document, params: Document) -> list[str]:
-    """A stage's dependencies, of which DVC takes some from the parameters: ${data.folder}."""
+    """A stage's dependencies, with the values of parameters in place of ${data.folder}."""
     return [
-        re.sub(r"\$\{([\w.]+)\}", lambda found: str(_dotted(params, found[1])), path)
+        re.sub(r"\$\{([\w.]+)\}", lambda match: str(_dotted(params, match[1])), path)
         for path in stage.get("deps", [])
     ]
 
 
 def _maker(path: str, makers: Mapping[str, str]) -> str | None:
-    """The stage that makes a path, or a folder that it lies in."""
+    """The stage that writes a path, or a folder that has it."""
     return next((m for out, m in makers.items() if f"{path}/".startswith(f"{out}/")), None)
 
 
@@ -141,6 +143,6 @@ def _dotted(params: Document, name: str) -> Any:
     return value
 
 
-def _other_outputs(here: Document, there: Document) -> list[str]:
-    now, then = ({o["path"]: o.get("md5") for o in s.get("outs", [])} for s in (here, there))
-    return sorted(path for path in now.keys() | then.keys() if now.get(path) != then.get(path))
+def _differing_outputs(entry: Document, base_entry: Document) -> list[str]:
+    here, base = ({o["path"]: o.get("md5") for o in e.get("outs", [])} for e in (entry, base_entry))
+    return sorted(path for path in here.keys() | base.keys() if here.get(path) != base.get(path))

@@ -1,4 +1,4 @@
-"""Presets: files of parameters to override, each for one purpose."""
+"""Presets: files in presets/ that override parameters, each for one purpose."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ PRESETS = Path("presets")
 
 
 def names(folder: Path = PRESETS) -> dict[str, str]:
-    """Each preset's name, and the line that says what it is for."""
+    """The purpose of each preset, by name: the first line of its file."""
     lines = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
     return {name: text.partition("\n")[0].removeprefix("#").strip() for name, text in lines.items()}
 
 
 def load(name: str, folder: Path = PRESETS) -> dict[str, Any]:
-    """A preset's overrides by dotted key; raises `InputError` if there is none of that name."""
+    """A preset's overrides by dotted key; raises `InputError` if there is no such preset."""
     path = folder / f"{name}.yaml"
     if not path.is_file():
         raise InputError(

@@ -1,4 +1,4 @@
-"""The runs of a folder, or of a commit, as their metrics files describe them."""
+"""Read the metrics of the runs in a folder or in a commit."""
 
 import hashlib
 from pathlib import Path
@@ -18,27 +18,26 @@ LOCK = "dvc.lock"
 
 
 def runs_in_folder(folder: Path) -> list[Run]:
-    """The run in a folder, then those in its subfolders, which are of other seeds."""
+    """The run in a folder, then those in its subfolders, which have other seeds."""
     folders = sorted(path.parent for path in folder.glob("*/evaluation.json"))
     if (folder / "evaluation.json").exists() or not folders:
         folders.insert(0, folder)
     return [
         results.parse(
-            str(each),
-            {name: (each / name).read_bytes() for name in FILES if (each / name).is_file()},
+            str(run),
+            {name: (run / name).read_bytes() for name in FILES if (run / name).is_file()},
         )
-        for each in folders
+        for run in folders
     ]
 
 
 def runs_in_commit(commit: str, name: str) -> list[Run]:
-    """As `runs_in_folder`, from Git's objects; `name` is what messages call the commit."""
+    """As `runs_in_folder`, for a commit; messages call the commit `name`."""
     paths = set(git.paths(commit, METRICS))
     folders = sorted(path.removesuffix(RUN) for path in paths if path.endswith(RUN))
     if not folders:
         raise InputError(
-            f"{name} has no {METRICS}{RUN} to compare with. Is this the first model? Then say so: "
-            f"--first"
+            f"{name} has no {METRICS}{RUN} to compare with. If this is the first model, add --first"
         )
     return [
         results.parse(
@@ -54,13 +53,13 @@ def runs_in_commit(commit: str, name: str) -> list[Run]:
 
 
 def check_lock(tree: Tree) -> None:
-    """Raises `InputError` unless the files in metrics/ are those that dvc.lock names."""
+    """Raises `InputError` if the files in metrics/ are not those that dvc.lock names."""
     lock = tree.read(LOCK)
     if lock is None:
         raise InputError(
-            f"{LOCK} does not exist, so the origin of {METRICS}/ is unknown. dvc repro"
+            f"{LOCK} does not exist, so the origin of {METRICS}/ is unknown. Run: dvc repro"
         )
-    named = {
+    locked = {
         out["path"]: out["md5"]
         for stage in parse_yaml(lock, LOCK)["stages"].values()
         for out in stage["outs"]
@@ -69,12 +68,12 @@ def check_lock(tree: Tree) -> None:
         file = f"{METRICS}/{name}"
         content = tree.read(file)
         digest = None if content is None else hashlib.md5(content).hexdigest()
-        if digest != named.get(file):
+        if digest != locked.get(file):
             raise InputError(f"{file} is not the file that {LOCK} names. Run: dvc repro")
 
 
 def count_looks(test_set: str, rev: str = "HEAD") -> int:
-    """How many commits changed the metrics on this test set: each was a look at it."""
+    """How many commits changed the metrics on this test set; each counts as a look at it."""
     path = f"{METRICS}{RUN}"
     commits = git.run("log", "--format=%H", rev, "--", path).split()
     return max(1, sum(test_set.encode() in (git.read(c, path) or b"") for c in commits))

@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
-    """Rows of text, their columns aligned to the left, or to the right where `right` says so.
+    """Rows of text with aligned columns.
 
     Parameters
     ----------
-    rows : cells; all rows have as many
-    right : positions of the columns that are aligned to the right
+    rows : cells; every row has the same number
+    right : positions of the columns to align to the right; the others are aligned to the left
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

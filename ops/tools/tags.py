@@ -1,10 +1,10 @@
-"""Versions and stages as Git tags in GTO's format, as `gto show` and `dvc artifacts get` read them.
+"""Read versions and GTO stages from Git tags, in the format of `gto show` and `dvc artifacts get`.
 
-    digit-classifier@v1.2.0            a commit is a version; it is never more than one
-    digit-classifier#production#3      a version holds a stage; 3 counts the artifact's assignments
+    digit-classifier@v1.2.0          the commit is this version; a commit is never two versions
+    digit-classifier#production#3    the commit is assigned to this GTO stage; a running number
 
-Only annotated tags count, and of two the later one by the tagger's clock, not by its number. A tag
-with a `!` takes back what another one said.
+Only annotated tags count. Of two tags the later one wins, by the tagger's clock, not by the number.
+A tag with a `!` cancels an earlier one.
 """
 
 import re
@@ -34,7 +34,7 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class Tag:
-    """An annotated tag: of a version, or of a stage; the other one is None."""
+    """An annotated tag, of either a version or a stage; the other one is None."""
 
     name: str
     version: str | None
@@ -47,10 +47,10 @@ class Tag:
     text: str
 
     @cached_property
-    def said(self) -> Mapping[str, str]:
+    def fields(self) -> Mapping[str, str]:
         """The lines `Key: value` of its message."""
         pairs = (line.partition(": ") for line in self.text.splitlines())
-        return {key: value for key, found, value in pairs if found}
+        return {key: value for key, separator, value in pairs if separator}
 
 
 def read() -> list[Tag]:
@@ -62,11 +62,11 @@ def read() -> list[Tag]:
     )
     cells = text.split("\0")
     rows = zip(*(cells[i :: len(FIELDS)] for i in range(len(FIELDS))), strict=False)
-    found = []
+    tags = []
     for name, kind, commit, time, person, _, body in rows:
         match = NAME.fullmatch(name.strip())
         if match and kind == "tag":
-            found.append(
+            tags.append(
                 Tag(
                     name.strip(),
                     match["version"],
@@ -79,64 +79,64 @@ def read() -> list[Tag]:
                     body,
                 )
             )
-    return sorted(found, key=lambda tag: (tag.time, tag.number))
+    return sorted(tags, key=lambda tag: (tag.time, tag.number))
 
 
 def versions(tags: Iterable[Tag]) -> dict[str, str]:
-    """Commits by the version that they are; not those that were taken back."""
-    found: dict[str, str] = {}
+    """The commit of each version that is not cancelled."""
+    commits: dict[str, str] = {}
     for tag in tags:
         if tag.version and tag.cancels:
-            found.pop(tag.version, None)
+            commits.pop(tag.version, None)
         elif tag.version:
-            found[tag.version] = tag.commit
-    return found
+            commits[tag.version] = tag.commit
+    return commits
 
 
 def version_of(tags: Iterable[Tag], commit: str) -> str | None:
-    return next((name for name, made in versions(tags).items() if made == commit), None)
+    return next((name for name, of in versions(tags).items() if of == commit), None)
 
 
 def assignments(tags: Iterable[Tag], stage: str) -> list[Tag]:
-    """What has held a stage, the earliest first; not those that were taken back."""
-    found: list[Tag] = []
+    """The assignments to a stage that are not cancelled, the earliest first."""
+    assigned: list[Tag] = []
     for tag in tags:
         if tag.stage == stage and tag.cancels:
-            found = [before for before in found if before.commit != tag.commit]
+            assigned = [earlier for earlier in assigned if earlier.commit != tag.commit]
         elif tag.stage == stage:
-            found.append(tag)
-    return found
+            assigned.append(tag)
+    return assigned
 
 
 def holder(tags: Iterable[Tag], stage: str) -> Tag | None:
-    """The tag of what holds a stage now."""
+    """The tag of the current assignment to a stage."""
     return next(reversed(assignments(tags, stage)), None)
 
 
 def line_of_descent(tags: Iterable[Tag], stage: str) -> list[str]:
-    """The commits that held a stage, without those that a rollback left: the last one holds it.
+    """The commits that were assigned to a stage, without those that were rolled back.
 
-    So the one before the last is where to go back to, however often one has gone back.
+    The last one is assigned now. A rollback goes to the one before it, also after other rollbacks.
     """
-    found: list[str] = []
+    commits: list[str] = []
     for tag in assignments(tags, stage):
-        if tag.said.get("Action") == "rollback" and tag.commit in found:
-            del found[found.index(tag.commit) + 1 :]
-        elif found[-1:] != [tag.commit]:
-            found.append(tag.commit)
-    return found
+        if tag.fields.get("Action") == "rollback" and tag.commit in commits:
+            del commits[commits.index(tag.commit) + 1 :]
+        elif commits[-1:] != [tag.commit]:
+            commits.append(tag.commit)
+    return commits
 
 
 def next_version(tags: Sequence[Tag]) -> str:
-    """One minor step from the greatest version that there ever was; 1.0.0 is the first."""
-    ever = [
+    """The next minor version after the highest of all, cancelled ones included; first v1.0.0."""
+    existing = [
         tuple(map(int, match.groups()))
         for tag in tags
         if tag.version and (match := re.match(f"v{VERSION}", tag.version))
     ]
-    if not ever:
+    if not existing:
         return FIRST
-    major, minor, _ = max(ever)
+    major, minor, _ = max(existing)
     return f"v{major}.{minor + 1}.0"
 
 
@@ -145,5 +145,5 @@ def next_number(tags: Iterable[Tag]) -> int:
 
 
 def next_time(tags: Iterable[Tag], now: int) -> int:
-    """Now, or just after the last tag, where that one's clock was ahead."""
+    """Now, or a second after the last tag if its clock was ahead of ours."""
     return max(now, 1 + max((tag.time for tag in tags), default=0))

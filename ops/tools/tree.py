@@ -1,4 +1,4 @@
-"""The files of a commit, or of the working tree, read alike."""
+"""Read the files of a commit, or of the working tree, in the same way."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from ops.tools import dvc, git
 
 @dataclass(frozen=True)
 class Tree:
-    """The files of a commit; of the working tree, where `commit` is None."""
+    """The files of a commit, or of the working tree if `commit` is None."""
 
     commit: str | None
 
@@ -29,10 +29,11 @@ class Tree:
         return {name: Path(name).read_bytes() for name in git.paths_here(path)}
 
     def digest(self, path: str) -> str | None:
-        """The digest that DVC would give a file or a folder; None if the tree has neither.
+        """DVC's digest of a file or a folder; None if the tree has neither.
 
-        What is under DVC has a file `NAME.dvc` that holds the digest. A folder's digest is the MD5
-        of the list of its files; of a folder in it that is under DVC, the cache must have the list.
+        If the path is under DVC, the file `NAME.dvc` holds its digest. A folder's digest is the MD5
+        of the list of its files. If a folder inside of it is under DVC, the cache must have the
+        list of that one.
         """
         if (pointer := self.read(f"{path}.dvc")) is not None:
             return _pointed_to(pointer)
@@ -55,7 +56,7 @@ def _pointed_to(pointer: bytes) -> str:
 
 
 def _files_of(path: str, digest: str) -> dict[str, str]:
-    """The digests of the files of something under DVC; none where the cache lacks their list."""
+    """The digests of the files of a path under DVC; empty if the cache lacks their list."""
     if not digest.endswith(".dir"):
         return {path: digest}
     entries = json.loads(dvc.cached(digest) or b"[]")
@@ -71,6 +72,6 @@ def _folder_digest(folder: str, digests: Mapping[str, str]) -> str:
 
 
 def list_of_files(entries: list[dict[str, str]]) -> bytes:
-    """A folder's object in DVC's cache: its files, each with `md5` and `relpath`, in order."""
+    """A folder's object in DVC's cache: its files with `md5` and `relpath`, in order of path."""
     ordered = sorted(entries, key=lambda entry: entry["relpath"])
     return json.dumps(ordered, sort_keys=True).encode()

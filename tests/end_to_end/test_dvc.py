@@ -139,7 +139,7 @@ def test_verify_runs_a_commit_anew_and_compares(project: Project) -> None:
     assert "different: " in output
     assert "BEYOND 0.0015" in output
     project.run("git", "checkout", "--quiet", "main")
-    assert "'no-such-branch' is no revision" in project.run(*words, "no-such-branch", code=2)
+    assert "'no-such-branch' is not a revision" in project.run(*words, "no-such-branch", code=2)
 
 
 @pytest.mark.skipif("MNIST_MIRROR" not in os.environ, reason="MNIST_MIRROR names no folder or URL")

@@ -176,7 +176,7 @@ def test_of_two_at_once_one_wins_and_the_other_says_so(
     end(start(models / "3", "--to", bucket), 0)
     go.set()
     message = end(first, 2)
-    assert "production.json was moved by another deployment meanwhile, to v1.3.0" in message
+    assert "production.json in the meantime, to v1.3.0" in message
     assert served(bucket, tmp_path / "model") == "v1.3.0"
     # And now it is the older one.
     assert "git fetch --tags" in end(start(models / "2", "--to", bucket), 2)
@@ -338,7 +338,9 @@ def test_a_clone_that_lacks_the_newest_tags_does_not_bring_back_the_old(
 
 
 def test_what_is_missing_is_told(repository: Repository) -> None:
-    assert "no version holds the stage staging" in repository.deploy("--stage", "staging", code=2)
+    assert "no version is assigned to the stage staging" in repository.deploy(
+        "--stage", "staging", code=2
+    )
     repository.commit(model(3), "digit-classifier#production#2")
     message = repository.deploy(code=2)
     assert "digit-classifier#production#2 is at" in message
@@ -355,7 +357,7 @@ def test_only_what_was_evaluated_is_served(repository: Repository) -> None:
     repository.commit(other, "digit-classifier@v2.0.0", "digit-classifier#production#2")
     message = repository.deploy(code=2)
     assert "models/digit-classifier of v2.0.0" in message
-    assert "Only what was evaluated is served" in message
+    assert "Only an evaluated model is served" in message
     assert not (repository.folder / "store").exists()
 
 
@@ -367,7 +369,7 @@ def test_a_model_comes_from_the_remote_or_it_says_to_push(
     cache = repository.folder / ".dvc" / "cache"
     cache.rename(tmp_path / "cache")
     message = repository.deploy(code=2)
-    assert "is neither in the cache nor in the remote" in message
+    assert "is in neither the cache nor the remote" in message
     assert "Where it was made: dvc push" in message
     (tmp_path / "cache").rename(cache)
     # `dvc push --all-commits` passes over commits that had no remote.

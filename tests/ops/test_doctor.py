@@ -70,7 +70,7 @@ def _listing(ann: Models) -> None:
 def test_what_is_whole_is_called_so(ann: Models) -> None:
     assert "whole: 3 objects in the cache and the remote" in doctor(ann, code=0)
     assert "whole: 3 objects" in doctor(ann, "HEAD", "--repair", code=0)
-    assert "'nobody' is no revision" in doctor(ann, "nobody", code=2)
+    assert "'nobody' is not a revision" in doctor(ann, "nobody", code=2)
 
 
 @pytest.mark.parametrize("side", ["cache", "remote"])

@@ -181,7 +181,7 @@ def test_an_experiment_is_judged_by_its_name_and_not_what_is_checked_out(
     assert found.stdout.startswith("### PASS: no worse than main\n")
     assert "| `train.lr` | `0.1` | `0.2` |" in found.stdout
     assert report("--base", "fast", "--of", "main").stdout.startswith("### PASS")
-    assert "'slow' is no revision" in report("--base", "main", "--of", "slow").stderr
+    assert "'slow' is not a revision" in report("--base", "main", "--of", "slow").stderr
 
 
 def test_several_stand_side_by_side_with_what_each_read(

@@ -81,17 +81,17 @@ def stages(tree: Tree, base: Tree | None = None) -> dict[str, Stage]:
     return {stage.name: stage for stage in pipeline.read(tree, base)}
 
 
-def test_stages_stand_after_those_that_they_take_from() -> None:
+def test_stages_come_after_those_that_write_their_inputs() -> None:
     found = stages(commit())
     assert list(found).index("prepare") < list(found).index("train")
-    assert found["train"].takes == {"prepare": ["data"]}
-    assert found["look"].takes == {"prepare": ["data/one.npy"]}
+    assert found["train"].inputs == {"prepare": ["data"]}
+    assert found["look"].inputs == {"prepare": ["data/one.npy"]}
 
 
 def test_unchanged_stages_are_as_in_the_base_though_no_data_is_here() -> None:
     found = stages(tree := commit(), tree)
-    assert found["prepare"].standing == found["train"].standing == "same as the base"
-    assert found["look"].standing == "never run"
+    assert found["prepare"].comparison == found["train"].comparison == "same as the base"
+    assert found["look"].comparison == "never run"
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_a_stage_is_out_of_date_by_what_changed_since_it_ran(
     base = commit()
     for tree in (commit(**changes), WORKING_TREE):
         found = stages(tree, base)
-        assert found["train"].standing == "out of date"
-        assert found["train"].since == since
-        assert found["prepare"].standing == "same as the base"
+        assert found["train"].comparison == "out of date"
+        assert found["train"].changed == since
+        assert found["prepare"].comparison == "same as the base"
 
 
 @pytest.mark.parametrize("path", ["t.py", "lib"])
@@ -120,24 +120,26 @@ def test_what_is_gone_is_no_reason_to_call_a_stage_up_to_date(path: str) -> None
     git("rm", "-rq", path)
     git("commit", "-q", "-m", "x")
     for tree in (Tree(git("rev-parse", "HEAD")), WORKING_TREE):
-        assert stages(tree)["train"].since == [path]
+        assert stages(tree)["train"].changed == [path]
 
 
 def test_what_git_ignores_is_no_part_of_a_folder() -> None:
     commit(**{".gitignore": "__pycache__\n"})
     files.write("lib/__pycache__/a.pyc", "x")
-    assert stages(WORKING_TREE)["train"].standing == "up to date"
+    assert stages(WORKING_TREE)["train"].comparison == "up to date"
     files.write("lib/untracked.py", "x")
-    assert stages(WORKING_TREE)["train"].since == ["lib"]
+    assert stages(WORKING_TREE)["train"].changed == ["lib"]
 
 
 def test_outputs_are_compared_with_the_bases() -> None:
     other = commit(**{"dvc.lock": yaml.safe_dump(OTHER)})
     none = commit(**{"dvc.lock": "{}"})
     tree = commit()
-    assert stages(tree, other)["train"].standing == "other outputs"
-    assert stages(tree, other)["train"].other == ["weights"]
-    assert stages(tree, none)["train"].standing == stages(tree)["train"].standing == "up to date"
+    assert stages(tree, other)["train"].comparison == "other outputs"
+    assert stages(tree, other)["train"].differing == ["weights"]
+    assert (
+        stages(tree, none)["train"].comparison == stages(tree)["train"].comparison == "up to date"
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,4 +164,4 @@ def test_a_dependency_may_come_from_the_parameters(folder: str, since: list[str]
         "own.dvc": {"outs": [{"md5": "4.dir", "path": "own"}]},
     }
     tree = commit(**{name: yaml.safe_dump(document) for name, document in documents.items()})
-    assert stages(tree)["fetch"].since == since
+    assert stages(tree)["fetch"].changed == since
