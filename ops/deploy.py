@@ -207,7 +207,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--stage",
-        choices=model_store.STAGES,
+        choices=model_store.ENVIRONMENTS,
         default="production",
         help="the environment to deploy (production)",
     )

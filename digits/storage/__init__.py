@@ -1,1 +1,1 @@
-"""A folder or a bucket: whole writes, compare-and-set, and the models deployed there."""
+"""A folder or a bucket: atomic writes, compare-and-set, and the models deployed there."""

@@ -1,7 +1,7 @@
-"""Files by name in a folder or in an S3 bucket: read, listed, written at once or not at all.
+"""Read, list and atomically write files in a local folder or an S3 bucket.
 
-One interface for both, by fsspec. What they do differently stands here: a folder has a lock, S3 has
-conditional writes. Every request to S3 has a deadline, and failures are told in words.
+One interface for both, on fsspec. This module hides the differences: a folder has a lock, S3 has
+conditional writes. Every request to S3 has a deadline, and errors are explained in words.
 """
 
 import errno
@@ -21,20 +21,20 @@ from digits.core import files
 from digits.core.errors import InputError, Unreachable
 
 CONNECT_S = 5
-READ_S = 10  # without a byte
-ATTEMPTS = 3  # of a request that gets no answer; up to 1 and 2 seconds lie between them
-DEADLINE_S = 120  # for a request with all its attempts, however slowly the answer comes
+READ_S = 10  # without receiving a byte
+ATTEMPTS = 3  # for a request without an answer, after waits of up to 1 and 2 seconds
+DEADLINE_S = 120  # for a request with all its attempts, even if bytes still arrive
 LOCK_S = 30
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder or a bucket's prefix; names are relative to it."""
+class Storage:
+    """A local folder, or a prefix in a bucket; file names are relative to it."""
 
     url: str
-    filesystem: Any  # of fsspec
+    filesystem: Any  # fsspec's
     root: str
     is_bucket: bool
 
@@ -42,181 +42,195 @@ class Place:
         return f"{self.root}/{name}"
 
 
-def find(url: str) -> Place:
-    """The place that a URL names; it need not exist.
+def find(url: str) -> Storage:
+    """The storage that a URL names; it need not exist.
 
     Parameters
     ----------
-    url : a folder, file://, or s3://bucket/prefix; the environment has endpoint and credentials
+    url : a folder, file:// or s3://bucket/prefix; the environment holds endpoint and credentials
 
     Raises
     ------
     InputError
-        If it is none of these.
+        If the URL is none of these.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme == "file":
         folder = Path(rest if separator else url).absolute()
-        return Place(str(folder), fsspec.filesystem("file"), str(folder), False)
+        return Storage(str(folder), fsspec.filesystem("file"), str(folder), False)
     rest = rest.strip("/")
     if scheme != "s3" or not rest:
-        raise InputError(f"{url!r} is no place for models; expected a folder or s3://bucket/prefix")
+        raise InputError(f"{url!r} cannot be used; expected a folder or s3://bucket/prefix")
     filesystem = fsspec.filesystem(
         "s3",
-        use_listings_cache=False,  # others write too
+        use_listings_cache=False,  # other processes write too
         config_kwargs={
             "connect_timeout": CONNECT_S,
             "read_timeout": READ_S,
             "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
-            # Whoever reads compares by sha256; some S3 servers know no other checksums.
+            # Some S3 servers do not support botocore's checksums; our readers compare sha256.
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
         },
     )
-    filesystem.retries = 2  # on top, if an answer breaks off; botocore retries what has no answer
-    return Place(f"s3://{rest}", filesystem, rest, True)
+    filesystem.retries = 2  # for an answer that breaks off; botocore retries if there is none
+    return Storage(f"s3://{rest}", filesystem, rest, True)
 
 
-def find_file(url: str) -> tuple[Place, str]:
-    """The place that a file is in, and its name there; raises `InputError` as `find`."""
+def find_file(url: str) -> tuple[Storage, str]:
+    """The storage that holds a file, and the file's name in it; raises `InputError` as `find`."""
     folder, separator, name = url.rpartition("/")
     return find(folder or separator or "."), name
 
 
-def read(place: Place, name: str) -> bytes | None:
-    """A file's content, or None; raises `Unreachable`."""
-    options = {"max_concurrency": 1} if place.is_bucket else {}  # else it asks for the size first
+def read(storage: Storage, name: str) -> bytes | None:
+    """A file's content, None if there is no such file; raises `Unreachable`."""
+    options = {"max_concurrency": 1} if storage.is_bucket else {}  # or it asks for the size first
     try:
-        content: bytes = _ask(place, name, place.filesystem.cat_file, place.path(name), **options)
+        content: bytes = _call(
+            storage, name, storage.filesystem.cat_file, storage.path(name), **options
+        )
     except FileNotFoundError:
         return None
     return content
 
 
-def entries(place: Place, name: str = "") -> dict[str, float]:
-    """Files and folders in a folder, with the time they were written, in seconds since 1970.
+def entries(storage: Storage, name: str = "") -> dict[str, float]:
+    """Files and folders in a folder: name -> time of the last write, in seconds since 1970.
 
-    Of a folder in S3, which has no time, that is 0. Raises `Unreachable`.
+    The time is 0 for a folder in S3, which has none. Raises `Unreachable`.
     """
-    path = place.path(name) if name else place.root
+    path = storage.path(name) if name else storage.root
     try:
-        found = _ask(place, name, place.filesystem.ls, path, detail=True)
+        listed = _call(storage, name, storage.filesystem.ls, path, detail=True)
     except FileNotFoundError:
         return {}
-    return {PurePosixPath(each["name"]).name: _time(each) for each in found}
+    return {PurePosixPath(entry["name"]).name: _time(entry) for entry in listed}
 
 
-def walk(place: Place) -> Iterator[tuple[str, float, str]]:
-    """All files in a folder and its folders: name, time they were written, and as `state`.
+def walk(storage: Storage) -> Iterator[tuple[str, float, str]]:
+    """All files at any depth: name, time of the last write, and state (see `state`).
 
-    Hidden ones are left out. Memory does not grow with what a bucket holds; of folders, it holds
-    one folder's names at a time. Raises `Unreachable`.
+    Hidden files and folders are left out. Only one folder's names, or one page of a bucket's, are
+    in memory at a time. Raises `Unreachable`.
     """
-    if place.is_bucket:
-        yield from _walk_bucket(place)
+    if storage.is_bucket:
+        yield from _walk_bucket(storage)
         return
-    with explained(place):
-        for folder, folders, names in os.walk(place.root, onerror=_raise):
-            folders[:] = sorted(each for each in folders if not each.startswith("."))
-            for name in sorted(each for each in names if not each.startswith(".")):
+    with explained(storage):
+        for folder, folders, names in os.walk(storage.root, onerror=_raise):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(name for name in names if not name.startswith(".")):
                 path = Path(folder, name)
-                yield path.relative_to(place.root).as_posix(), *_stat(path)
+                yield path.relative_to(storage.root).as_posix(), *_stat(path)
 
 
-def state(place: Place, name: str) -> str:
-    """What is another when a file's content is: its size and time, or S3's ETag.
+def state(storage: Storage, name: str) -> str:
+    """A token that changes whenever a file's content changes: size and time, or S3's ETag.
 
-    Raises `Unreachable`; `FileNotFoundError` if a bucket has no such file.
+    Raises `Unreachable`, or `FileNotFoundError` if a bucket has no such file.
     """
-    if place.is_bucket:
-        return str(_ask(place, name, place.filesystem.info, place.path(name))["ETag"])
-    return _stat(Path(place.path(name)))[1]
+    if storage.is_bucket:
+        return str(_call(storage, name, storage.filesystem.info, storage.path(name))["ETag"])
+    return _stat(Path(storage.path(name)))[1]
 
 
-def is_file(place: Place, name: str = "") -> bool:
-    """Whether there is such a file; by default, whether the place itself is one."""
-    path = place.path(name) if name else place.root
-    return bool(_ask(place, name, place.filesystem.isfile, path))
+def is_file(storage: Storage, name: str = "") -> bool:
+    """Whether a file exists; without a name, whether the URL itself is a file."""
+    path = storage.path(name) if name else storage.root
+    return bool(_call(storage, name, storage.filesystem.isfile, path))
 
 
 @contextmanager
-def opened(place: Place, name: str) -> Iterator[Any]:
-    """A file to read from, in parts; `FileNotFoundError` if there is none, else `Unreachable`."""
-    with explained(place, name), place.filesystem.open(place.path(name), "rb") as file:
+def opened(storage: Storage, name: str) -> Iterator[Any]:
+    """Open a file to read it in parts; raises `FileNotFoundError` or `Unreachable`."""
+    with explained(storage, name), storage.filesystem.open(storage.path(name), "rb") as file:
         yield file
 
 
-def write(place: Place, name: str, content: bytes) -> None:
-    """Write a file: a reader sees the old content or the new. Raises `Unreachable`."""
-    with _exclusive(place):
-        _write(place, name, content)
+def write(storage: Storage, name: str, content: bytes) -> None:
+    """Write a file atomically: a reader sees the old content or the new. Raises `Unreachable`."""
+    with _exclusive(storage):
+        _write(storage, name, content)
 
 
-def put(place: Place, name: str, file: Path) -> None:
-    """Copy a local file of any size: a reader sees the old content or the new.
-
-    Raises `Unreachable`.
-    """
-    with explained(place, name):
-        if place.is_bucket:
-            place.filesystem.put_file(str(file), place.path(name))
+def put(storage: Storage, name: str, file: Path) -> None:
+    """Copy a local file of any size, as atomically as `write`; raises `Unreachable`."""
+    with explained(storage, name):
+        if storage.is_bucket:
+            storage.filesystem.put_file(str(file), storage.path(name))
             return
-        with open(file, "rb") as source, files.replacing(place.path(name)) as target:
+        with open(file, "rb") as source, files.replacing(storage.path(name)) as target:
             shutil.copyfileobj(source, target)
 
 
 def replace(
-    place: Place, name: str, content: bytes, expected: Callable[[bytes | None], bool]
+    storage: Storage, name: str, content: bytes, expected: Callable[[bytes | None], bool]
 ) -> bytes | None:
-    """Write a file if it still is as expected, in one step; what is there afterwards.
+    """Compare and set: write a file if its content, None if absent, is still as expected.
+
+    Returns
+    -------
+    the file's content afterwards
 
     Raises
     ------
     Unreachable
-        If the place can't be read, or the file is as expected and can't be written.
+        If the storage cannot be read, or the file cannot be written though it is as expected.
     """
     failure = None
-    with _exclusive(place):
-        condition = _condition(place, name)  # before reading: what is read is this or newer
-        if expected(read(place, name)):
+    with _exclusive(storage):
+        condition = _condition(
+            storage, name
+        )  # read first, so that the content is of this version or newer
+        if expected(read(storage, name)):
             try:
-                _write(place, name, content, **condition)
-            except Unreachable as error:  # it may be written, and only the answer be lost
+                _write(storage, name, content, **condition)
+            except Unreachable as error:  # perhaps it was written, and only the answer is lost
                 failure = error
-        found = read(place, name)
-    if failure and found != content and expected(found):
+        current = read(storage, name)
+    if failure and current != content and expected(current):
         raise failure
-    return found
+    return current
 
 
-def discard(place: Place, first: str) -> None:
-    """Remove a folder of files, if it exists, `first` before the others; raises `Unreachable`."""
-    _remove(place, "", entries(place), first)
+def discard(storage: Storage, first: str) -> None:
+    """Remove a folder of files if it exists, the file `first` first; raises `Unreachable`."""
+    _remove(storage, "", entries(storage), first)
 
 
 def remove(
-    place: Place, name: str, first: str, condition: Callable[[Mapping[str, float]], bool]
+    storage: Storage, name: str, first: str, condition: Callable[[Mapping[str, float]], bool]
 ) -> bool:
-    """Remove a folder of files if its entries satisfy a condition; whether it was.
+    """Remove a folder of files if its entries satisfy a condition.
 
-    `first` is the file that goes before the others. Raises `Unreachable`.
+    Parameters
+    ----------
+    storage : holds the folder
+    name : the folder's
+    first : the file to remove before the others
+    condition : of the entries, see `entries`
+
+    Returns
+    -------
+    whether the folder was removed; raises `Unreachable`
     """
-    with _exclusive(place):
-        found = entries(place, name)
-        if not condition(found):
+    with _exclusive(storage):
+        current = entries(storage, name)
+        if not condition(current):
             return False
-        _remove(place, name, found, first)
+        _remove(storage, name, current, first)
         return True
 
 
-def _walk_bucket(place: Place) -> Iterator[tuple[str, float, str]]:
-    bucket, key, _ = place.filesystem.split_path(place.root)
+def _walk_bucket(storage: Storage) -> Iterator[tuple[str, float, str]]:
+    bucket, key, _ = storage.filesystem.split_path(storage.root)
     prefix = f"{key}/" if key else ""
     page: dict[str, Any] = {}
     while not page or page["IsTruncated"]:
-        more = {"ContinuationToken": page["NextContinuationToken"]} if page else {}
-        words = {"Bucket": bucket, "Prefix": prefix, **more}
-        page = _ask(place, "", place.filesystem.call_s3, "list_objects_v2", **words)
+        start = {"ContinuationToken": page["NextContinuationToken"]} if page else {}
+        options = {"Bucket": bucket, "Prefix": prefix, **start}
+        page = _call(storage, "", storage.filesystem.call_s3, "list_objects_v2", **options)
         for entry in page.get("Contents", []):
             name = entry["Key"].removeprefix(prefix)
             if not name.endswith("/") and not any(p.startswith(".") for p in name.split("/")):
@@ -229,19 +243,19 @@ def _raise(error: OSError) -> None:
 
 def _stat(path: Path) -> tuple[float, str]:
     try:
-        found = path.stat()
-    except OSError:  # gone since, or a link to nothing: whoever reads it will say so
+        status = path.stat()
+    except OSError:  # removed since, or a broken link: reading it will raise the error
         return 0.0, ""
-    return found.st_mtime, f"{found.st_size}-{found.st_mtime_ns}"
+    return status.st_mtime, f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _remove(place: Place, name: str, files: Iterable[str], first: str) -> None:
-    folder = place.path(name) if name else place.root
+def _remove(storage: Storage, name: str, files: Iterable[str], first: str) -> None:
+    folder = storage.path(name) if name else storage.root
     for file in sorted(files, key=lambda file: file != first):
-        _ask(place, name, place.filesystem.rm_file, f"{folder}/{file}")
-    if not place.is_bucket:
+        _call(storage, name, storage.filesystem.rm_file, f"{folder}/{file}")
+    if not storage.is_bucket:
         with suppress(FileNotFoundError):
-            _ask(place, name, place.filesystem.rmdir, folder)
+            _call(storage, name, storage.filesystem.rmdir, folder)
 
 
 def _time(entry: Mapping[str, Any]) -> float:
@@ -249,43 +263,45 @@ def _time(entry: Mapping[str, Any]) -> float:
     return float(entry["mtime"]) if "mtime" in entry else modified.timestamp() if modified else 0.0
 
 
-def _write(place: Place, name: str, content: bytes, **condition: str) -> None:
-    if place.is_bucket:
-        _ask(place, name, place.filesystem.pipe_file, place.path(name), content, **condition)
+def _write(storage: Storage, name: str, content: bytes, **condition: str) -> None:
+    if storage.is_bucket:
+        _call(storage, name, storage.filesystem.pipe_file, storage.path(name), content, **condition)
     else:
-        _ask(place, name, _write_durably, Path(place.path(name)), content)
+        _call(storage, name, _write_durably, Path(storage.path(name)), content)
 
 
 def _write_durably(path: Path, content: bytes) -> None:
     files.write(path, content)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # else a pointer may outlive a power cut that its model does not
+        os.fsync(folder)  # so that after a power cut no pointer exists without its model
     finally:
         os.close(folder)
 
 
-def _condition(place: Place, name: str) -> dict[str, str]:
-    """What has S3 refuse to write a file that is no longer as it is now."""
-    if not place.is_bucket:
+def _condition(storage: Storage, name: str) -> dict[str, str]:
+    """The options of a write that S3 refuses if the file has changed by then."""
+    if not storage.is_bucket:
         return {}
-    bucket, key, _ = place.filesystem.split_path(place.path(name))
+    bucket, key, _ = storage.filesystem.split_path(storage.path(name))
     try:
-        head = _ask(place, name, place.filesystem.call_s3, "head_object", Bucket=bucket, Key=key)
+        head = _call(
+            storage, name, storage.filesystem.call_s3, "head_object", Bucket=bucket, Key=key
+        )
     except FileNotFoundError:
         return {"IfNoneMatch": "*"}
     return {"IfMatch": head["ETag"]}
 
 
-def _exclusive(place: Place) -> AbstractContextManager[None]:
-    return nullcontext() if place.is_bucket else _lock(place)
+def _exclusive(storage: Storage) -> AbstractContextManager[None]:
+    return nullcontext() if storage.is_bucket else _lock(storage)
 
 
 @contextmanager
-def _lock(place: Place) -> Iterator[None]:
-    _ask(place, "", os.makedirs, place.root, exist_ok=True)
-    path = place.path(".lock")
-    with _ask(place, ".lock", open, path, "a") as lock:
+def _lock(storage: Storage) -> Iterator[None]:
+    _call(storage, "", os.makedirs, storage.root, exist_ok=True)
+    path = storage.path(".lock")
+    with _call(storage, ".lock", open, path, "a") as lock:
         deadline = time.monotonic() + LOCK_S
         while True:
             try:
@@ -294,33 +310,36 @@ def _lock(place: Place) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise Unreachable(
-                        f"another deployment has held {path} for {LOCK_S} s. Which: fuser {path}"
+                        f"another deployment has held {path} for {LOCK_S} s. To see which: "
+                        f"fuser {path}"
                     ) from None
                 time.sleep(0.02)
         yield
 
 
-def _ask(place: Place, name: str, verb: Callable[..., T], *words: Any, **options: Any) -> T:
-    if place.is_bucket:
+def _call(
+    storage: Storage, name: str, function: Callable[..., T], *words: Any, **options: Any
+) -> T:
+    if storage.is_bucket:
         options["timeout"] = DEADLINE_S
-    with explained(place, name):
-        return verb(*words, **options)
+    with explained(storage, name):
+        return function(*words, **options)
 
 
 @contextmanager
-def explained(place: Place, name: str = "") -> Iterator[None]:
-    """Errors of a file system in words, as `Unreachable`; `FileNotFoundError` of a file stays."""
+def explained(storage: Storage, name: str = "") -> Iterator[None]:
+    """Raise a file system's errors as `Unreachable`, in words; pass on `FileNotFoundError`."""
     try:
         yield
-    except _failures(place) as error:
+    except _failures(storage) as error:
         if isinstance(error, FileNotFoundError) and _code(error) != "NoSuchBucket":
             raise
-        where = f"{place.url}/{name}".rstrip("/")
-        raise Unreachable(f"{where}: {_explain(place, error)}") from error
+        where = f"{storage.url}/{name}".rstrip("/")
+        raise Unreachable(f"{where}: {_explain(storage, error)}") from error
 
 
-def _failures(place: Place) -> tuple[type[Exception], ...]:
-    if not place.is_bucket:
+def _failures(storage: Storage) -> tuple[type[Exception], ...]:
+    if not storage.is_bucket:
         return (OSError,)
     from aiohttp import ClientError
     from botocore.exceptions import BotoCoreError
@@ -330,28 +349,29 @@ def _failures(place: Place) -> tuple[type[Exception], ...]:
 
 def _code(error: BaseException) -> str | None:
     """S3's own name for an error."""
-    found = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
-    return None if found is None else str(found)
+    code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+    return None if code is None else str(code)
 
 
-def _explain(place: Place, error: Exception) -> str:
+def _explain(storage: Storage, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no space left. What is served has not changed. Make room, then the same again"
-    if not place.is_bucket:
+        return "no space left. The served model has not changed. Free some space, then try again"
+    if not storage.is_bucket:
         return str(error)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     at = f"at {endpoint}" if endpoint else "at AWS (AWS_ENDPOINT_URL names another server)"
     if _code(error) == "NoSuchBucket":
-        bucket = place.root.split("/")[0]
-        return f"there is no bucket {bucket} {at}. Make it: aws s3 mb s3://{bucket}"
+        bucket = storage.root.split("/")[0]
+        return f"there is no bucket {bucket} {at}. Create it: aws s3 mb s3://{bucket}"
     if isinstance(error, PermissionError):
         return (
             f"forbidden {at}: {error}. The credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) need "
-            f"s3:ListBucket and s3:GetObject; to deploy s3:PutObject, to prune s3:DeleteObject"
+            f"s3:ListBucket and s3:GetObject; also s3:PutObject to deploy, and s3:DeleteObject to "
+            f"prune"
         )
     if type(error).__name__ == "NoCredentialsError":
         return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     return (
-        f"no good answer {at}: {str(error) or type(error).__name__}. What is served has not "
-        f"changed. When the server is well: the same again"
+        f"no valid answer {at}: {str(error) or type(error).__name__}. The served model has not "
+        f"changed. When the server works again, try again"
     )

@@ -1,12 +1,12 @@
-"""Models where servers read them: a folder or an S3 bucket, named by a URL.
+"""Deployed models, in a folder or an S3 bucket that a URL names.
 
     URL/<model id>/model.onnx, golden.npz, model.json, evaluation.json
-    URL/<model id>/manifest.json    their digests; written last: a copy without it is unfinished
-    URL/production.json             the pointer: what serves the stage; staging.json likewise
+    URL/<model id>/manifest.json    their digests; written last, so a copy without it is incomplete
+    URL/production.json             the pointer to the model of the environment; also staging.json
 
-A model's files never change; a pointer moves by compare-and-set. Whoever reads checks every digest,
-from the id in the pointer (the sha256 of model.json) on. So a crash, a second writer or a failing
-disk can stop a deployment, but never has a server load what nobody evaluated.
+A model's files never change, and a pointer moves by compare-and-set. A reader checks every digest,
+beginning with the id in the pointer, which is the sha256 of model.json. So a crash, a second writer
+or a failing disk can stop a deployment, but no server can load a model that was not evaluated.
 """
 
 import hashlib
@@ -25,23 +25,23 @@ from digits.core import files
 from digits.core.errors import InputError
 from digits.core.params import Params
 from digits.storage import filesystem
-from digits.storage.filesystem import Place
+from digits.storage.filesystem import Storage
 
 MODEL_FILES = ("model.onnx", "golden.npz", "model.json")
 EVALUATION = "evaluation.json"
 MANIFEST = "manifest.json"
-STAGES = ("production", "staging")
+ENVIRONMENTS = ("production", "staging")
 ID = r"^[0-9a-f]{64}$"
-USUAL = ("models/digit-classifier", "demo/digit-classifier")  # of dvc repro, of make demo
+DEFAULTS = ("models/digit-classifier", "demo/digit-classifier")  # the pipeline's, the demo's
 
-WRITES = 3  # of a file that does not read back
-GRACE_S = 3600  # nothing younger is pruned: a deployment may be about to point at it
+WRITES = 3  # attempts, until a file reads back as written
+GRACE_S = 3600  # a younger model is not pruned: a deployment may be about to point at it
 
 P = TypeVar("P", bound=Params)
 
 
 class Pointer(Params):
-    """What a stage serves: the model's id, its version, and the tag that put it there."""
+    """The model that an environment serves: its id, its version, and the tag that names both."""
 
     model: Annotated[str, Field(pattern=ID)]
     version: str
@@ -56,149 +56,156 @@ class Manifest(Params):
 
 @dataclass(frozen=True)
 class Location:
-    """Where a model is: a model folder, or the URL of a deployment and the stage to follow."""
+    """Where a model is: a model folder, or a deployment's URL and the environment to follow."""
 
     url: str
-    stage: str | None
+    environment: str | None  # None for a model folder
 
 
-def locate(model: str | None = None, stage: str = "production") -> Location:
-    """The model that is meant: whoever has one to load asks here.
+def locate(model: str | None = None, environment: str = "production") -> Location:
+    """Find the model that a user names.
 
     Parameters
     ----------
-    model : a model folder, or a deployment's URL as for `read_pointer`; by default, the model that
-        `dvc repro` made in this folder, else the one of `make demo`
-    stage : of a deployment, what to follow
+    model : a model folder, or a deployment's URL as for `read_pointer`; by default, the pipeline's
+        model in the current folder, or the demo's if there is none
+    environment : the one to follow, of a deployment
 
     Raises
     ------
     InputError
-        If a folder is neither; says what to run. Whether a bucket is, shows when it is read.
+        If there is no such model. A bucket is not read yet.
     """
     if model is None:
-        found = [folder for folder in USUAL if Path(folder, "model.json").is_file()]
-        if not found:
+        folders = [folder for folder in DEFAULTS if Path(folder, "model.json").is_file()]
+        if not folders:
             raise InputError(
-                f"there is no model here: neither {' nor '.join(USUAL)}. Make one: dvc repro, or "
-                f"make demo, without a network. Have one? --model, a folder or a deployment's URL"
+                f"there is no model here: neither {' nor '.join(DEFAULTS)}. Train one: dvc repro. "
+                f"Without a network: make the demo. Or name a model folder or a deployment's URL"
             )
-        return Location(found[0], None)
-    place = filesystem.find(model)
-    if place.is_bucket or Path(place.root, f"{stage}.json").is_file():
-        return Location(place.url, stage)
-    if Path(place.root, "model.json").is_file():
-        return Location(place.url, None)
+        return Location(folders[0], None)
+    storage = filesystem.find(model)
+    if storage.is_bucket or Path(storage.root, f"{environment}.json").is_file():
+        return Location(storage.url, environment)
+    if Path(storage.root, "model.json").is_file():
+        return Location(storage.url, None)
     raise InputError(
-        f"{model} is no model: it has neither model.json (as {USUAL[0]} has, by dvc repro) nor "
-        f"{stage}.json (as a deployment has, by digits deploy --to {model})"
+        f"{model} holds no model: neither model.json, as in {DEFAULTS[0]}, nor {environment}.json, "
+        f"as after a deployment to {model}"
     )
 
 
 def bring(location: Location, folder: str | Path) -> tuple[Path, Pointer | None]:
-    """A local folder of the model that a location holds now, and the pointer that led to it.
+    """Bring a location's current model to this machine.
 
     Parameters
     ----------
-    location : by `locate`
-    folder : what a deployment serves is copied to a folder in here, named by the model's id
+    location : from `locate`
+    folder : a deployment's model is copied into it, to a folder named by the model's id
+
+    Returns
+    -------
+    the local folder of the model, and the pointer that named it, None for a model folder
 
     Raises
     ------
     Unreachable
         If the URL can't be read.
     InputError
-        If nothing was deployed there, or the model is gone, unfinished or damaged.
+        If no model was deployed there, or it is missing, incomplete or damaged.
     """
-    if location.stage is None:
+    if location.environment is None:
         return Path(location.url), None
-    pointer = read_pointer(location.url, location.stage)
+    pointer = read_pointer(location.url, location.environment)
     if pointer is None:
         raise InputError(
-            f"{location.url} has no {location.stage}.json: nothing was deployed yet. "
-            f"digits deploy --to {location.url}"
+            f"{location.url} has no {location.environment}.json: no model was deployed there yet. "
+            f"Deploy one to {location.url}"
         )
     copy = Path(folder) / pointer.model
-    if not copy.exists():  # which means: whole
+    if not copy.exists():  # a copy that exists is complete
         fetch_model(location.url, pointer.model, copy)
     return copy, pointer
 
 
-def read_pointer(url: str, stage: str) -> Pointer | None:
-    """What a stage serves; None where nothing was deployed yet.
+def read_pointer(url: str, environment: str) -> Pointer | None:
+    """Read which model an environment serves; None if no model was deployed yet.
 
     Parameters
     ----------
-    url : a folder, or s3://bucket/prefix; endpoint and credentials are taken from the environment
-    stage : one of `STAGES`
+    url : a folder or s3://bucket/prefix; environment variables hold endpoint and credentials
+    environment : one of `ENVIRONMENTS`
 
     Raises
     ------
     Unreachable
         If the URL can't be read.
     InputError
-        If what is there is no pointer.
+        If the file is not a pointer.
     """
-    place, name = filesystem.find(url), f"{stage}.json"
-    return _pointer(place, name, filesystem.read(place, name))
+    storage, name = filesystem.find(url), f"{environment}.json"
+    return _pointer(storage, name, filesystem.read(storage, name))
 
 
-def move_pointer(url: str, stage: str, pointer: Pointer, seen: Pointer | None) -> None:
-    """Have a stage serve another model, if it still serves the one that was seen.
+def move_pointer(url: str, environment: str, pointer: Pointer, seen: Pointer | None) -> None:
+    """Point an environment at another model, if it still serves the one that was seen.
 
     Raises
     ------
     Unreachable
         If the URL can't be read or written.
     InputError
-        If the pointer was moved meanwhile; it stays where it is.
+        If another deployment moved the pointer; then it is not moved again.
     """
-    place, name = filesystem.find(url), f"{stage}.json"
+    storage, name = filesystem.find(url), f"{environment}.json"
     content = filesystem.replace(
-        place, name, _json(pointer), lambda content: _pointer(place, name, content) == seen
+        storage, name, _json(pointer), lambda content: _pointer(storage, name, content) == seen
     )
-    if (found := _pointer(place, name, content)) != pointer:
+    if (current := _pointer(storage, name, content)) != pointer:
         raise InputError(
-            f"{place.url}/{name} was moved by another deployment meanwhile, to "
-            f"{f'{found.version} ({found.tag})' if found else 'nothing'}. This one has changed "
-            f"nothing that is served. If it should come after that one: the same command again"
+            f"another deployment moved {storage.url}/{name} in the meantime, to "
+            f"{f'{current.version} ({current.tag})' if current else 'nothing'}. This deployment "
+            f"has not changed the served model. To replace the other's, run the same command again"
         )
 
 
 def fetch_model(url: str, model: str, folder: str | Path) -> None:
-    """Bring a model into a local folder, which appears whole and checked, or not at all.
+    """Copy a model into a local folder, which appears complete and checked, or not at all.
 
     Parameters
     ----------
     url : as for `read_pointer`
     model : the model's id
-    folder : replaced if it exists; this process's own
+    folder : replaced if it exists; no other process may use it
 
     Raises
     ------
     Unreachable
-        If the URL can't be read, or the folder not be written.
+        If the URL cannot be read, or the folder cannot be written.
     InputError
-        If the model is gone, unfinished or damaged; names the file and what to do.
+        If the model is missing, incomplete or damaged; names the file and what to do.
     """
     contents = _read_model(filesystem.find(url), model)
     folder = Path(folder)
-    with filesystem.explained(filesystem.find(str(folder))), files.new_directory(folder) as made:
+    with filesystem.explained(filesystem.find(str(folder))), files.new_directory(folder) as copy:
         for name, content in contents.items():
-            (made / name).write_bytes(content)
+            (copy / name).write_bytes(content)
 
 
 def put_model(url: str, contents: Mapping[str, bytes], origin: str) -> str:
-    """Copy a model to where servers read it, manifest last; its id.
+    """Copy a model to the URL, its manifest last, and read every file back.
 
-    What is there whole stays, its evaluation.json too. What a crash has left is completed, what is
-    damaged is written anew. Everything is read back.
+    A complete copy is kept, with its evaluation.json. An incomplete or damaged copy is repaired.
 
     Parameters
     ----------
     url : as for `read_pointer`
     contents : the model folder's files and evaluation.json, by name
-    origin : what messages call them
+    origin : their name in messages
+
+    Returns
+    -------
+    the model's id
 
     Raises
     ------
@@ -207,128 +214,132 @@ def put_model(url: str, contents: Mapping[str, bytes], origin: str) -> str:
     InputError
         As `check`; or if a file does not read back as it was written.
     """
-    model, place = check(contents, origin), filesystem.find(url)
+    model, storage = check(contents, origin), filesystem.find(url)
     try:
-        contents = _read_model(place, model)
-    except InputError:  # it is not there, or damaged
+        contents = _read_model(storage, model)
+    except InputError:  # missing, incomplete or damaged
         for name, content in contents.items():
-            _put(place, f"{model}/{name}", content)
+            _put(storage, f"{model}/{name}", content)
     manifest = Manifest(files={name: _sha256(content) for name, content in contents.items()})
-    # Even if it is there: its time tells `prune` that the model is about to be pointed at.
-    filesystem.write(place, f"{model}/{MANIFEST}", _json(manifest))
-    _read_model(place, model)
+    # Even if it exists: its time shows `prune` that a pointer may be about to move to the model.
+    filesystem.write(storage, f"{model}/{MANIFEST}", _json(manifest))
+    _read_model(storage, model)
     return model
 
 
 def check(contents: Mapping[str, bytes], origin: str) -> str:
-    """The id of a model whose files belong together.
+    """Check that a model's files belong together, and return its id.
 
     Parameters
     ----------
     contents : the model folder's files and evaluation.json, by name
-    origin : what messages call them
+    origin : their name in messages
 
     Raises
     ------
     InputError
-        If a file is missing or is not the one that model.json names, or if evaluation.json is of
-        another model.
+        If a file is missing, its digest differs from model.json's, or evaluation.json is of another
+        model.
     """
     if missing := {*MODEL_FILES, EVALUATION} - set(contents):
         raise InputError(f"{origin} lacks {', '.join(sorted(missing))}")
     model = _sha256(contents["model.json"])
-    for name, digest in _named(contents["model.json"], origin).items():
-        if (found := _sha256(contents[name])) != digest:
-            raise InputError(f"{origin}: {name} has sha256 {found}; model.json says {digest}")
+    for name, digest in _digests(contents["model.json"], origin).items():
+        if (actual := _sha256(contents[name])) != digest:
+            raise InputError(f"{origin}: {name} has sha256 {actual}; model.json says {digest}")
     try:
         evaluated = json.loads(contents[EVALUATION])["model"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{origin}: {EVALUATION} evaluates no model: {error!r}") from None
+        raise InputError(f"{origin}: {EVALUATION} names no model: {error!r}") from None
     if evaluated != model:
         raise InputError(
-            f"{origin} has the id {model}; the model that was evaluated, {evaluated}. Only what "
-            f"was evaluated is served"
+            f"{origin} has the id {model}, but {EVALUATION} is of the model {evaluated}. Only an "
+            f"evaluated model is served"
         )
     return model
 
 
 def prune(url: str, keep: int) -> list[str]:
-    """Remove models but for the newest `keep` and those that a pointer names; the ids removed.
+    """Remove all models except the newest `keep` and those that a pointer names.
 
-    Copies that were never finished go too. What was written within the last `GRACE_S` stays.
+    Incomplete copies are removed too. Models written within the last `GRACE_S` are kept.
+
+    Returns
+    -------
+    the ids of the removed models
 
     Raises
     ------
     Unreachable
         If the URL can't be read or written.
     InputError
-        If it has no pointer, or one that can't be read: nobody knows what is served.
+        If there is no pointer, or a damaged one, so that the served model is unknown.
     """
-    place = filesystem.find(url)
-    _served(place)
-    models = {name: filesystem.entries(place, name) for name in _models(place)}
+    storage = filesystem.find(url)
+    _served(storage)
+    models = {name: filesystem.entries(storage, name) for name in _models(storage)}
     finished = [name for name, entries in models.items() if MANIFEST in entries]
     finished.sort(key=lambda name: models[name][MANIFEST], reverse=True)
 
     def is_unused(name: str, entries: Mapping[str, float]) -> bool:
-        """Asked right before removal: it may be deployed just now."""
+        """Called right before removal: the model may just have been deployed."""
         newest = max(entries.values(), default=0.0)
-        return newest < time.time() - GRACE_S and name not in _served(place)
+        return newest < time.time() - GRACE_S and name not in _served(storage)
 
     return [
         name
         for name in sorted(set(models) - set(finished[:keep]))
-        if filesystem.remove(place, name, MANIFEST, partial(is_unused, name))
+        if filesystem.remove(storage, name, MANIFEST, partial(is_unused, name))
     ]
 
 
-def _models(place: Place) -> list[str]:
-    return [name for name in filesystem.entries(place) if re.match(ID, name)]
+def _models(storage: Storage) -> list[str]:
+    return [name for name in filesystem.entries(storage) if re.match(ID, name)]
 
 
-def _served(place: Place) -> set[str]:
-    """Models that a pointer names."""
-    pointers = [read_pointer(place.url, stage) for stage in STAGES]
+def _served(storage: Storage) -> set[str]:
+    """Ids of the models that a pointer names."""
+    pointers = [read_pointer(storage.url, environment) for environment in ENVIRONMENTS]
     if not any(pointers):
         raise InputError(
-            f"{place.url} has no {' or '.join(f'{stage}.json' for stage in STAGES)}: nobody knows "
-            f"what is served, so nothing is removed"
+            f"{storage.url} has no {' or '.join(f'{name}.json' for name in ENVIRONMENTS)}, so the "
+            f"served model is unknown. No model was removed"
         )
     return {pointer.model for pointer in pointers if pointer}
 
 
-def _pointer(place: Place, name: str, content: bytes | None) -> Pointer | None:
-    advice = f"Look at it, remove it, and deploy again: digits deploy --to {place.url}"
-    return None if content is None else _parse(Pointer, content, f"{place.url}/{name}", advice)
+def _pointer(storage: Storage, name: str, content: bytes | None) -> Pointer | None:
+    advice = f"Look at it, remove it, and deploy to {storage.url} again"
+    return None if content is None else _parse(Pointer, content, f"{storage.url}/{name}", advice)
 
 
-def _read_model(place: Place, model: str) -> dict[str, bytes]:
-    """A model's files by name, all as its id and its manifest say."""
-    origin = f"{place.url}/{model}"
-    advice = f"To copy it anew: digits deploy --to {place.url}"
-    manifest = filesystem.read(place, f"{model}/{MANIFEST}")
+def _read_model(storage: Storage, model: str) -> dict[str, bytes]:
+    """Read a model's files by name, and check them against its id and its manifest."""
+    origin = f"{storage.url}/{model}"
+    advice = f"To repair the copy, deploy to {storage.url} again"
+    manifest = filesystem.read(storage, f"{model}/{MANIFEST}")
     if manifest is None:
         raise InputError(
-            f"{origin} has no {MANIFEST}: the model is gone, or was never copied to the end. "
+            f"{origin} has no {MANIFEST}: the model was removed, or its copy is incomplete. "
             f"{advice}"
         )
     digests = _parse(Manifest, manifest, f"{origin}/{MANIFEST}", advice).files
 
     def read(name: str, digest: str) -> bytes:
-        content = filesystem.read(place, f"{model}/{name}")
+        content = filesystem.read(storage, f"{model}/{name}")
         if content is None:
-            raise InputError(f"{origin}/{name} is gone. {advice}")
-        if (found := _sha256(content)) != digest:
+            raise InputError(f"{origin}/{name} is missing. {advice}")
+        if (actual := _sha256(content)) != digest:
             raise InputError(
-                f"{origin}/{name} is damaged: {len(content):,} bytes with sha256 {found}; "
+                f"{origin}/{name} is damaged: {len(content):,} bytes with sha256 {actual}; "
                 f"expected {digest}. {advice}"
             )
         return content
 
     description = read("model.json", model)
-    expected = {"model.json": model, **_named(description, origin)}
+    expected = {"model.json": model, **_digests(description, origin)}
     if digests != expected | {EVALUATION: digests.get(EVALUATION)}:
-        raise InputError(f"{origin}/{MANIFEST} is damaged: it is not of this model. {advice}")
+        raise InputError(f"{origin}/{MANIFEST} is damaged: it describes another model. {advice}")
     del digests["model.json"]
     contents = {name: read(name, digest) for name, digest in digests.items()}
     contents["model.json"] = description
@@ -336,25 +347,25 @@ def _read_model(place: Place, model: str) -> dict[str, bytes]:
     return contents
 
 
-def _named(description: bytes, origin: str) -> dict[str, str]:
-    """The digests that model.json has of the two files beside it."""
+def _digests(description: bytes, origin: str) -> dict[str, str]:
+    """The digests of model.onnx and golden.npz in model.json."""
     try:
-        found = json.loads(description)["files"]
-        return {name: found[name] for name in MODEL_FILES if name != "model.json"}
+        digests = json.loads(description)["files"]
+        return {name: digests[name] for name in MODEL_FILES if name != "model.json"}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{origin}: model.json describes no model: {error!r}") from None
 
 
-def _put(place: Place, name: str, content: bytes) -> None:
-    """Write a file until it reads back."""
+def _put(storage: Storage, name: str, content: bytes) -> None:
+    """Write a file, and again until it reads back as written."""
     for _ in range(WRITES):
-        if filesystem.read(place, name) == content:
+        if filesystem.read(storage, name) == content:
             return
-        filesystem.write(place, name, content)
-    if filesystem.read(place, name) != content:
+        filesystem.write(storage, name, content)
+    if filesystem.read(storage, name) != content:
         raise InputError(
-            f"{place.url}/{name} does not read back as it was written, {WRITES} times. Nothing "
-            f"that is served has changed. Is the disk or the connection failing?"
+            f"{storage.url}/{name} does not read back as it was written, after {WRITES} attempts. "
+            f"The served model has not changed. Is the disk or the connection failing?"
         )
 
 
@@ -362,7 +373,7 @@ def _parse(cls: type[P], content: bytes, origin: str, advice: str) -> P:
     try:
         document = json.loads(content)
         if not isinstance(document, dict):
-            raise InputError(f"it holds {document!r}")
+            raise InputError(f"it holds {document!r}; expected an object")
         return cls.parse(document, origin)
     except (ValueError, InputError) as error:
         raise InputError(f"{origin} is damaged: {error}. {advice}") from None

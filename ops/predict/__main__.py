@@ -81,8 +81,8 @@ def main() -> None:
 
 def check_output_is_elsewhere(source: Input, output: str) -> None:
     """Raises `InputError` if the next run would read the output as an input."""
-    place, name = filesystem.find_file(output)
-    url = f"{place.url}/{name}"
+    storage, name = filesystem.find_file(output)
+    url = f"{storage.url}/{name}"
     relative = url.removeprefix(f"{source.url}/")
     if source.file is None and relative != url and re.match(source.pattern, relative):
         raise InputError(f"{output} is in {source.shown}, which is the input: name another output")
@@ -102,24 +102,24 @@ def find_job(
     request: Request, source: Input, day: date | None, output: str, folder: Path
 ) -> Job | Manifest:
     """Resume the request's job, or start it; the manifest if the output is complete already."""
-    place = filesystem.find(f"{output}.parts")
-    if job := Job.resume(place, request):
+    storage = filesystem.find(f"{output}.parts")
+    if job := Job.resume(storage, request):
         return job
     plan = make_plan(request, inputs.chunks(source, day), folder)
     if not plan.rows and not day:
         raise InputError(f"{request.input} holds no images")
     if manifest := find_complete(output, plan):
-        delete_parts(place)
+        delete_parts(storage)
         return manifest
-    return Job.start(place, plan, folder)
+    return Job.start(storage, plan, folder)
 
 
 def find_complete(output: str, plan: Plan) -> Manifest | None:
     """The manifest of an output of the same plan; None if there is no output yet."""
-    place, name = filesystem.find_file(output)
-    if not filesystem.is_file(place, name):
+    storage, name = filesystem.find_file(output)
+    if not filesystem.is_file(storage, name):
         return None
-    content = filesystem.read(place, name + MANIFEST)
+    content = filesystem.read(storage, name + MANIFEST)
     manifest = Manifest.parse(json.loads(content), output + MANIFEST) if content else None
     if manifest is None or manifest.plan != plan:
         raise InputError(f"{output} exists, from another run: remove it, or name another output")
@@ -155,7 +155,7 @@ def write_output(
     job: Job, output: str, model: Classifier, version: str | None, folder: Path
 ) -> Manifest:
     """Join the parts into the output, write its manifest, then delete the parts."""
-    place, name = filesystem.find_file(output)
+    storage, name = filesystem.find_file(output)
     file, with_error, review = folder / f"output{Path(name).suffix}", 0, 0
     with WRITERS[file.suffix](file, batch.schema(model)) as writer:
         for table in job.tables():
@@ -171,9 +171,9 @@ def write_output(
         sha256=files.sha256(file),
     )
     files.write(folder / "manifest", files.canonical_json(manifest.model_dump()))
-    filesystem.put(place, name, file)
-    filesystem.put(place, name + MANIFEST, folder / "manifest")
-    delete_parts(job.place)
+    filesystem.put(storage, name, file)
+    filesystem.put(storage, name + MANIFEST, folder / "manifest")
+    delete_parts(job.storage)
     return manifest
 
 

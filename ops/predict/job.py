@@ -20,7 +20,7 @@ from digits.core import files
 from digits.core.errors import InputError
 from digits.core.params import Params
 from digits.storage import filesystem
-from digits.storage.filesystem import Place
+from digits.storage.filesystem import Storage
 from ops.predict import batch
 from ops.tools.inputs import Chunk
 
@@ -50,19 +50,19 @@ class Plan(Params):
 class Job:
     """A plan, and the folder or the bucket's prefix with the parts that are done."""
 
-    place: Place
+    storage: Storage
     plan: Plan
 
     @classmethod
-    def start(cls, place: Place, plan: Plan, folder: Path) -> "Job":
+    def start(cls, storage: Storage, plan: Plan, folder: Path) -> "Job":
         """Store a plan from `make_plan`; from then on, `resume` finds it."""
-        delete_parts(place)
-        filesystem.put(place, CHUNKS, folder / CHUNKS)
-        filesystem.write(place, PLAN, files.canonical_json(plan.model_dump()).encode())
-        return cls(place, plan)
+        delete_parts(storage)
+        filesystem.put(storage, CHUNKS, folder / CHUNKS)
+        filesystem.write(storage, PLAN, files.canonical_json(plan.model_dump()).encode())
+        return cls(storage, plan)
 
     @classmethod
-    def resume(cls, place: Place, request: Request) -> "Job | None":
+    def resume(cls, storage: Storage, request: Request) -> "Job | None":
         """The job that an earlier run of the same request has started, if there is one.
 
         Raises
@@ -70,38 +70,38 @@ class Job:
         InputError
             If the parts belong to another request.
         """
-        content = filesystem.read(place, PLAN)
+        content = filesystem.read(storage, PLAN)
         if content is None:
             return None
-        plan = Plan.parse(json.loads(content), place.path(PLAN))
+        plan = Plan.parse(json.loads(content), storage.path(PLAN))
         before, now = plan.run.model_dump(), request.model_dump()
         if before != now:
             differences = (f"{k} {before[k]}, not {now[k]}" for k in now if before[k] != now[k])
             raise InputError(
-                f"{place.url} has the parts of another run ({'; '.join(differences)}). Complete "
+                f"{storage.url} has the parts of another run ({'; '.join(differences)}). Complete "
                 f"that run, remove its parts, or name another output"
             )
-        return cls(place, plan)
+        return cls(storage, plan)
 
     def pending(self) -> Iterator[tuple[int, Chunk]]:
         """Number and chunk of each part that is not done."""
-        done = filesystem.entries(self.place)
-        with filesystem.opened(self.place, CHUNKS) as lines:
+        done = filesystem.entries(self.storage)
+        with filesystem.opened(self.storage, CHUNKS) as lines:
             for number, line in enumerate(lines):
                 if _part_name(number) not in done:
                     yield number, Chunk.from_json(line)
 
     def save(self, number: int, content: bytes) -> None:
         """Store a part, as `batch.to_bytes` returns it."""
-        filesystem.write(self.place, _part_name(number), content)
+        filesystem.write(self.storage, _part_name(number), content)
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows of each part, in order; every part must be done."""
         for number in range(self.plan.parts):
-            content = filesystem.read(self.place, _part_name(number))
+            content = filesystem.read(self.storage, _part_name(number))
             if content is None:
                 raise InputError(
-                    f"{self.place.path(_part_name(number))} is gone. Run the same command again"
+                    f"{self.storage.path(_part_name(number))} is gone. Run the same command again"
                 )
             yield batch.from_bytes(content)
 
@@ -118,9 +118,9 @@ def make_plan(request: Request, chunks: Iterable[Chunk], folder: Path) -> Plan:
     return Plan(run=request, parts=parts, rows=rows, sha256=digest.hexdigest())
 
 
-def delete_parts(place: Place) -> None:
+def delete_parts(storage: Storage) -> None:
     """Delete a job's files. The plan goes first: parts without a plan are never used."""
-    filesystem.discard(place, PLAN)
+    filesystem.discard(storage, PLAN)
 
 
 def _part_name(number: int) -> str:

@@ -24,7 +24,7 @@ import sys
 
 from digits.core import command_line, errors
 from digits.core.errors import InputError
-from digits.storage.model_store import STAGES
+from digits.storage.model_store import ENVIRONMENTS
 from ops.registry import history, promotion, rollback
 
 
@@ -55,7 +55,7 @@ def parse_args() -> argparse.Namespace:
 
     forward = subcommands.add_parser("promote", help="judge a model and assign it to a stage")
     forward.add_argument("--version", metavar="X.Y.Z", help="one that exists, or a name for HEAD")
-    add_stage(forward, default=STAGES[0])
+    add_stage(forward, default=ENVIRONMENTS[0])
     forward.add_argument(
         "--force", action="store_true", help="promote although the gate blocks; requires --reason"
     )
@@ -68,7 +68,7 @@ def parse_args() -> argparse.Namespace:
 
     back = subcommands.add_parser("rollback", help="return to a version that held a stage before")
     back.add_argument("--to", metavar="X.Y.Z", help="a version that held the stage before")
-    add_stage(back, default=STAGES[0])
+    add_stage(back, default=ENVIRONMENTS[0])
     back.add_argument(
         "--force", action="store_true", help="roll back although the model can't be checked"
     )
@@ -86,7 +86,7 @@ def parse_args() -> argparse.Namespace:
 
 def add_stage(parser: argparse.ArgumentParser, default: str | None) -> None:
     note = f"the GTO stage ({default or 'all'})"
-    parser.add_argument("--stage", choices=STAGES, default=default, help=note)
+    parser.add_argument("--stage", choices=ENVIRONMENTS, default=default, help=note)
 
 
 def reason(text: str) -> str:

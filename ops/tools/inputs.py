@@ -25,7 +25,7 @@ from digits.core.errors import InputError, UserError
 from digits.imaging import decoding, model_form
 from digits.imaging.preprocessing import Preprocessing
 from digits.storage import filesystem
-from digits.storage.filesystem import Place
+from digits.storage.filesystem import Storage
 from ops.tools.readers import Pieces, find_reader
 
 FILES = 500  # image files in a chunk
@@ -110,17 +110,17 @@ def find(text: str) -> Input:
     plain = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
     if plain < len(parts) and not os.path.exists(text):
         base = "/".join(parts[:plain]) or ("/" if text.startswith("/") else "")
-        place = filesystem.find(base or ".")
-        if not place.is_bucket and not os.path.isdir(place.root):
+        storage = filesystem.find(base or ".")
+        if not storage.is_bucket and not os.path.isdir(storage.root):
             raise InputError(f"{base} is not a folder, so {text} matches no files")
-        return Input(place.url, base, glob_translate("/".join(parts[plain:])))
-    place = filesystem.find(text)
-    if filesystem.is_file(place):
+        return Input(storage.url, base, glob_translate("/".join(parts[plain:])))
+    storage = filesystem.find(text)
+    if filesystem.is_file(storage):
         folder, name = filesystem.find_file(text)
         return Input(folder.url, text.rpartition("/")[0], file=name)
-    if not place.is_bucket and not os.path.isdir(text):
+    if not storage.is_bucket and not os.path.isdir(text):
         raise InputError(f"{text} does not exist; expected a file, a folder, a glob, or s3://...")
-    return Input(place.url, text.rstrip("/"))
+    return Input(storage.url, text.rstrip("/"))
 
 
 def chunks(source: Input, day: date | None = None) -> Iterator[Chunk]:
@@ -136,12 +136,12 @@ def chunks(source: Input, day: date | None = None) -> Iterator[Chunk]:
     Unreachable
         If the folder or the bucket can't be read.
     """
-    place = filesystem.find(source.url)
+    storage = filesystem.find(source.url)
     single: list[tuple[str, str]] = []
-    for name, state in _files(place, source, day):
+    for name, state in _files(storage, source, day):
         try:
-            rows = _count(place, name)
-        except _errors_of_a_file(place):
+            rows = _count(storage, name)
+        except _errors_of_a_file(storage):
             rows = None  # counts as an image file: one row, with the error
         if rows is None:
             single.append((name, state))
@@ -162,17 +162,17 @@ def load(source: Input, chunk: Chunk, form: Preprocessing) -> Loaded:
     Unreachable
         If a bucket can't be read.
     """
-    place = filesystem.find(source.url)
+    storage = filesystem.find(source.url)
     if chunk.rows is None:
         paths = [source.path(name) for name in chunk.files]
-        with ThreadPoolExecutor(CONNECTIONS if place.is_bucket else 1) as pool:
-            images = list(pool.map(partial(_read_image_file, place, form), chunk.files))
+        with ThreadPoolExecutor(CONNECTIONS if storage.is_bucket else 1) as pool:
+            images = list(pool.map(partial(_read_image_file, storage, form), chunk.files))
         return Loaded(paths, *_stack(images, form))
     name, end = chunk.files[0], chunk.start + chunk.rows
     paths = [f"{source.path(name)}#{i}" for i in range(chunk.start, end)]
     try:
-        pieces = [_convert_piece(piece, form) for piece in _read(place, name, chunk.start, end)]
-    except _errors_of_a_file(place) as error:
+        pieces = [_convert_piece(piece, form) for piece in _read(storage, name, chunk.start, end)]
+    except _errors_of_a_file(storage) as error:
         return Loaded(paths, *_stack([str(error)] * len(paths), form))
     if sum(len(images) for images, _ in pieces) != len(paths):
         return Loaded(paths, *_stack([CHANGED] * len(paths), form))
@@ -218,12 +218,12 @@ def readable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _files(place: Place, source: Input, day: date | None) -> Iterator[tuple[str, str]]:
+def _files(storage: Storage, source: Input, day: date | None) -> Iterator[tuple[str, str]]:
     """Names and states of an input's files."""
     if source.file is not None:
-        yield source.file, filesystem.state(place, source.file)
+        yield source.file, filesystem.state(storage, source.file)
         return
-    for name, written, state in filesystem.walk(place):
+    for name, written, state in filesystem.walk(storage):
         if re.match(source.pattern, name) and (day is None or _day(written) == day):
             yield name, state
 
@@ -232,9 +232,9 @@ def _day(written: float) -> date:
     return datetime.fromtimestamp(written, UTC).date()
 
 
-def _errors_of_a_file(place: Place) -> tuple[type[Exception], ...]:
+def _errors_of_a_file(storage: Storage) -> tuple[type[Exception], ...]:
     """Errors that become a row's error; a bucket that can't be reached ends the batch."""
-    of_user = InputError if place.is_bucket else UserError
+    of_user = InputError if storage.is_bucket else UserError
     return (of_user, FileNotFoundError)
 
 
@@ -243,19 +243,19 @@ def _chunk_of_files(files: list[tuple[str, str]]) -> Chunk:
     return Chunk(names, states=states)
 
 
-def _count(place: Place, name: str) -> int | None:
+def _count(storage: Storage, name: str) -> int | None:
     """Images in a file of many images; None for an image file."""
     reader = find_reader(name)
     if reader is None:
         return None
-    with filesystem.opened(place, name) as file:
+    with filesystem.opened(storage, name) as file:
         return reader.count(file)
 
 
-def _read(place: Place, name: str, start: int, end: int) -> Pieces:
+def _read(storage: Storage, name: str, start: int, end: int) -> Pieces:
     reader = find_reader(name)
     assert reader is not None  # the chunk counts its images
-    with filesystem.opened(place, name) as file:
+    with filesystem.opened(storage, name) as file:
         yield from reader.read(file, start, end)
 
 
@@ -270,19 +270,19 @@ def _convert_piece(piece: UInt8Array | list[Any], form: Preprocessing) -> Conver
     )
 
 
-def _read_image_file(place: Place, form: Preprocessing, name: str) -> UInt8Array | str:
+def _read_image_file(storage: Storage, form: Preprocessing, name: str) -> UInt8Array | str:
     """An image file in the model's form, or its error."""
     try:
-        if _count(place, name) is not None:
+        if _count(storage, name) is not None:
             return CHANGED
-        if place.is_bucket:
-            content = filesystem.read(place, name)
+        if storage.is_bucket:
+            content = filesystem.read(storage, name)
         else:
-            with filesystem.opened(place, name) as file:
+            with filesystem.opened(storage, name) as file:
                 content = file.read(decoding.MAX_BYTES + 1)  # enough to see that it is too large
     except FileNotFoundError:
         content = None
-    except _errors_of_a_file(place) as error:
+    except _errors_of_a_file(storage) as error:
         return str(error)
     return "the file is gone" if content is None else _convert_image(form, content)
 

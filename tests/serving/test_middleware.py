@@ -100,7 +100,7 @@ def start(*words: str, folder: Path = ROOT, **environment: str) -> subprocess.Co
 @pytest.mark.slow(5)
 def test_what_keeps_it_from_starting_is_told(model_folder: Path, tmp_path: Path) -> None:
     for words, environment, said in (
-        (("--model", str(tmp_path)), {}, f"{tmp_path} is no model"),
+        (("--model", str(tmp_path)), {}, f"{tmp_path} holds no model"),
         ((), {}, "there is no model here"),
         (
             ("--model", str(model_folder)),

@@ -22,9 +22,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("fault", ["unavailable", "cut", "silent", "unanswered"])
 @pytest.mark.parametrize("name", ["model.onnx", "production.json"])
-def test_a_fault_that_passes_is_not_noticed(
-    s3_proxy: Proxy, bucket: str, fault: str, name: str
-) -> None:
+def test_a_short_fault_is_not_noticed(s3_proxy: Proxy, bucket: str, fault: str, name: str) -> None:
     s3_proxy.fail(fault, "PUT", name, times=1)
     assert model_store.read_pointer(bucket, "production") != deploy(bucket, ONE)
 
@@ -32,13 +30,13 @@ def test_a_fault_that_passes_is_not_noticed(
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("fault", ["unavailable", "cut", "silent"])
 @pytest.mark.parametrize("name", ["model.onnx", "production.json"])
-def test_a_fault_that_stays_is_told_and_the_same_again_completes(
+def test_a_lasting_fault_is_reported_and_a_second_try_completes(
     s3_proxy: Proxy, bucket: str, tmp_path: Path, fault: str, name: str
 ) -> None:
     first = deploy(bucket, ONE)
     s3_proxy.fail(fault, "PUT", name)
     before = len(s3_proxy.seen)
-    with pytest.raises(Unreachable, match=rf"{name}: no good answer at .* the same again"):
+    with pytest.raises(Unreachable, match=rf"{name}: no valid answer at .* try again"):
         deploy(bucket, TWO, 2)
     assert sum("PUT" in each and name in each for each in s3_proxy.seen[before:]) <= 8
     s3_proxy.heal()
@@ -48,9 +46,7 @@ def test_a_fault_that_stays_is_told_and_the_same_again_completes(
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_pointer_that_was_moved_though_no_answer_came_is_moved(
-    s3_proxy: Proxy, bucket: str
-) -> None:
+def test_a_pointer_that_moved_without_an_answer_has_moved(s3_proxy: Proxy, bucket: str) -> None:
     first = deploy(bucket, ONE)
     s3_proxy.fail("unanswered", "PUT", "production.json")
     assert deploy(bucket, TWO, 2) == model_store.read_pointer(bucket, "production") != first
@@ -59,7 +55,7 @@ def test_a_pointer_that_was_moved_though_no_answer_came_is_moved(
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("fault", ["unavailable", "silent", "truncated", "shorter", "flipped"])
 @pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
-def test_what_does_not_come_back_whole_is_not_taken(
+def test_an_answer_that_is_not_whole_is_refused(
     s3_proxy: Proxy, bucket: str, tmp_path: Path, fault: str, name: str
 ) -> None:
     new = deploy(bucket, ONE)
@@ -77,12 +73,12 @@ def test_an_answer_that_never_ends_is_not_waited_for(
     new = deploy(bucket, ONE)
     monkeypatch.setattr(filesystem, "DEADLINE_S", 1)
     s3_proxy.fail("trickling", "GET", "model.onnx")
-    with pytest.raises(Unreachable, match=r"model\.onnx: no good answer"):
+    with pytest.raises(Unreachable, match=r"model\.onnx: no valid answer"):
         model_store.fetch_model(bucket, new.model, "nowhere")
 
 
 @pytest.mark.usefixtures("hasty")
-def test_an_answer_that_breaks_off_once_is_asked_for_again(
+def test_a_request_whose_answer_breaks_off_is_repeated(
     s3_proxy: Proxy, bucket: str, tmp_path: Path
 ) -> None:
     new = deploy(bucket, ONE)
@@ -110,7 +106,7 @@ def test_a_bucket_that_is_not_there_is_named(s3_proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_what_is_forbidden_says_which_rights_it_takes(
+def test_a_forbidden_request_names_the_rights_it_needs(
     s3_proxy: Proxy, bucket: str, method: str
 ) -> None:
     s3_proxy.fail("forbidden", method)
@@ -125,7 +121,7 @@ def test_a_server_that_is_not_there_is_named(
     s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(Unreachable, match=r"no good answer at http://127\.0\.0\.1:1: "):
+    with pytest.raises(Unreachable, match=r"no valid answer at http://127\.0\.0\.1:1: "):
         model_store.read_pointer("s3://models", "production")
 
 

@@ -22,10 +22,10 @@ pytestmark = pytest.mark.slow(2)
 NAMES = sorted([*ONE, "manifest.json"])
 
 
-# As it should be
+# No faults
 
 
-def test_a_model_comes_back_as_it_was_put(place: str, tmp_path: Path) -> None:
+def test_a_copied_model_is_read_back(place: str, tmp_path: Path) -> None:
     new = deploy(place, ONE)
     assert model_store.read_pointer(place, "production") == new
     model_store.fetch_model(place, new.model, tmp_path / "model")
@@ -52,19 +52,19 @@ def test_by_default_the_model_is_the_pipelines_else_the_demos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"no model here: .* Make one: dvc repro, or make demo"):
+    with pytest.raises(InputError, match=r"no model here: .* Train one: dvc repro"):
         model_store.locate()
-    for folder in reversed(model_store.USUAL):
+    for folder in reversed(model_store.DEFAULTS):
         Path(folder).mkdir(parents=True)
         Path(folder, "model.json").write_text("{}")
         assert model_store.locate() == model_store.Location(folder, None)
 
 
-def test_the_same_again_changes_nothing(place: str) -> None:
+def test_a_second_deployment_changes_nothing(place: str) -> None:
     assert deploy(place, ONE) == deploy(place, ONE)
 
 
-def test_what_was_evaluated_first_stays(place: str, tmp_path: Path) -> None:
+def test_the_first_evaluation_is_kept(place: str, tmp_path: Path) -> None:
     """Another commit may have the same model and another evaluation."""
     new = deploy(place, ONE)
     other = json.dumps(json.loads(ONE["evaluation.json"]) | {"nll": 0.5}).encode()
@@ -86,8 +86,8 @@ def test_a_url_of_another_kind_is_refused(url: str) -> None:
         ({"golden.npz": b""}, "golden.npz has sha256"),
         ({"model.json": b"{}"}, "model.json describes no model"),
         ({"model.json": b"\xff"}, "model.json describes no model"),
-        ({"evaluation.json": TWO["evaluation.json"]}, "Only what was evaluated is served"),
-        ({"evaluation.json": b"[]"}, "evaluation.json evaluates no model"),
+        ({"evaluation.json": TWO["evaluation.json"]}, "Only an evaluated model is served"),
+        ({"evaluation.json": b"[]"}, "evaluation.json names no model"),
     ],
 )
 def test_files_that_do_not_belong_together_are_not_copied(
@@ -106,9 +106,9 @@ def test_files_that_do_not_belong_together_are_not_copied(
 def test_a_pointer_moves_only_from_what_was_seen(place: str) -> None:
     first = deploy(place, ONE)
     deploy(place, TWO, 2)
-    with pytest.raises(InputError, match=r"moved by another deployment meanwhile, to v1\.2\.0"):
+    with pytest.raises(InputError, match=r"another deployment moved .* to v1\.2\.0"):
         model_store.move_pointer(place, "production", pointer(ONE, 3), first)
-    with pytest.raises(InputError, match="moved by another"):
+    with pytest.raises(InputError, match="another deployment moved"):
         model_store.move_pointer(place, "production", pointer(ONE, 3), None)
     assert model_store.read_pointer(place, "production") == pointer(TWO, 2)
 
@@ -132,7 +132,7 @@ def test_one_of_many_wins_and_the_others_say_so(place: str) -> None:
         thread.join()
     assert len(won) == 1
     assert model_store.read_pointer(place, "production") == pointer(TWO, won[0])
-    assert all("moved by another deployment" in message for message in lost)
+    assert all("another deployment moved" in message for message in lost)
 
 
 def test_a_lock_that_is_held_is_waited_for_and_then_named(
@@ -154,7 +154,7 @@ def flip(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_damage_is_named_never_fetched_and_mended_by_another_copy(
+def test_damage_is_named_never_fetched_and_repaired_by_another_copy(
     place: str, tmp_path: Path, damage: str
 ) -> None:
     new, target = deploy(place, ONE), filesystem.find(place)
@@ -166,7 +166,7 @@ def test_damage_is_named_never_fetched_and_mended_by_another_copy(
             target.filesystem.rm_file(target.path(path))
         else:
             put(place, path, flip(content) if damage == "flip" else content[:-5])
-        with pytest.raises(InputError, match=rf"{name}.*digits deploy --to {place}"):
+        with pytest.raises(InputError, match=rf"{name}.*deploy to {place} again"):
             model_store.fetch_model(place, new.model, tmp_path / "model")
         assert not (tmp_path / "model").exists()
         deploy(place, ONE)
@@ -183,11 +183,11 @@ def test_a_failed_fetch_leaves_the_folder_that_was_there(place: str, tmp_path: P
     assert (tmp_path / "model" / "model.json").read_bytes() == ONE["model.json"]
 
 
-def test_a_pointer_to_a_model_that_is_gone_is_told(place: str, tmp_path: Path) -> None:
+def test_a_pointer_to_a_removed_model_is_reported(place: str, tmp_path: Path) -> None:
     put(place, "production.json", model_store._json(pointer(ONE, 1)))
     found = model_store.read_pointer(place, "production")
     assert found is not None
-    with pytest.raises(InputError, match=r"no manifest.json: the model is gone.*digits deploy"):
+    with pytest.raises(InputError, match=r"no manifest\.json: the model was removed.*deploy to"):
         model_store.fetch_model(place, found.model, tmp_path / "model")
 
 
@@ -201,7 +201,7 @@ def test_a_pointer_to_a_model_that_is_gone_is_told(place: str, tmp_path: Path) -
         b'{"model": "' + b"a" * 64 + b'", "version": "v1.0.0"}',
     ],
 )
-def test_what_is_no_pointer_is_refused(place: str, content: bytes) -> None:
+def test_a_damaged_pointer_is_refused(place: str, content: bytes) -> None:
     put(place, "production.json", content)
     with pytest.raises(InputError, match=r"production\.json is damaged: .* remove it"):
         model_store.read_pointer(place, "production")
@@ -211,7 +211,7 @@ def test_a_manifest_cannot_name_other_files(place: str, tmp_path: Path) -> None:
     new = deploy(place, ONE)
     files = {"../../outside": "a" * 64}
     put(place, f"{new.model}/manifest.json", json.dumps({"files": files}).encode())
-    with pytest.raises(InputError, match=r"manifest\.json is damaged: it is not of this model"):
+    with pytest.raises(InputError, match=r"manifest\.json is damaged: it describes another model"):
         model_store.fetch_model(place, new.model, tmp_path / "model")
 
 
@@ -228,7 +228,7 @@ def ids(url: str) -> set[str]:
     return set(model_store._models(filesystem.find(url)))
 
 
-def test_prune_leaves_what_any_pointer_names(place: str, old: None) -> None:
+def test_prune_keeps_the_models_that_a_pointer_names(place: str, old: None) -> None:
     three = model(3)
     staged, served = deploy(place, ONE), deploy(place, TWO, 2)
     model_store.move_pointer(place, "staging", staged, None)
@@ -253,14 +253,14 @@ def test_prune_keeps_the_newest(tmp_path: Path, old: None) -> None:
     }  # 4 is served, 0 and 2 are kept
 
 
-def test_prune_leaves_what_may_be_a_deployment_under_way(place: str) -> None:
+def test_prune_keeps_the_models_of_the_last_hour(place: str) -> None:
     deploy(place, ONE)
     model_store.put_model(place, TWO, "the model")
     put(place, f"{'a' * 64}/model.onnx", b"half")
     assert model_store.prune(place, keep=0) == []
 
 
-def test_prune_asks_anew_what_is_served(
+def test_prune_reads_the_pointers_again_before_it_removes(
     place: str, old: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(place, ONE)
@@ -272,9 +272,9 @@ def test_prune_asks_anew_what_is_served(
     assert model_store.prune(place, keep=0) == [digest(ONE["model.json"])]
 
 
-def test_prune_removes_nothing_where_nobody_knows_what_is_served(place: str, old: None) -> None:
+def test_prune_removes_nothing_if_the_served_model_is_unknown(place: str, old: None) -> None:
     model_store.put_model(place, ONE, "the model")
-    with pytest.raises(InputError, match="nobody knows what is served"):
+    with pytest.raises(InputError, match="the served model is unknown"):
         model_store.prune(place, keep=0)
     deploy(place, ONE)
     model_store.put_model(place, TWO, "the model")
@@ -298,14 +298,14 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_on_a_full_disk_the_old_is_served_and_with_room_the_same_completes(tiny_disk: Path) -> None:
+def test_on_a_full_disk_the_old_model_is_served_until_there_is_room(tiny_disk: Path) -> None:
     """A page a file and folder: room for one model of four files, not for a second."""
     url = str(tiny_disk)
     subprocess.run(["mount", "-o", "remount,size=64k", url], check=True)
     first = deploy(url, ONE)
     used = 4096 * sum(-(-path.stat().st_size // 4096) for path in tiny_disk.rglob("*"))
     subprocess.run(["mount", "-o", f"remount,size={used + 8192}", url], check=True)
-    with pytest.raises(Unreachable, match=r"no space left.*Make room, then the same again"):
+    with pytest.raises(Unreachable, match=r"no space left.*Free some space, then try again"):
         deploy(url, TWO, 2)
     assert model_store.read_pointer(url, "production") == first
     with pytest.raises(Unreachable, match="no space left"):
@@ -317,7 +317,7 @@ def test_on_a_full_disk_the_old_is_served_and_with_room_the_same_completes(tiny_
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "manifest.json", "production.json"])
-def test_no_space_for_any_file_is_told(
+def test_no_space_for_any_file_is_reported(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, replace = str(tmp_path), os.replace

@@ -148,9 +148,9 @@ def test_ended_while_it_writes_the_output_it_is_completed(
     run(monkeypatch, "scans", "whole.parquet")
     original = getattr(filesystem, step)
 
-    def die(place: filesystem.Place, name: str, *words: Any) -> None:
-        if name.endswith(".jsonl") or not filesystem.entries(place):
-            return original(place, name, *words)
+    def die(storage: filesystem.Storage, name: str, *words: Any) -> None:
+        if name.endswith(".jsonl") or not filesystem.entries(storage):
+            return original(storage, name, *words)
         raise Killed
 
     with monkeypatch.context() as patch:
@@ -338,6 +338,6 @@ def test_what_is_wrong_is_said_without_a_traceback(
     )
     assert "nowhere does not exist" in fails("nowhere", "out.csv")
     assert "expected a name that ends with .parquet or .csv" in fails("scans", "out.txt")
-    assert "scans is no model: it has neither model.json" in fails(
+    assert "scans holds no model: neither model.json" in fails(
         "scans", "out.csv", "--model", "scans"
     )
