@@ -20,7 +20,7 @@ from benchmarks import measure
 from digits.core import command_line, errors, params
 from digits.core.arrays import Float64Array
 from digits.gate import judge
-from digits.gate.judge import LUCK, Difference
+from digits.gate.judge import ALPHA, Difference
 from digits.gate.rules import Rules
 
 IMAGES = 10_000
@@ -34,7 +34,7 @@ Gate = Callable[[Difference], bool]
 
 
 def luck(difference: Difference) -> bool:
-    return bool(judge.worse_than_luck("images", difference, LUCK))
+    return bool(judge.worse_than_luck("images", difference, ALPHA))
 
 
 def margin(images: int) -> Gate:

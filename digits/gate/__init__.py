@@ -1,1 +1,1 @@
-"""Two sets of results in, a verdict out."""
+"""Compare two sets of results, and decide whether the candidate may replace the base."""

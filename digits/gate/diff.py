@@ -1,4 +1,4 @@
-"""What changed between two models, as a report shows it; `judge` says whether that is allowed."""
+"""What changed between two models, for reports; judge.py decides whether it is allowed."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Literal
 
-from digits.gate.judge import LUCK, SEEDS_APART, Difference, balance, beyond_seeds, standard_error
+from digits.gate.judge import (
+    ALPHA,
+    CRITICAL_Z,
+    Difference,
+    error_differences,
+    exceeds_seed_spread,
+    standard_error,
+)
 from digits.gate.results import Run
 
 Unit = Literal["images", "share", "decimal", "count"]  # a share is shown in percent
@@ -15,9 +22,9 @@ Mark = Literal["same", "noise", "better", "worse", "untested"]
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of both sides, as means over their runs; `before` is None without a base.
+    """A figure of both sides, each the mean over its runs; `before` is None without a base.
 
-    `mark` tells noise from change: "untested" where the files leave no way to tell.
+    `mark` says whether the change is noise; "untested" if the metrics files cannot tell.
     """
 
     name: str
@@ -33,7 +40,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Answer:
-    """An image that a model gets wrong: true class, its answer, and its confidence in it."""
+    """A misclassified image: true class, predicted class, and the confidence of the prediction."""
 
     index: int  # position among the test images
     label: str
@@ -44,17 +51,17 @@ class Answer:
 def figures(
     base: Sequence[Run], candidate: Sequence[Run], overall: Difference | None
 ) -> list[Figure]:
-    """The figures of two sides, best known first.
+    """Compare the figures of two sides, the best-known figures first.
 
-    Errors and accuracy are noise where the gate's paired test says so. Others are noise within
-    1.96 standard errors by the runs' own spread, where a side has several: one run a side does not
-    tell how far such a figure moves from training to training.
+    A change in errors or accuracy is noise if the gate's paired test says so. A change in another
+    figure is noise within 1.96 standard errors, by the spread of the runs. With one run on each
+    side this spread is unknown, and the change is untested.
 
     Parameters
     ----------
     base : runs; empty where there is none
     candidate : one or more runs
-    overall : what the gate found on all images; None without a base
+    overall : the gate's comparison on all images; None without a base
     """
 
     def figure(
@@ -71,10 +78,10 @@ def figures(
         if unit == "count":
             noise = False
         elif paired:
-            noise = not (overall.p <= LUCK and beyond_seeds(overall))
+            noise = not (overall.p <= ALPHA and exceeds_seed_spread(overall))
         else:
             error = standard_error(sides)
-            noise = None if error is None else abs(after - before) <= SEEDS_APART * error
+            noise = None if error is None else abs(after - before) <= CRITICAL_Z * error
         if noise is None:
             return Figure(name, unit, before, after, "untested")
         better = (after < before) == less
@@ -96,18 +103,18 @@ def figures(
 def changed_images(
     base: Sequence[Run], candidate: Sequence[Run]
 ) -> tuple[list[Answer], list[Answer]]:
-    """Images that the candidate broke, and those that it fixed.
+    """Images that the candidate broke, and images that it fixed, the most confident answer first.
 
-    Each with the answer of the model that errs, the most confident one first.
+    The answer is that of the model that errs.
     """
-    counts = balance(base, candidate)
+    counts = error_differences(base, candidate)
     broken = {index for index, n in counts.items() if n > 0}
     fixed = {index for index, n in counts.items() if n < 0}
     return _answers(candidate, broken), _answers(base, fixed)
 
 
 def contested(runs: Sequence[Run]) -> list[int]:
-    """Images that some of the runs get wrong and some do not, those that most get wrong first."""
+    """Images that some runs misclassify and others do not; most often misclassified first."""
     counts = Counter(index for run in runs for index in run.errors)
     return sorted(
         (index for index, n in counts.items() if n < len(runs)), key=lambda i: (-counts[i], i)
@@ -115,32 +122,32 @@ def contested(runs: Sequence[Run]) -> list[int]:
 
 
 def worst(candidate: Sequence[Run]) -> list[Answer]:
-    """Every image that the first run gets wrong, the most confident answer first."""
+    """Every image that the first run misclassifies, the most confident answer first."""
     return _answers(candidate[:1], candidate[0].wrong())
 
 
 def _answers(runs: Sequence[Run], indices: set[int]) -> list[Answer]:
-    found = []
+    answers = []
     for index in indices:
         errors = [run.errors[index] for run in runs if index in run.errors]
         e = max(errors, key=lambda error: error.confidence)
-        found.append(Answer(index, e.label, e.predicted, e.confidence))
-    return sorted(found, key=lambda answer: (-answer.confidence, answer.index))
+        answers.append(Answer(index, e.label, e.predicted, e.confidence))
+    return sorted(answers, key=lambda answer: (-answer.confidence, answer.index))
 
 
 def confusion(run: Run) -> Mapping[str, Mapping[str, int]]:
-    """Images by true class, then by predicted class."""
+    """Number of images by true class, then by predicted class."""
     classes = run.scores.support
-    found = {label: dict.fromkeys(classes, 0) for label in classes}
+    counts = {label: dict.fromkeys(classes, 0) for label in classes}
     for label, images in classes.items():
-        found[label][label] = images - run.class_errors[label]
+        counts[label][label] = images - run.class_errors[label]
     for error in run.errors.values():
-        found[error.label][error.predicted] += 1
-    return found
+        counts[error.label][error.predicted] += 1
+    return counts
 
 
 def shown(figure: Figure, value: float | None) -> str:
-    """A figure's value for a person: shares in percent."""
+    """Format a figure's value for a person; shares are in percent."""
     if value is None:
         return ""
     match figure.unit:
@@ -152,7 +159,7 @@ def shown(figure: Figure, value: float | None) -> str:
 
 
 def shown_change(figure: Figure) -> str:
-    """A figure's change for a person: shares in percentage points."""
+    """Format a figure's change for a person; shares are in percentage points."""
     if not figure.change:
         return ""
     sign, size = "\N{MINUS SIGN}" if figure.change < 0 else "+", abs(figure.change)

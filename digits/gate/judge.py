@@ -1,12 +1,15 @@
-"""Is a candidate fit to take a base's place? A pure function of their metrics and a rule set.
+"""May a candidate replace a base? A pure function of their metrics and the rules.
 
-Five sentences hold it all. Only images that exactly one of two models gets wrong count. Where the
-broken outnumber the fixed by more than luck (exact McNemar, two-sided p <= 0.05), it blocks. Where
-the loss may be as large as `max_loss` (one-sided 95 % bound, Tango), it blocks. A class that loses
-by more than luck (p <= 0.05 / classes), or a figure beyond its limit, blocks too. Where the sample
-is too small for the bound to say anything, `small_sample` decides.
+Only images that exactly one of the two models gets wrong count. The gate blocks a candidate if
 
-With several runs a side (seeds), the differences are summed image by image: see paired_test.py.
+- it broke more images than it fixed, by more than luck (exact McNemar, two-sided p <= 0.05);
+- it broke more images of one class than it fixed, by more than luck (p <= 0.05 / classes);
+- its loss may be as large as `max_loss` (one-sided 95 % bound, Tango);
+- more test images are also training images than before.
+
+If the test set is too small for this bound, the rule `small_sample` decides. rules.py has the
+limits that no candidate may exceed, whatever its base. With several runs on each side (seeds), the
+differences are summed for each image: see paired_test.py.
 """
 
 from collections import Counter
@@ -21,17 +24,20 @@ from digits.gate.paired_test import loss_bound, sign_flip_p
 from digits.gate.results import Run
 from digits.gate.rules import PER, Rules
 
-LUCK = 0.05  # largest two-sided p-value that counts as more than luck
-SEEDS_APART = 1.96  # standard errors
-OVERDISPERSED = 1.3  # times the variance that images alone would make
+ALPHA = 0.05  # the largest two-sided p-value that counts as more than luck
+CRITICAL_Z = 1.96  # standard errors
+OVERDISPERSION = 1.3  # times the variance that the images alone explain
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How the errors on some images differ between candidate and base.
+    """The difference in errors between candidate and base, on all images or on one class.
 
-    `broken` and `fixed` are images on which the candidate errs more often, or less often. `loss` is
-    their balance, images a run; `p` is two-sided; `bound` is the loss's, images per 10,000.
+    broken, fixed : images on which the candidate errs more often, and less often, than the base
+    loss : broken minus fixed, images per run
+    p : two-sided
+    bound : upper 95 % bound of the loss, images per 10,000
+    seeds_error : standard error of the loss by the spread of the runs; None with one run a side
     """
 
     images: int
@@ -40,12 +46,12 @@ class Difference:
     loss: float
     p: float
     bound: float
-    seeds_error: float | None  # standard error of the loss by the runs' own spread, if known
+    seeds_error: float | None
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a comparison found; it blocks where there is a reason to."""
+    """The result of a comparison; a candidate is blocked if there are `reasons`."""
 
     overall: Difference
     by_class: dict[str, Difference]
@@ -62,26 +68,26 @@ def judge(base: Sequence[Run], candidate: Sequence[Run], rules: Rules, looks: in
     ----------
     base, candidate : one or more runs a side, on the same test images
     rules : the base's
-    looks : how often this test set has been looked at; "better" is claimed at 0.05 divided by it
+    looks : number of comparisons on this test set; "better" requires p <= 0.05 / looks
 
     Raises
     ------
     InputError
-        If the two sides do not speak of the same images, classes and metrics.
+        If the two sides do not have the same images, classes and metrics.
     """
     check_comparable([*base, *candidate])
     overall = difference(base, candidate)
     classes = {name: difference(base, candidate, name) for name in base[0].scores.support}
     too_few = small_sample(overall.images, rules)
-    reasons = worse_than_luck("test images", overall, LUCK)
-    for name, found in classes.items():
-        reasons += worse_than_luck(f"class {name}", found, LUCK / len(classes))
+    reasons = worse_than_luck("test images", overall, ALPHA)
+    for name, of_class in classes.items():
+        reasons += worse_than_luck(f"class {name}", of_class, ALPHA / len(classes))
     reasons += too_few if rules.small_sample == "block" else []
     reasons += [] if too_few else too_large_a_loss(overall, rules)
     reasons += leaks(base, candidate)
     notes = too_few if rules.small_sample == "pass" else []
     notes += seeds_wanted(base, candidate)
-    better = overall.loss < 0 and overall.p <= LUCK / looks and beyond_seeds(overall)
+    better = overall.loss < 0 and overall.p <= ALPHA / looks and exceeds_seed_spread(overall)
     errors = {
         "base": [run.scores.errors for run in base],
         "candidate": [run.scores.errors for run in candidate],
@@ -90,7 +96,7 @@ def judge(base: Sequence[Run], candidate: Sequence[Run], rules: Rules, looks: in
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
-    """Raises `InputError` where two runs differ in test set, classes, metrics or labels."""
+    """Raises `InputError` if two runs differ in test set, classes, metrics or labels."""
     first = runs[0]
     for other in runs[1:]:
         a, b = first.scores, other.scores
@@ -114,10 +120,10 @@ def check_comparable(runs: Sequence[Run]) -> None:
                 )
 
 
-def balance(
+def error_differences(
     base: Sequence[Run], candidate: Sequence[Run], label: str | None = None
 ) -> Counter[int]:
-    """By image, how many more errors the candidate's runs made, times the runs of the base."""
+    """By image, the candidate's errors minus the base's, as paired_test.py describes them."""
     counts = Counter[int]()
     for runs, weight in ((candidate, len(base)), (base, -len(candidate))):
         for run in runs:
@@ -130,7 +136,7 @@ def difference(
     base: Sequence[Run], candidate: Sequence[Run], label: str | None = None
 ) -> Difference:
     """Compare the errors on all images, or on those of one class."""
-    counts = balance(base, candidate, label)
+    counts = error_differences(base, candidate, label)
     scores = base[0].scores
     images = scores.images if label is None else scores.support[label]
     error = standard_error([[len(r.wrong(label)) for r in runs] for runs in (base, candidate)])
@@ -140,7 +146,7 @@ def difference(
 def measure(
     differences: Sequence[int], images: int, pairs: int = 1, seeds_error: float | None = None
 ) -> Difference:
-    """What differences say; `pairs` is the number of runs of one side times that of the other."""
+    """Test differences; `pairs` is the number of runs of one side times that of the other."""
     loss = sum(differences) / pairs
     discordance = sum(d * d for d in differences) / pairs**2
     return Difference(
@@ -154,41 +160,42 @@ def measure(
     )
 
 
-def worse_than_luck(what: str, found: Difference, largest_p: float) -> list[str]:
-    if found.loss > 0 and found.p <= largest_p and beyond_seeds(found):
+def worse_than_luck(subject: str, measured: Difference, largest_p: float) -> list[str]:
+    if measured.loss > 0 and measured.p <= largest_p and exceeds_seed_spread(measured):
         return [
-            f"{what}: {found.broken} broken, {found.fixed} fixed is more than luck "
-            f"(p = {found.p:.2g}, at most {largest_p:g})"
+            f"{subject}: {measured.broken} broken, {measured.fixed} fixed is more than luck "
+            f"(p = {measured.p:.2g}, limit {largest_p:g})"
         ]
     return []
 
 
-def too_large_a_loss(found: Difference, rules: Rules) -> list[str]:
-    if found.bound >= rules.max_loss:
+def too_large_a_loss(measured: Difference, rules: Rules) -> list[str]:
+    if measured.bound >= rules.max_loss:
         return [
-            f"the loss may be as large as {found.bound:.1f} images per 10,000 (95 % bound); "
+            f"the loss may be as large as {measured.bound:.1f} images per 10,000 (95 % bound); "
             f"allowed is less than {rules.max_loss}"
         ]
     return []
 
 
 def small_sample(images: int, rules: Rules) -> list[str]:
-    """Where the bound would block even equal models, it can't tell."""
+    """Note a test set that is so small that the bound would block even equal models."""
     if loss_bound(0, 0, images) * PER < rules.max_loss:
         return []
     return [
         f"{images} test images are too few to rule out a loss of {rules.max_loss} per 10,000, even "
-        f"between equal models: that takes {smallest_sample(rules.max_loss)}"
+        f"between equal models; at least {smallest_sample(rules.max_loss)} are needed"
     ]
 
 
-def beyond_seeds(found: Difference) -> bool:
-    """Whether the runs' own spread leaves room for chance; unknown with one run a side."""
-    return found.seeds_error is None or abs(found.loss) > SEEDS_APART * found.seeds_error
+def exceeds_seed_spread(measured: Difference) -> bool:
+    """Whether the loss is larger than the runs' spread explains; True if that is unknown."""
+    error = measured.seeds_error
+    return error is None or abs(measured.loss) > CRITICAL_Z * error
 
 
 def pooled_variance(sides: Sequence[Sequence[float]]) -> float | None:
-    """Of the runs within their sides; None where each has but one."""
+    """Variance of the runs within their sides; None if each side has one run."""
     freedom = sum(len(side) - 1 for side in sides)
     if freedom == 0:
         return None
@@ -196,37 +203,40 @@ def pooled_variance(sides: Sequence[Sequence[float]]) -> float | None:
 
 
 def standard_error(sides: Sequence[Sequence[float]]) -> float | None:
-    """Of the difference between two sides' means, by the runs' own spread, if it is known."""
+    """Standard error of the difference of two sides' means, by the runs' spread, if known."""
     spread = pooled_variance(sides)
     return None if spread is None else sqrt(sum(spread / len(side) for side in sides))
 
 
 def seeds_wanted(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:
-    """Whether training varies by more than the images that two runs disagree about."""
+    """Note that training varies more than the images on which two runs disagree explain."""
     spread = pooled_variance([[run.scores.errors for run in runs] for runs in (base, candidate)])
     if spread is None or min(len(base), len(candidate)) >= 3:
         return []
     discordance = mean(len(b.wrong() ^ c.wrong()) for b, c in product(base, candidate))
-    if 2 * spread <= OVERDISPERSED * discordance:
+    if 2 * spread <= OVERDISPERSION * discordance:
         return []
-    return ["the runs of a side differ by more than their images explain: bring three seeds a side"]
+    return [
+        "the runs of a side differ by more than their images explain: use three seeds on each side"
+    ]
 
 
 def leaks(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:
-    """Whether more test images are among the training images than before."""
+    """Find out whether more test images are also training images than in the base."""
     before = [run.duplicates for run in base if run.duplicates is not None]
     now = [run.duplicates for run in candidate if run.duplicates is not None]
     if before and not now:
-        raise InputError(f"{candidate[0].name}: data.json is missing, which the base has")
+        raise InputError(f"{candidate[0].name}: data.json is missing, but the base has one")
     if before and max(now) > max(before):
         return [
-            f"{max(now)} test images are also among the training images; in the base {max(before)}"
+            f"{max(now)} test images are also among the training images; in the base, "
+            f"{max(before)} are"
         ]
     return []
 
 
 def smallest_sample(max_loss: int) -> int:
-    """Test images from which on the bound lets equal models pass."""
+    """The smallest number of test images with which the bound lets equal models pass."""
     low, high = 1, 10 * PER
     while low < high:
         middle = (low + high) // 2

@@ -1,9 +1,9 @@
-"""Two models on the same images: is the difference in their errors loss or luck?
+"""Two models on the same images: is the difference in their errors a real loss, or luck?
 
-Only images that the models disagree about count. `differences` holds one integer for each such
-image: how many more errors the candidate's runs made on it than the base's (each count multiplied
-by the other side's number of runs, so that the sides may differ in number). With one run a side it
-is 1 for a broken image and -1 for a fixed one.
+Only the images on which the models disagree count. `differences` holds one integer for each of
+them: the candidate's errors on the image minus the base's. Each side's errors are multiplied by the
+number of runs of the other side, so the sides may have different numbers of runs. With one run on
+each side, the integer is 1 for a broken image and -1 for a fixed one.
 """
 
 import math
@@ -16,14 +16,14 @@ import scipy
 
 
 def sign_flip_p(differences: Iterable[int]) -> float:
-    """Two-sided p-value that the differences' signs are a matter of chance.
+    """Two-sided p-value of the null hypothesis that the differences' signs are random.
 
-    Exact: the distribution of the sum over all ways to flip the signs. Where all differences are
-    1 or -1 it is McNemar's exact test.
+    Exact: it uses the distribution of the sum over all ways to flip the signs. If all differences
+    are 1 or -1, this is McNemar's exact test.
 
     Parameters
     ----------
-    differences : integers; zeros do not count
+    differences : integers; zeros are ignored
 
     Returns
     -------
@@ -47,17 +47,17 @@ def sign_flip_p(differences: Iterable[int]) -> float:
 
 
 def loss_bound(loss: float, discordance: float, images: int, confidence: float = 0.95) -> float:
-    """One-sided upper confidence bound on the share of images that are lost.
+    """One-sided upper confidence bound of the loss, as a share of the images.
 
-    Tango's score interval for a paired difference of proportions. With several runs a side, it is
-    given the loss and the discordance of their mean; for one run a side these are counts.
+    Tango's score interval for a paired difference of proportions. With one run on each side, loss
+    and discordance are counts; with several, they are those of the runs' mean.
 
     Parameters
     ----------
-    loss : broken less fixed images
+    loss : broken minus fixed images
     discordance : broken plus fixed images: the variance of the loss
-    images : of the test set
-    confidence : of the bound
+    images : number of images in the test set
+    confidence : level of the bound
 
     Returns
     -------
@@ -68,16 +68,18 @@ def loss_bound(loss: float, discordance: float, images: int, confidence: float =
     Tango 1998, Equivalence test and confidence interval for the difference in proportions for the
     paired-sample design, Statistics in Medicine 17.
     """
-    discordance = max(discordance, abs(loss))  # less is not to be had from single images
+    discordance = max(discordance, abs(loss))  # the least that whole images allow
     fixed = (discordance - loss) / 2
     z = NormalDist().inv_cdf(confidence)
 
     def excess(bound: float) -> float:
         b = (2 * images - loss) * bound - discordance
         c = -fixed * bound * (1 - bound)
-        rate = (math.sqrt(b * b - 8 * images * c) - b) / (4 * images)  # of fixed, were it true
+        rate = (math.sqrt(b * b - 8 * images * c) - b) / (
+            4 * images
+        )  # of fixed images, under this bound
         variance = images * (2 * rate + bound * (1 - bound))
         return loss - images * bound + z * math.sqrt(max(variance, 0.0))
 
-    lowest = loss / images + 1e-9  # at the loss itself there is a root where nothing is discordant
+    lowest = loss / images + 1e-9  # the loss itself is a root if no image is discordant
     return float(scipy.optimize.brentq(excess, lowest, 1.0, xtol=1e-12)) if lowest < 1 else 1.0

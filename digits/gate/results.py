@@ -1,4 +1,4 @@
-"""A run as its metrics tell it, read without trust: every figure is checked against the others."""
+"""Read a run from its metrics files, and check each figure against the others."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from digits.core.errors import InputError
 from digits.core.params import Params
 
-ROUNDED = 1e-6  # figures are written with six digits
+TOLERANCE = 1e-6  # figures are written with six digits
 COLUMNS = ["index", "label", "predicted", "confidence"]
 
 Count = Annotated[int, Field(ge=0)]
@@ -23,14 +23,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Answers(Params):
-    """How many test images got each answer: by class, and by confidence (see drift.py)."""
+    """Numbers of test images by predicted class, and by confidence (see evaluation/drift.py)."""
 
     predicted: tuple[Count, ...]
     confidence: tuple[Count, ...]
 
 
 class Scores(Params):
-    """evaluation.json; what else stands in it is not looked at."""
+    """The content of evaluation.json; other keys are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -47,12 +47,12 @@ class Scores(Params):
     model_bytes: Count
     model: str
     test_set: str
-    answers: Answers | None = None  # evaluations of earlier versions have none
+    answers: Answers | None = None  # missing in evaluations by earlier versions
 
 
 @dataclass(frozen=True)
 class Error:
-    """A row of errors.csv: true class, predicted class, and the model's confidence in it."""
+    """A row of errors.csv: true class, predicted class, and the confidence of the prediction."""
 
     label: str
     predicted: str
@@ -61,7 +61,7 @@ class Error:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's metrics files say; `duplicates` and `seed` are None where no file has them."""
+    """The content of a run's metrics files; `duplicates` and `seed` are None if absent."""
 
     name: str
     scores: Scores
@@ -74,19 +74,23 @@ class Run:
         return Counter(error.label for error in self.errors.values())
 
     def wrong(self, label: str | None = None) -> set[int]:
-        """Positions of the misclassified images: all, or those of one class."""
+        """Positions of the misclassified images, of all classes or of one."""
         return {i for i, error in self.errors.items() if label in (None, error.label)}
 
 
 def parse(name: str, files: Mapping[str, bytes]) -> Run:
-    """Read a run from its files' contents, by their names.
+    """Parse a run from the contents of its files.
 
-    `evaluation.json` and `errors.csv` are needed; `data.json` and `train.json` may be there.
+    Parameters
+    ----------
+    name : the run's, for messages
+    files : file name -> content; evaluation.json and errors.csv are required, data.json and
+        train.json optional
 
     Raises
     ------
     InputError
-        If a file is missing or broken, or one contradicts another; names file and field.
+        If a file is missing or malformed, or contradicts another; names the file and the field.
     """
     scores = _scores(f"{name}/evaluation.json", _content(name, files, "evaluation.json"))
     errors = _errors(f"{name}/errors.csv", _content(name, files, "errors.csv"), scores)
@@ -108,12 +112,12 @@ def _content(name: str, files: Mapping[str, bytes], file: str) -> bytes:
 
 def _json(path: str, content: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(content)
+        document = json.loads(content)
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds a {type(found).__name__}; expected an object")
-    return found
+    if not isinstance(document, dict):
+        raise InputError(f"{path} holds a {type(document).__name__}; expected an object")
+    return document
 
 
 def _optional_count(name: str, files: Mapping[str, bytes], file: str, key: str) -> int | None:
@@ -128,8 +132,8 @@ def _optional_count(name: str, files: Mapping[str, bytes], file: str, key: str) 
 def _scores(path: str, content: bytes) -> Scores:
     scores = Scores.parse(_json(path, content), path)
     if scores.recall.keys() != scores.support.keys():
-        odd = sorted(scores.recall.keys() ^ scores.support.keys())
-        raise InputError(f"{path}: recall and support differ in the classes {', '.join(odd)}")
+        only_one = ", ".join(sorted(scores.recall.keys() ^ scores.support.keys()))
+        raise InputError(f"{path}: only one of recall and support has the classes {only_one}")
     if "mean" not in scores.robustness:
         raise InputError(f"{path}: robustness.mean is missing")
     if (total := sum(scores.support.values())) != scores.images:
@@ -148,18 +152,18 @@ def _errors(path: str, content: bytes, scores: Scores) -> dict[int, Error]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not CSV: {error}") from None
     if not rows or rows[0] != COLUMNS:
-        raise InputError(f"{path}: expected a first line of {','.join(COLUMNS)}")
+        raise InputError(f"{path}: expected the first line {','.join(COLUMNS)}")
     errors: dict[int, Error] = {}
     last = -1
     for number, row in enumerate(rows[1:], start=2):
         where = f"{path}, line {number}"
         if len(row) != len(COLUMNS):
-            raise InputError(f"{where}: expected {len(COLUMNS)} fields, found {len(row)}")
+            raise InputError(f"{where}: {len(row)} fields; expected {len(COLUMNS)}")
         index = _index(where, row[0])
         if not last < index < scores.images:
             raise InputError(
-                f"{where}: index is {index}; expected more than {last}, the one before, and less "
-                f"than {scores.images}"
+                f"{where}: index is {index}; expected more than {last}, the index before it, and "
+                f"less than {scores.images}"
             )
         errors[index] = _error(where, row, scores)
         last = index
@@ -180,7 +184,9 @@ def _error(where: str, row: list[str], scores: Scores) -> Error:
                 f"{where}: {column} is {value!r}; expected one of: {', '.join(scores.support)}"
             )
     if label == predicted:
-        raise InputError(f"{where}: label and predicted are both {label!r}: that is no error")
+        raise InputError(
+            f"{where}: label and predicted are both {label!r}, so this is not an error"
+        )
     try:
         share = float(confidence)
     except ValueError:
@@ -193,7 +199,7 @@ def _error(where: str, row: list[str], scores: Scores) -> Error:
 def _check_counts(name: str, scores: Scores, errors: dict[int, Error]) -> None:
     if len(errors) != scores.errors:
         raise InputError(
-            f"{name}: errors.csv has {len(errors)} rows, evaluation.json's errors is "
+            f"{name}: errors.csv has {len(errors)} rows, but evaluation.json's errors is "
             f"{scores.errors}"
         )
     by_class = Counter(error.label for error in errors.values())
@@ -202,20 +208,20 @@ def _check_counts(name: str, scores: Scores, errors: dict[int, Error]) -> None:
         for label, support in scores.support.items()
     }
     for key, (value, wrong, images) in expected.items():
-        if wrong > images or abs(value - (images - wrong) / images) > ROUNDED:
+        if wrong > images or abs(value - (images - wrong) / images) > TOLERANCE:
             raise InputError(
                 f"{name}: evaluation.json's {key} is {value}, but errors.csv has {wrong} errors "
                 f"in {images} images"
             )
     if scores.answers is None:
         return
-    taken_for = Counter(error.predicted for error in errors.values())
+    mistaken_for = Counter(error.predicted for error in errors.values())
     predicted = [
-        support - by_class[label] + taken_for[label] for label, support in scores.support.items()
+        support - by_class[label] + mistaken_for[label] for label, support in scores.support.items()
     ]
-    # In the model's order of classes, which is not known here.
+    # Sorted, since answers.predicted has the model's order of classes, which is unknown here.
     if sorted(scores.answers.predicted) != sorted(predicted):
         raise InputError(
             f"{name}: evaluation.json's answers.predicted is {list(scores.answers.predicted)}, but "
-            f"by support and errors.csv it holds {predicted}"
+            f"support and errors.csv add up to {predicted}"
         )

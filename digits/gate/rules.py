@@ -1,4 +1,4 @@
-"""What a model must hold: limits, and how much it may lose against a base."""
+"""The gate's rules: limits for every model, and the loss allowed against a base."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from digits.core.errors import InputError
 from digits.core.params import Params, changes
 from digits.gate.results import Run
 
-PER = 10_000  # images: what the rules count in
+PER = 10_000  # images; the rules are counts per so many
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Limits(Params):
-    """What no model of a data source may go beyond, whatever it is compared with."""
+    """Limits for every model of a data source, independent of the base."""
 
     errors: Count  # images per 10,000
     class_errors: Count  # images per 10,000 of a class
     ece: Share
     nll: Annotated[float, Field(ge=0)]  # nats
-    robustness: Share  # mean accuracy under the corruptions, at least
+    robustness: Share  # the least mean accuracy under the corruptions
     model_bytes: Count
 
 
@@ -33,12 +33,12 @@ class Rules(Params):
     limits: dict[str, Limits]  # by data source
     max_loss: Annotated[int, Field(ge=1, le=PER)]  # images per 10,000
     small_sample: Literal["pass", "block"]
-    seeds: tuple[Count, ...]  # that a candidate must bring; empty: any
+    seeds: tuple[Count, ...]  # the seeds that a candidate must have; empty: any
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A figure beside its limit; `at_least` tells on which side of it the figure should be."""
+    """A figure and its limit, which is a maximum, or a minimum if `at_least`."""
 
     name: str
     value: float
@@ -51,24 +51,24 @@ class Limit:
 
 
 def check_limits(runs: Sequence[Run], rules: Rules) -> list[Limit]:
-    """Each run's figures beside the limits of its data source.
+    """Compare each run's figures with the limits of its data source.
 
     Raises
     ------
     InputError
         If the rules have no limits for the source.
     """
-    found = []
+    compared = []
     for run in runs:
         s = run.scores
         if s.source not in rules.limits:
             raise InputError(
-                f"{run.name}: its source is {s.source!r}, for which the rules have no limits; "
-                f"they have: {', '.join(rules.limits) or 'none'}"
+                f"{run.name}: source is {s.source!r}, which has no limits; expected one of: "
+                f"{', '.join(rules.limits) or 'none'} (gate.limits)"
             )
         limits = rules.limits[s.source]
         label = f" ({run.name})" if len(runs) > 1 else ""
-        found += [
+        compared += [
             Limit(f"errors{label}", s.errors, limits.errors * s.images // PER),
             *(
                 Limit(f"errors in {name}{label}", run.class_errors[name], allowed)
@@ -80,19 +80,19 @@ def check_limits(runs: Sequence[Run], rules: Rules) -> list[Limit]:
             Limit(f"robustness{label}", s.robustness["mean"], limits.robustness, at_least=True),
             Limit(f"model_bytes{label}", s.model_bytes, limits.model_bytes),
         ]
-    return found
+    return compared
 
 
 def check_seeds(candidate: Sequence[Run], rules: Rules) -> None:
-    """Raises `InputError` unless the candidate brings the seeds that the rules name."""
+    """Raises `InputError` unless the candidate's runs have the seeds that the rules require."""
     seeds = sorted(run.seed for run in candidate if run.seed is not None)
     if rules.seeds and (seeds != sorted(rules.seeds) or len(seeds) < len(candidate)):
         raise InputError(
-            f"the rules ask for runs with the seeds {list(rules.seeds)}; the candidate's have "
+            f"gate.seeds requires runs with the seeds {list(rules.seeds)}; the candidate's have "
             f"{[run.seed for run in candidate]} (train.json: seed)"
         )
 
 
 def changed_rules(base: Rules, candidate: Rules) -> Mapping[str, tuple[object, object]]:
-    """Rules that the candidate has otherwise: dotted name -> (the base's, the candidate's)."""
+    """Rules that the candidate changes: dotted name -> (the base's, the candidate's)."""
     return changes(base.model_dump(), candidate.model_dump())

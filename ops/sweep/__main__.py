@@ -29,7 +29,7 @@ from digits.core import command_line, errors, files, params
 from digits.core.command_line import say
 from digits.core.errors import InputError
 from digits.gate import diff
-from digits.gate.judge import LUCK
+from digits.gate.judge import ALPHA
 from digits.gate.results import Run
 from ops.sweep import runner, settings
 from ops.sweep.outcomes import Outcome, compare
@@ -182,8 +182,8 @@ def table(outcomes: Sequence[Outcome], picture: Path | None) -> str:
     others = len(outcomes) - 1
     if others > 1:
         lines.append(
-            f"Each setting is tested at p <= {LUCK}: if all {others} are equal to the default, "
-            f"{LUCK * others:.2g} of them are expected to be marked by chance."
+            f"Each setting is tested at p <= {ALPHA}: if all {others} are equal to the default, "
+            f"{ALPHA * others:.2g} of them are expected to be marked by chance."
         )
     if picture:
         lines += ["", f"The picture  {picture}"]

@@ -58,7 +58,7 @@ def test_only_images_that_one_of_them_gets_wrong_count() -> None:
 
 def test_more_broken_than_luck_allows_is_blocked() -> None:
     assert judge(range(1000, 1010), [2000, 2001]).reasons == [
-        "test images: 10 broken, 2 fixed is more than luck (p = 0.039, at most 0.05)"
+        "test images: 10 broken, 2 fixed is more than luck (p = 0.039, limit 0.05)"
     ]
     assert judge(range(1000, 1009), [2000, 2001]).reasons == []
 
@@ -93,7 +93,7 @@ def test_a_class_that_loses_is_blocked() -> None:
     """All of one digit, and as many of the others mended."""
     threes, others = range(1003, 1113, 10), (i for i in range(2000, 2020) if i % 10 != 3)
     reasons = judge(threes, list(others)[:11]).reasons
-    assert reasons == ["class 3: 11 broken, 0 fixed is more than luck (p = 0.00098, at most 0.005)"]
+    assert reasons == ["class 3: 11 broken, 0 fixed is more than luck (p = 0.00098, limit 0.005)"]
 
 
 @pytest.mark.parametrize(("images", "small"), [(899, True), (900, False), (360, True)])
@@ -103,7 +103,7 @@ def test_a_sample_too_small_for_the_bound_is_said_in_words(images: int, small: b
     assert bool(notes) == small
     if small:
         assert f"{images} test images are too few to rule out a loss of 30 per 10,000" in notes[0]
-        assert "takes 900" in notes[0]
+        assert "at least 900 are needed" in notes[0]
     assert bool(judging.judge(*pair, rules(small_sample="block")).reasons) == small
 
 
@@ -113,9 +113,9 @@ def test_more_test_images_in_the_training_set_are_blocked() -> None:
         return results.parse("run", files)
 
     found = judging.judge([with_duplicates(1)], [with_duplicates(2)], RULES)
-    assert found.reasons == ["2 test images are also among the training images; in the base 1"]
+    assert found.reasons == ["2 test images are also among the training images; in the base, 1 are"]
     assert judging.judge([with_duplicates(1)], [with_duplicates(1)], RULES).reasons == []
-    with pytest.raises(InputError, match=r"run: data\.json is missing, which the base has"):
+    with pytest.raises(InputError, match=r"run: data\.json is missing, but the base has one"):
         judging.judge([with_duplicates(0)], [run(COMMON)], RULES)
 
 
@@ -193,7 +193,7 @@ def test_runs_that_vary_more_than_their_images_call_for_three_seeds() -> None:
     quiet = [run(range(100, 130)), run(range(115, 145))]
     wild = [run(range(100, 110)), run(range(100, 200))]
     assert judging.judge(quiet, quiet, RULES).notes == []
-    assert "bring three seeds a side" in judging.judge(quiet, wild, RULES).notes[0]
+    assert "use three seeds on each side" in judging.judge(quiet, wild, RULES).notes[0]
     assert judging.judge([*wild, wild[0]], [*wild, wild[0]], RULES).notes == []
 
 
@@ -245,7 +245,9 @@ def test_each_run_must_keep_the_limits() -> None:
 
 
 def test_a_source_without_limits_is_refused() -> None:
-    with pytest.raises(InputError, match=r"source is 'x', for which .* they have: mnist"):
+    with pytest.raises(
+        InputError, match=r"source is 'x', which has no limits; expected one of: mnist"
+    ):
         gate_rules.check_limits([run((), source="x")], RULES)
 
 

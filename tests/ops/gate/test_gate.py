@@ -202,7 +202,7 @@ def test_the_seeds_to_bring_are_the_bases_to_name(repository: Repository) -> Non
     repository.git("switch", "--quiet", "main")
     repository.set_rules(seeds=[0, 1])
     repository.commit()
-    assert "the rules ask for runs with the seeds [0, 1]" in repository.gate(
+    assert "gate.seeds requires runs with the seeds [0, 1]" in repository.gate(
         "--base", "main", code=2
     )
 
