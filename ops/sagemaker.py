@@ -1,11 +1,13 @@
-"""What we have in the account, and away with it: digits sagemaker list|clean [--all]
+"""List or remove what this project has in an AWS account: digits sagemaker list|clean [--all]
 
-`list` shows all that training and deployment have made: jobs that run, endpoints, their models and
-configurations, files in S3, logs. An endpoint costs money by the hour until it is removed, a job
-until it ends; files and logs by the gigabyte.
+`list` shows what training and deployment have created: running jobs, endpoints, their models and
+configurations, files in S3, logs. An endpoint costs money until it is removed, a job until it ends;
+files and logs cost by the gigabyte.
 
-`clean` removes, after a question, what is not in use. With --all endpoints and running jobs too.
-What does not bear our tag is left alone.
+`clean` asks, then removes what is not in use. With --all it also removes endpoints and running
+jobs. Resources without this project's tag are never touched.
+
+Exit code 0: done. 1: refused or failed.
 """
 
 import argparse
@@ -22,15 +24,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from digits.core import command_line, errors
 from digits.core.command_line import say
 from digits.core.errors import InputError
-from ops.tools.sagemaker import aws, bucket, settings, training
+from ops.tools.sagemaker import aws, bucket, training
 from ops.tools.sagemaker.aws import Clients
+from ops.tools.sagemaker.settings import load_settings
 
 ENDPOINT_LOGS = "/aws/sagemaker/Endpoints/"
 
 
 @dataclass(frozen=True)
-class Thing:
-    """Something of ours in the account."""
+class Resource:
+    """Something in the account that this project has created."""
 
     kind: str
     name: str
@@ -41,124 +44,144 @@ class Thing:
 
 def main() -> None:
     args = parse_args()
-    there = settings.load()
+    settings = load_settings()
     with aws.explained():
-        clients = aws.connect(there.region)
-        found = []
-        for it in things(clients, there.bucket):  # what costs most is shown though S3 can't be read
-            found.append(it)
+        clients = aws.connect(settings.region)
+        resources = []
+        for resource in find_all(clients, settings.bucket):  # prints endpoints though S3 may fail
+            resources.append(resource)
             if not args.json:
-                print(f"{it.kind:<13} {it.note:<22} {'in use' if it.in_use else '':<6} {it.name}")
+                print(line(resource))
         if args.json:
-            print(json.dumps([as_json(it) for it in found], indent=2))
-        elif not found:
-            print(f"nothing of ours in {there.region} and s3://{there.bucket}/{bucket.FOLDER}")
+            print(json.dumps([as_json(resource) for resource in resources], indent=2))
+        elif not resources:
+            print(f"nothing in {settings.region} and s3://{settings.bucket}/{bucket.FOLDER}")
         if args.command == "clean":
-            clean([it for it in found if args.all or not it.in_use])
+            clean([resource for resource in resources if args.all or not resource.in_use])
 
 
-def as_json(thing: Thing) -> dict[str, Any]:
-    return {"kind": thing.kind, "name": thing.name, "note": thing.note, "in_use": thing.in_use}
+def line(resource: Resource) -> str:
+    in_use = "in use" if resource.in_use else ""
+    return f"{resource.kind:<13} {resource.note:<22} {in_use:<6} {resource.name}"
 
 
-def clean(unwanted: Sequence[Thing]) -> None:
+def as_json(resource: Resource) -> dict[str, Any]:
+    return {
+        "kind": resource.kind,
+        "name": resource.name,
+        "note": resource.note,
+        "in_use": resource.in_use,
+    }
+
+
+def clean(unwanted: Sequence[Resource]) -> None:
     if not unwanted:
-        say("nothing to remove; with --all, what is in use too")
+        say("nothing to remove; --all also removes what is in use")
     elif aws.agreed(f"Remove {len(unwanted)} of these, {summary(unwanted)}?"):
-        failed = [f"{it.kind} {it.name}: {why}" for it in unwanted if (why := problem(it))]
-        if failed:
-            raise InputError("not removed; the same command again:\n  " + "\n  ".join(failed))
+        failures = [
+            f"{resource.kind} {resource.name}: {reason}"
+            for resource in unwanted
+            if (reason := remove(resource))
+        ]
+        if failures:
+            raise InputError("not removed; run the same command again:\n  " + "\n  ".join(failures))
         say("removed")
 
 
-def problem(thing: Thing) -> str | None:
-    """Remove it; why it could not be, if so: the next one may cost more."""
+def remove(resource: Resource) -> str | None:
+    """Remove a resource. Returns the reason if that fails, so that the others are still removed."""
     try:
-        thing.remove()
+        resource.remove()
     except (ClientError, BotoCoreError) as error:
         return str(error)
     return None
 
 
-def summary(found: Sequence[Thing]) -> str:
-    counts = Counter(it.kind for it in found)
+def summary(resources: Sequence[Resource]) -> str:
+    counts = Counter(resource.kind for resource in resources)
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
-def things(clients: Clients, name: str) -> Iterator[Thing]:
-    """All that is ours, in the order in which it can be removed; `name` is the bucket's."""
+def find_all(clients: Clients, bucket_name: str) -> Iterator[Resource]:
+    """All of the project's resources, in the order in which they can be removed."""
     sagemaker = clients.sagemaker
-    running = listed(clients, "TrainingJob", StatusEquals="InProgress")
+    running = find_names(clients, "TrainingJob", StatusEquals="InProgress")
     for job in running:
         stop = partial(sagemaker.stop_training_job, TrainingJobName=job)
-        yield Thing("training job", job, "running", True, stop)
-    running += listed(clients, "TrainingJob", StatusEquals="Stopping")  # these still write
-    endpoints = listed(clients, "Endpoint")
-    configurations: set[str | None] = set()
-    models, archives = set(), set()
+        yield Resource("training job", job, "running", True, stop)
+    running += find_names(clients, "TrainingJob", StatusEquals="Stopping")  # these still write
+    endpoints = find_names(clients, "Endpoint")
+    used_configurations: set[str | None] = set()
+    used_models, used_archives = set(), set()
     for endpoint in endpoints:
         described = sagemaker.describe_endpoint(EndpointName=endpoint)
-        configurations |= {
+        used_configurations |= {
             described["EndpointConfigName"],
             described.get("PendingDeploymentSummary", {}).get("EndpointConfigName"),
-            aws.tags_of(clients, described["EndpointArn"]).get(aws.PROVEN),  # the way back
+            aws.tags_of(clients, described["EndpointArn"]).get(aws.PROVEN),  # to go back to
         }
-        remove = partial(sagemaker.delete_endpoint, EndpointName=endpoint)
-        yield Thing("endpoint", endpoint, described["EndpointStatus"], True, remove)
-    for configuration in listed(clients, "EndpointConfig"):
-        used = configuration in configurations
-        if used:
+        delete = partial(sagemaker.delete_endpoint, EndpointName=endpoint)
+        yield Resource("endpoint", endpoint, described["EndpointStatus"], True, delete)
+    for configuration in find_names(clients, "EndpointConfig"):
+        in_use = configuration in used_configurations
+        if in_use:
             described = sagemaker.describe_endpoint_config(EndpointConfigName=configuration)
-            models |= {variant["ModelName"] for variant in described["ProductionVariants"]}
-        remove = partial(sagemaker.delete_endpoint_config, EndpointConfigName=configuration)
-        yield Thing("configuration", configuration, "", used, remove)
-    for model in listed(clients, "Model"):
-        used = model in models
-        if used:
+            used_models |= {variant["ModelName"] for variant in described["ProductionVariants"]}
+        delete = partial(sagemaker.delete_endpoint_config, EndpointConfigName=configuration)
+        yield Resource("configuration", configuration, "", in_use, delete)
+    for model in find_names(clients, "Model"):
+        in_use = model in used_models
+        if in_use:
             container = sagemaker.describe_model(ModelName=model)["PrimaryContainer"]
-            archives.add(container["ModelDataUrl"])
-        yield Thing("model", model, "", used, partial(sagemaker.delete_model, ModelName=model))
-    yield from stored(clients, name, running, archives)
-    yield from logs(clients, running, endpoints)
+            used_archives.add(container["ModelDataUrl"])
+        delete = partial(sagemaker.delete_model, ModelName=model)
+        yield Resource("model", model, "", in_use, delete)
+    yield from find_folders(clients, bucket_name, running, used_archives)
+    yield from find_logs(clients, running, endpoints)
 
 
-def listed(clients: Clients, kind: str, **filters: str) -> list[str]:
-    """Names of what bears our prefix and our tag."""
+def find_names(clients: Clients, kind: str, **filters: str) -> list[str]:
+    """The names of resources of a kind that have our prefix and our tag."""
     pages = clients.sagemaker.get_paginator(xform_name(f"List{kind}s")).paginate(
         NameContains=aws.PREFIX, **filters
     )
     key = "TrainingJobSummaries" if kind == "TrainingJob" else f"{kind}s"
-    found = {item[f"{kind}Name"]: item[f"{kind}Arn"] for page in pages for item in page[key]}
-    ours = {name: arn for name, arn in found.items() if name.startswith(aws.PREFIX)}
-    return [name for name, arn in ours.items() if is_ours(clients, arn)]
+    arns = {item[f"{kind}Name"]: item[f"{kind}Arn"] for page in pages for item in page[key]}
+    return [
+        name for name, arn in arns.items() if name.startswith(aws.PREFIX) and is_ours(clients, arn)
+    ]
 
 
 def is_ours(clients: Clients, arn: str) -> bool:
     try:
         return aws.TAG in aws.tags_of(clients, arn)
     except ClientError as error:
-        if aws.is_absent(error):  # removed since it was listed
+        if aws.is_absent(error):  # it was removed after it was listed
             return False
         raise
 
 
-def stored(
-    clients: Clients, name: str, running: Sequence[str], archives: Collection[str]
-) -> Iterator[Thing]:
+def find_folders(
+    clients: Clients, bucket_name: str, running: Sequence[str], used_archives: Collection[str]
+) -> Iterator[Resource]:
     """Folders of the bucket: one for each archive, data set, version of the code, and job."""
     folders: dict[str, dict[str, int]] = defaultdict(dict)
-    for key, size in bucket.keys(clients, name, f"{bucket.FOLDER}/").items():
+    for key, size in bucket.keys(clients, bucket_name, f"{bucket.FOLDER}/").items():
         folders["/".join(key.split("/")[:3])][key] = size
     for folder, objects in folders.items():
-        kind = folder.split("/")[1]
-        used = any(archive.startswith(f"s3://{name}/{folder}/") for archive in archives)
+        url = f"s3://{bucket_name}/{folder}"
+        if folder.split("/")[1] == "models":
+            in_use = any(archive.startswith(f"{url}/") for archive in used_archives)
+        else:
+            in_use = bool(running)
         note = f"{len(objects)} files, {sum(objects.values()) / 1e6:.1f} MB"
-        remove = partial(bucket.remove, clients, name, list(objects))
-        in_use = used if kind == "models" else bool(running)
-        yield Thing("folder", f"s3://{name}/{folder}", note, in_use, remove)
+        delete = partial(bucket.remove, clients, bucket_name, list(objects))
+        yield Resource("folder", url, note, in_use, delete)
 
 
-def logs(clients: Clients, running: Sequence[str], endpoints: Sequence[str]) -> Iterator[Thing]:
+def find_logs(
+    clients: Clients, running: Sequence[str], endpoints: Sequence[str]
+) -> Iterator[Resource]:
     """The logs of each host of each job, and those of each endpoint."""
     pages = clients.logs.get_paginator("describe_log_streams").paginate(
         logGroupName=training.LOGS, logStreamNamePrefix=aws.PREFIX
@@ -170,22 +193,24 @@ def logs(clients: Clients, running: Sequence[str], endpoints: Sequence[str]) -> 
             raise
         streams = []
     for stream in streams:
-        words = {"logGroupName": training.LOGS, "logStreamName": stream}
-        remove = partial(clients.logs.delete_log_stream, **words)
-        yield Thing("log", stream, "", stream.split("/")[0] in running, remove)
+        names = {"logGroupName": training.LOGS, "logStreamName": stream}
+        delete = partial(clients.logs.delete_log_stream, **names)
+        yield Resource("log", stream, "", stream.split("/")[0] in running, delete)
     pages = clients.logs.get_paginator("describe_log_groups").paginate(
         logGroupNamePrefix=ENDPOINT_LOGS + aws.PREFIX
     )
     for group in (item["logGroupName"] for page in pages for item in page["logGroups"]):
-        remove = partial(clients.logs.delete_log_group, logGroupName=group)
-        yield Thing("log", group, "", group.removeprefix(ENDPOINT_LOGS) in endpoints, remove)
+        delete = partial(clients.logs.delete_log_group, logGroupName=group)
+        yield Resource("log", group, "", group.removeprefix(ENDPOINT_LOGS) in endpoints, delete)
 
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("ops.sagemaker", __doc__)
     parser.add_argument("command", choices=("list", "clean"))
-    parser.add_argument("--all", action="store_true", help="clean: endpoints and running jobs too")
-    parser.add_argument("--json", action="store_true", help="what there is, for a machine")
+    parser.add_argument(
+        "--all", action="store_true", help="clean: also remove endpoints and running jobs"
+    )
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
     return parser.parse_args()
 
 

@@ -25,10 +25,9 @@ from urllib.parse import parse_qsl
 import boto3
 import pytest
 from botocore import session, validate
-from botocore.model import ServiceModel
+from botocore.model import ServiceModel, Shape
 from s3fs import S3FileSystem
 
-from ops.tools.sagemaker.aws import faults
 from tests.helpers import s3, warm_python
 
 ROLE = "arn:aws:iam::123456789012:role/digits"
@@ -235,6 +234,37 @@ def breaches(operation: str, params: Mapping[str, Any]) -> list[str]:
         if report
         else [f"{operation}: {fault}" for fault in faults(params, shape, "")]
     )
+
+
+# Classes of characters in the services' patterns, which `re` lacks.
+CLASSES = {r"\p{L}": "a-zA-Z\u00c0-\uffff", r"\p{N}": r"\d", r"\p{Z}": r"\s"}
+
+
+def faults(value: Any, shape: Shape, path: str) -> Iterator[str]:
+    """The limits of a shape that a value breaks; botocore checks neither pattern nor choices."""
+    limits = shape.metadata
+    match shape.type_name:
+        case "structure":
+            for name in value.keys() & shape.members.keys():
+                yield from faults(value[name], shape.members[name], f"{path}.{name}".lstrip("."))
+        case "map":
+            for key, item in value.items():
+                yield from faults(key, shape.key, f"{path} key {key!r}")
+                yield from faults(item, shape.value, f"{path}.{key}")
+        case "list":
+            for i, item in enumerate(value):
+                yield from faults(item, shape.member, f"{path}.{i}")
+        case "string":
+            pattern = limits.get("pattern", ".*")
+            for theirs, ours in CLASSES.items():
+                pattern = pattern.replace(theirs, ours)
+            if not re.fullmatch(pattern, value, re.DOTALL):
+                yield f"{path} is {value!r}; expected the form {pattern}"
+            if value not in limits.get("enum", [value]):
+                yield f"{path} is {value!r}; expected one of {limits['enum']}"
+    size = value if isinstance(value, int | float) else len(value)
+    if not limits.get("min", size) <= size <= limits.get("max", size):
+        yield f"{path} has the size {size:,}; expected {limits}"
 
 
 def fill(root: Path, request: Mapping[str, Any], hosts: tuple[str, ...] = ("algo-1",)) -> None:

@@ -1,1 +1,1 @@
-"""Training jobs and endpoints in Amazon SageMaker."""
+"""Training jobs and endpoints on Amazon SageMaker."""

@@ -1,8 +1,8 @@
-"""What lies in the bucket: files by their content, each sent once, and archives.
+"""The bucket: files named by their content, each uploaded once, and archives.
 
-s3://BUCKET/digits-sagemaker/{code,data,models}/<digest>/<file>    what we send
-s3://BUCKET/digits-sagemaker/jobs/<job>/output/model.tar.gz        what SageMaker makes
-s3://BUCKET/digits-sagemaker/checkpoints/<digest>/                 what it keeps of a training
+s3://BUCKET/digits-sagemaker/{code,data,models}/<digest>/<file>    uploaded by us
+s3://BUCKET/digits-sagemaker/jobs/<job>/output/model.tar.gz        written by SageMaker
+s3://BUCKET/digits-sagemaker/checkpoints/<digest>/                 a training's checkpoints
 """
 
 import base64
@@ -24,7 +24,8 @@ from ops.tools.sagemaker.aws import Clients
 from ops.tools.sagemaker.container import tree_digest
 
 FOLDER = "digits-sagemaker"
-LARGEST = 1 << 30  # bytes of a file in an archive
+MAX_BYTES = 1 << 30  # of a file in an archive
+DELETE_AT_ONCE = 1000  # objects; S3's limit
 
 
 Content = bytes | Path
@@ -36,20 +37,20 @@ def digest(contents: Mapping[str, Content]) -> str:
 
 
 def url(bucket: str, kind: str, digest: str) -> str:
-    """Where files with that digest lie."""
+    """The URL of the folder with the files of this digest."""
     return f"s3://{bucket}/{FOLDER}/{kind}/{digest}/"
 
 
 def send(clients: Clients, bucket: str, kind: str, contents: Mapping[str, Content]) -> str:
-    """Send those files that are not there yet; the URL of their folder.
+    """Upload the files that the bucket lacks. Returns the URL of their folder.
 
-    An object appears whole or not at all, and S3 checks its sha256 on arrival: one that is there
-    needs no second look.
+    S3 stores an object whole or not at all, and checks its sha256 on arrival. So an object that
+    exists needs no check.
     """
-    place = url(bucket, kind, digest(contents))
-    folder = place.removeprefix(f"s3://{bucket}/")
-    there = keys(clients, bucket, folder)
-    missing = [name for name in contents if folder + name not in there]
+    folder_url = url(bucket, kind, digest(contents))
+    folder = folder_url.removeprefix(f"s3://{bucket}/")
+    existing = keys(clients, bucket, folder)
+    missing = [name for name in contents if folder + name not in existing]
     for name in tqdm(missing, f"sending {kind}", unit="file", disable=not missing):
         content = contents[name]
         with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as body:
@@ -60,7 +61,7 @@ def send(clients: Clients, bucket: str, kind: str, contents: Mapping[str, Conten
                 ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256(content))).decode(),
                 Tagging=f"{aws.TAG}={kind}",
             )
-    return place
+    return folder_url
 
 
 def sha256(content: Content) -> str:
@@ -70,14 +71,14 @@ def sha256(content: Content) -> str:
 
 
 def keys(clients: Clients, bucket: str, folder: str) -> dict[str, int]:
-    """The objects under a folder, with their bytes."""
+    """The keys of the objects under a folder, and their sizes in bytes."""
     pages = clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
     return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
 
 
 def remove(clients: Clients, bucket: str, names: Sequence[str]) -> None:
-    for i in range(0, len(names), 1000):  # what S3 takes at once
-        objects = [{"Key": name} for name in names[i : i + 1000]]
+    for i in range(0, len(names), DELETE_AT_ONCE):
+        objects = [{"Key": name} for name in names[i : i + DELETE_AT_ONCE]]
         answer = clients.s3.delete_objects(
             Bucket=bucket, Delete={"Objects": objects, "Quiet": True}
         )
@@ -86,21 +87,21 @@ def remove(clients: Clients, bucket: str, names: Sequence[str]) -> None:
 
 
 def fetch(clients: Clients, url: str, target: Path) -> None:
-    """Bring an object into a file; raises `InputError` if it is gone."""
+    """Download an object into a file; raises `InputError` if it does not exist."""
     bucket, _, key = url.removeprefix("s3://").partition("/")
-    if key not in keys(clients, bucket, key):  # who may not list all is told 403 for what is gone
-        raise InputError(f"{url} is gone")
+    if key not in keys(clients, bucket, key):  # without the right to list, S3 answers 403, not 404
+        raise InputError(f"{url} does not exist any more")
     answer = clients.s3.get_object(Bucket=bucket, Key=key)
     with target.open("wb") as file:
         shutil.copyfileobj(answer["Body"], file)
 
 
 def pack(contents: Mapping[str, bytes]) -> bytes:
-    """A .tar.gz of files, with the same bytes wherever and whenever it is made."""
+    """A .tar.gz archive of files; the same files always give the same bytes."""
     plain, packed = io.BytesIO(), io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in sorted(contents.items()):
-            member = tarfile.TarInfo(name)  # of nobody, made in 1970
+            member = tarfile.TarInfo(name)  # without an owner, and dated 1970
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     with gzip.GzipFile(filename="", fileobj=packed, mode="wb", mtime=0) as file:
@@ -109,34 +110,34 @@ def pack(contents: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(archive: Path, names: Collection[str]) -> dict[str, bytes]:
-    """The files of an archive by name: these, all of them, and nothing else.
+    """Read an archive's files, which must be exactly those of the given names.
 
-    Nothing is written, so no name can lead astray.
+    It writes nothing, so no name in the archive can lead outside of a folder.
 
     Raises
     ------
     InputError
-        If it is damaged, a file is missing or too large, or there is anything more in it: another
-        file, a path, a link, a device.
+        If the archive is damaged, a file is missing or too large, or there is anything else in it:
+        another file, a path, a link, a device.
     """
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
                 name = member.name.removeprefix("./")
                 if member.isdir() and name in ("", "."):
                     continue
-                if not member.isreg() or name not in names or name in found:
-                    raise InputError(f"it holds {member.name!r}, which nobody asked for")
-                if member.size > LARGEST:
+                if not member.isreg() or name not in names or name in contents:
+                    raise InputError(f"it holds {member.name!r}, which is not expected")
+                if member.size > MAX_BYTES:
                     raise InputError(
-                        f"{name} has {member.size:,} bytes; expected up to {LARGEST:,}"
+                        f"{name} has {member.size:,} bytes; expected at most {MAX_BYTES:,}"
                     )
-                content = tar.extractfile(member)
-                assert content is not None  # of a regular file
-                found[name] = content.read()
+                file = tar.extractfile(member)
+                assert file is not None  # the member is a regular file
+                contents[name] = file.read()
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"it is damaged: {error}") from None
-    if lost := set(names) - set(found):
-        raise InputError(f"it lacks {', '.join(sorted(lost))}")
-    return found
+    if missing := set(names) - set(contents):
+        raise InputError(f"it lacks {', '.join(sorted(missing))}")
+    return contents

@@ -1,20 +1,21 @@
 """The first process of a training container on SageMaker: python3 -m ops.tools.sagemaker.container
 
-It keeps the platform's contract, so that the stage need know nothing of it:
+It keeps SageMaker's contract, so that the stage does not depend on SageMaker:
 
-    /opt/ml/input/config/hyperparameters.json   stage, its parameters, what it writes, digests
+    /opt/ml/input/config/hyperparameters.json   the stage, its parameters, its outputs, digests
     /opt/ml/input/config/resourceconfig.json    this host and the others
-    /opt/ml/input/data/code, data               channels: these very files, and the prepared data
-    /opt/ml/checkpoints                         kept in S3: a training goes on from there
+    /opt/ml/input/data/code, data               the channels: this code, and the prepared data
+    /opt/ml/checkpoints                         kept in S3: a training resumes from there
     /opt/ml/model                               becomes model.tar.gz, with a manifest of digests
-    /opt/ml/output/failure                      why it failed; the first 1,024 characters count
+    /opt/ml/output/failure                      the reason of a failure, up to 1,024 characters
 
-Any image with Python 3.11 or later and PyTorch will do. What else the stage imports is installed
-from PyPI at the start, into a folder of its own, unless the image has those very versions. Several
-hosts meet through torchrun. SIGTERM is passed on: the last whole epoch is in the checkpoints.
+Any image with Python 3.11 or later and PyTorch works. Other packages that the stage imports are
+installed from PyPI at the start, into a separate folder, unless the image has the pinned versions.
+Several hosts find each other through torchrun. SIGTERM is passed on to the stage; the last whole
+epoch is in the checkpoints.
 
-Exit code 0: done. 143: asked to end. Else: failed, with the stage's own code.
-Until what is missing is installed, nothing but the standard library is imported.
+Exit code 0: complete. 143: ended by SIGTERM. Any other: the exit code of the stage that failed.
+Before the packages are installed, this module uses only the standard library.
 """
 
 import hashlib
@@ -40,47 +41,47 @@ from typing import IO, Any
 from digits.core import files
 from digits.core.errors import InputError, UserError
 
-ROOT = "SAGEMAKER_BASE_DIR"  # in the environment; where there is no /opt/ml
+ROOT = "SAGEMAKER_BASE_DIR"  # environment variable: a folder to use instead of /opt/ml
 CHANNELS = ("code", "data")
-REQUIREMENTS = "requirements-container.txt"  # in the code: pins of what the stage imports
-CONSTRAINTS = "constraints.txt"  # and of what these pull in
+REQUIREMENTS = "requirements-container.txt"  # in the code: pins of the packages to import
+CONSTRAINTS = "constraints.txt"  # pins of their dependencies
 MANIFEST = "manifest.json"
 PORT = 29400  # of torchrun's rendezvous, on the first host
 
-GRACE_S = 100  # from SIGTERM on; the platform kills after 120
-RESOLVED_S = 300  # until the other hosts' names must be known
-REASON = 1024  # characters that the platform takes
-TAIL = 200  # lines of the log in which the reason is looked for
-ASKED = ("asked to end (SIGTERM); the last whole epoch is in the checkpoints", 143)
+GRACE_S = 100  # after SIGTERM; SageMaker kills the container after 120
+RESOLVE_S = 300  # until the names of the other hosts must resolve
+MAX_REASON = 1024  # characters; SageMaker's limit
+TAIL = 200  # lines of the log that are searched for the reason
+TERMINATED = ("ended by SIGTERM; the last whole epoch is in the checkpoints", 143)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the platform was asked to do, as this host is told."""
+    """A training job, as SageMaker describes it to this host."""
 
     stage: str
     params: dict[str, Any]  # sections of params.yaml
-    outputs: dict[str, str]  # option of the stage: file in /opt/ml/model
-    digests: dict[str, str]  # of each channel
-    work: str  # digest of all that decides the result
+    outputs: dict[str, str]  # file in /opt/ml/model, by option of the stage
+    digests: dict[str, str]  # by channel
+    work: str  # digest of everything that decides the result
     hosts: tuple[str, ...]
     host: str
     interface: str | None
 
 
 class Child:
-    """The program that runs now; SIGTERM is passed on to it, and what ignores it is killed."""
+    """The program that runs now. It gets our SIGTERM, and is killed if it ignores it."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
-        self.asked_to_end = False
+        self.terminated = False
         signal.signal(signal.SIGTERM, self.pass_on)
         signal.signal(signal.SIGALRM, self.kill)
 
     def pass_on(self, number: int, frame: FrameType | None) -> None:
         if self.process is None:
-            raise Ended(*ASKED)
-        self.asked_to_end = True
+            raise Ended(*TERMINATED)
+        self.terminated = True
         signal.alarm(GRACE_S)
         self.process.terminate()
 
@@ -89,12 +90,12 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def run(self, words: Sequence[str | Path], **options: Any) -> None:
-        """Run a program to its end, its output line by line on ours.
+        """Run a program to its end, and print its output line by line.
 
         Raises
         ------
         Ended
-            If its exit code is not 0; also of one that somebody asked to end.
+            If its exit code is not 0, also after SIGTERM.
         """
         tail: deque[str] = deque(maxlen=TAIL)
         self.process = subprocess.Popen(
@@ -110,17 +111,17 @@ class Child:
             tail.append(line)
         code = self.process.wait()
         self.process = None
-        if code and self.asked_to_end:
-            raise Ended(*ASKED)
+        if code and self.terminated:
+            raise Ended(*TERMINATED)
         if code:
-            raise Ended(reason(tail), code if code > 0 else 128 - code)
+            raise Ended(find_reason(tail), code if code > 0 else 128 - code)
 
 
 class Ended(Exception):
-    """The end before the result; says why, and the exit code."""
+    """The job ended without a result; has the reason and the exit code."""
 
-    def __init__(self, why: str, code: int = 1) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, code: int = 1) -> None:
+        super().__init__(reason)
         self.code = code
 
 
@@ -128,16 +129,16 @@ def main() -> None:
     root = Path(os.environ.get(ROOT, "/opt/ml"))
     try:
         train(root, Child())
-    except Exception as error:  # the platform knows no more than it is told here
+    except Exception as error:  # SageMaker shows only what this writes
         if not isinstance(error, Ended | UserError | OSError):
             traceback.print_exc()
         print(f"failed: {error}", file=sys.stderr, flush=True)
-        tell_platform(root, str(error) or repr(error))
+        write_failure(root, str(error) or repr(error))
         sys.exit(error.code if isinstance(error, Ended) else 1)
 
 
 def train(root: Path, child: Child) -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036  # the image may have any; down to 3.10 this runs
+    if sys.version_info < (3, 11):  # noqa: UP036  # the image may be older; this line works from 3.10
         raise InputError(f"the image has Python {sys.version.split()[0]}; expected 3.11 or later")
     job = read_job(root)
     code, data = (check_channel(root, name, job.digests[name]) for name in CHANNELS)
@@ -152,11 +153,11 @@ def train(root: Path, child: Child) -> None:
         environment.setdefault("DIGITS_COMPUTE_PROCESSES", "1")
         install(code / REQUIREMENTS, folder / "packages", child)
         if len(job.hosts) > 1:
-            environment |= meeting(job)
+            environment |= rendezvous(job)
         (folder / "params.yaml").write_text(json.dumps(job.params), encoding="utf-8")
         words = {"params": folder / "params.yaml", "data": data}
         words |= {option: root / "model" / name for option, name in job.outputs.items()}
-        words["resume"] = root / "checkpoints" / "resume"  # removed at the end; its parent can't be
+        words["resume"] = root / "checkpoints" / "resume"  # the stage removes it at the end
         for path in words.values():
             path.parent.mkdir(parents=True, exist_ok=True)
         options = [word for name, path in words.items() for word in (f"--{name}", str(path))]
@@ -167,60 +168,60 @@ def train(root: Path, child: Child) -> None:
 
 
 def read_job(root: Path) -> Job:
-    """The platform's configuration; raises `InputError` where it is not as we asked for."""
-    asked = read_config(root, "hyperparameters.json")
+    """Read SageMaker's configuration; raises `InputError` if it is not of a job of ours."""
+    hyperparameters = read_config(root, "hyperparameters.json")
     resources = read_config(root, "resourceconfig.json")
     try:
         hosts = tuple(sorted(resources["hosts"]))
         job = Job(
-            stage=asked["stage"],
+            stage=hyperparameters["stage"],
             params={
                 name.removeprefix("params."): json.loads(value)
-                for name, value in asked.items()
+                for name, value in hyperparameters.items()
                 if name.startswith("params.")
             },
-            outputs=json.loads(asked["outputs"]),
-            digests={channel: asked[channel] for channel in CHANNELS},
-            work=asked["work"],
+            outputs=json.loads(hyperparameters["outputs"]),
+            digests={channel: hyperparameters[channel] for channel in CHANNELS},
+            work=hyperparameters["work"],
             hosts=hosts,
             host=resources["current_host"],
             interface=resources.get("network_interface_name"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{root}/input/config is not of a job that python -m ops.launch made: {error!r}"
+            f"{root}/input/config is not of a job that ops.launch created: {error!r}"
         ) from None
     if job.host not in hosts:
-        raise InputError(f"this host is {job.host!r}, which is none of {', '.join(hosts)}")
+        raise InputError(f"this host is {job.host!r}; expected one of: {', '.join(hosts)}")
     return job
 
 
 def read_config(root: Path, name: str) -> dict[str, Any]:
     path = root / "input" / "config" / name
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"{path} does not exist; SageMaker writes it into its containers"
+            f"{path} does not exist, but SageMaker writes it into each container"
         ) from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds {found!r}; expected an object")
-    return found
+    if not isinstance(config, dict):
+        raise InputError(f"{path} holds {config!r}; expected an object")
+    return config
 
 
 def check_channel(root: Path, name: str, digest: str) -> Path:
-    """A channel's folder, if it is what was sent."""
+    """A channel's folder; raises `InputError` if its files are not those that were uploaded."""
     folder = root / "input" / "data" / name
-    found = tree_digest(folder_digests(folder))
-    if found != digest:
-        raise InputError(f"{folder} is not what was sent: {found} in place of {digest}")
+    actual = tree_digest(folder_digests(folder))
+    if actual != digest:
+        raise InputError(f"{folder} differs from what was uploaded: {actual}, not {digest}")
     return folder
 
 
 def folder_digests(folder: Path) -> dict[str, str]:
-    """The sha256 of each file in a folder, by its path in it."""
+    """The sha256 of each file in a folder, by its path in the folder."""
     return {
         path.relative_to(folder).as_posix(): files.sha256(path)
         for path in sorted(folder.rglob("*"))
@@ -234,18 +235,18 @@ def tree_digest(digests: Mapping[str, str]) -> str:
 
 
 def install(requirements: Path, target: Path, child: Child) -> None:
-    """Bring the pinned packages, unless this Python has them all in those versions."""
+    """Install the pinned packages, unless this Python has all of them in these versions."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines)
-    torch, wanted = version_of("torch"), pins.pop("torch")
+    torch, pinned = version_of("torch"), pins.pop("torch")
     if torch is None:
-        raise InputError("the image has no PyTorch; another compute.sagemaker.image")
-    if torch.partition("+")[0] != wanted:  # the rest names a build
-        print(f"PyTorch is {torch}, not {wanted}: other bytes than with that", flush=True)
+        raise InputError("the image lacks PyTorch; set another compute.sagemaker.image")
+    if torch.partition("+")[0] != pinned:  # the rest names a build
+        print(f"PyTorch is {torch}, not {pinned}: the results may differ", flush=True)
     missing = [name for name, pin in pins.items() if version_of(name) != pin]
     if not missing:
         return
-    print(f"installing what the image has not: {', '.join(missing)}", flush=True)
+    print(f"installing packages that the image lacks: {', '.join(missing)}", flush=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-cache-dir"]
     pip += ["--disable-pip-version-check", "--root-user-action=ignore"]
     pip += ["--target", str(target), "--constraint", str(requirements.with_name(CONSTRAINTS))]
@@ -259,28 +260,28 @@ def version_of(package: str) -> str | None:
         return None
 
 
-def meeting(job: Job) -> dict[str, str]:
-    """How torchrun brings the hosts together, once all their names are known."""
-    deadline = time.monotonic() + RESOLVED_S
+def rendezvous(job: Job) -> dict[str, str]:
+    """Wait until the names of all hosts resolve. Returns torchrun's settings to connect them."""
+    deadline = time.monotonic() + RESOLVE_S
     for host in job.hosts:
-        if not is_known(host):
+        if not resolves(host):
             print(f"waiting for {host}", flush=True)
-        while not is_known(host):
+        while not resolves(host):
             if time.monotonic() > deadline:
-                raise InputError(f"the host {host} is unknown after {RESOLVED_S} s")
+                raise InputError(f"the name of the host {host} did not resolve in {RESOLVE_S} s")
             time.sleep(0.5)
-    found = {
+    variables = {
         "PET_NNODES": str(len(job.hosts)),
         "PET_NODE_RANK": str(job.hosts.index(job.host)),
         "PET_MASTER_ADDR": job.hosts[0],
         "PET_MASTER_PORT": str(PORT),
     }
     if job.interface in [name for _, name in socket.if_nameindex()]:
-        found |= {"GLOO_SOCKET_IFNAME": job.interface, "NCCL_SOCKET_IFNAME": job.interface}
-    return found
+        variables |= {"GLOO_SOCKET_IFNAME": job.interface, "NCCL_SOCKET_IFNAME": job.interface}
+    return variables
 
 
-def is_known(host: str) -> bool:
+def resolves(host: str) -> bool:
     try:
         socket.getaddrinfo(host, PORT)
     except OSError:
@@ -289,38 +290,38 @@ def is_known(host: str) -> bool:
 
 
 def write_manifest(model: Path, job: Job) -> None:
-    """Say what the model folder holds, and of which work it is."""
+    """Write the digests of the model folder's files, and the digest of the work."""
     digests = folder_digests(model)
-    if lost := set(job.outputs.values()) - set(digests):
-        raise InputError(f"{job.stage} ended well, but did not write {', '.join(sorted(lost))}")
+    if missing := set(job.outputs.values()) - set(digests):
+        raise InputError(f"{job.stage} succeeded, but did not write {', '.join(sorted(missing))}")
     manifest = {"work": job.work, "files": {name: digests[name] for name in job.outputs.values()}}
     files.write(model / MANIFEST, files.canonical_json(manifest))
 
 
 def lines(stream: IO[bytes]) -> Iterator[str]:
-    """Lines as they come, a progress bar's too, which end with a carriage return."""
-    left = b""
+    """Lines as they arrive, also those of a progress bar, which end with a carriage return."""
+    rest = b""
     while chunk := os.read(stream.fileno(), 1 << 16):
-        *whole, left = re.split(rb"[\r\n]", left + chunk)
+        *whole, rest = re.split(rb"[\r\n]", rest + chunk)
         yield from filter(None, (line.decode(errors="replace").rstrip() for line in whole))
-    if left.strip():
-        yield left.decode(errors="replace").rstrip()
+    if rest.strip():
+        yield rest.decode(errors="replace").rstrip()
 
 
-def reason(tail: Iterable[str]) -> str:
-    """What a log says of a failure: our own error with what is indented under it, else its end."""
+def find_reason(tail: Iterable[str]) -> str:
+    """The reason of a failure: our own error with its indented lines, or else the log's end."""
     tail = list(tail)
     for i, line in enumerate(tail):
         if line.startswith("error: "):
             more = itertools.takewhile(lambda line: line.startswith("  "), tail[i + 1 :])
             return "\n".join([line.removeprefix("error: "), *more])
-    return "\n".join(tail)[-REASON:] or "it ended without a word"
+    return "\n".join(tail)[-MAX_REASON:] or "it failed without any output"
 
 
-def tell_platform(root: Path, why: str) -> None:
+def write_failure(root: Path, reason: str) -> None:
     try:
-        files.write(root / "output" / "failure", why[:REASON])
-    except OSError as error:  # a full disk: the exit code still tells
+        files.write(root / "output" / "failure", reason[:MAX_REASON])
+    except OSError as error:  # a full disk: SageMaker still gets the exit code
         print(f"{root / 'output' / 'failure'} can't be written: {error}", file=sys.stderr)
 
 

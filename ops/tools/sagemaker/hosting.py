@@ -1,10 +1,10 @@
 """A model folder behind a SageMaker endpoint, for digits deploy --to sagemaker.
 
-Archive, model and endpoint configuration are named by the content of what was asked for: a second
-try finds what the first has made. Only the endpoint changes, from one configuration to another, and
-SageMaker keeps the former machines until the new ones answer /ping. Which release it is stands in
-the model's environment; which configuration last answered its golden images, in a tag of the
-endpoint. So what a deployment that was killed left untried is never gone back to.
+The names of archive, model and endpoint configuration come from their content, so a second attempt
+finds what the first has created. Only the endpoint changes, from one configuration to another, and
+SageMaker keeps the old machines until the new ones answer /ping. The model's environment names the
+release. A tag of the endpoint names the configuration that last answered its golden images
+correctly: a deployment that fails goes back to that one, never to one that was not tested.
 """
 
 import hashlib
@@ -28,51 +28,51 @@ from digits.core.errors import InputError, UserError
 from digits.evaluation.metrics import softmax
 from digits.model.classifier import TOLERANCE, Classifier
 from digits.storage.model_store import MODEL_FILES, Pointer
-from ops.tools.sagemaker import aws, bucket, settings
+from ops.tools.sagemaker import aws, bucket
 from ops.tools.sagemaker.aws import Clients
-from ops.tools.sagemaker.settings import Settings
+from ops.tools.sagemaker.settings import Settings, load_settings
 
 ARCHIVE = "model.tar.gz"
 POLL_S = 15
-BODY_BYTES = 5 << 20  # of a request; SageMaker takes 6 MiB
+BODY_BYTES = 5 << 20  # of a request; SageMaker accepts 6 MiB
 PIXEL_BYTES = 5  # "255, "
-ROUNDED = 1e-7  # probabilities come with six digits
-WAIT_S = 2400  # for new machines and the end of the old; a failed update is undone within that
+ROUNDED = 1e-7  # probabilities are sent with six digits
+WAIT_S = 2400  # for new machines to start and old ones to stop, or for a failed update to undo
 CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
-# The release, in the environment of its containers.
+# The variables of a container that hold its release.
 VARIABLES = {key: f"DIGITS_RELEASE_{key.upper()}" for key in Pointer.model_fields}
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint of ours that has stopped changing, and the release behind it."""
+    """An endpoint that we created and that is not changing, and the release that it serves."""
 
     status: str
-    reason: str  # why it failed; empty if it did not
+    reason: str  # of a failure; empty if there was none
     arn: str
     configuration: str
-    proven: str | None  # the configuration that last answered as it should
+    proven: str | None  # the configuration that last answered correctly
     pointer: Pointer
     archive: str
 
 
-def read_pointer(stage: str) -> Pointer | None:
-    """What the stage's endpoint serves; None if there is none. Raises as `deploy` does."""
+def read_pointer(environment: str) -> Pointer | None:
+    """The release that the endpoint serves; None without an endpoint. Raises as `deploy` does."""
     with aws.explained():
-        found = find(aws.connect(settings.load().region), name_of(stage))
-    return found.pointer if found else None
+        endpoint = find(aws.connect(load_settings().region), name_of(environment))
+    return endpoint.pointer if endpoint else None
 
 
 def deploy(
-    stage: str, pointer: Pointer, contents: Mapping[str, bytes], seen: Pointer | None
+    environment: str, pointer: Pointer, contents: Mapping[str, bytes], seen: Pointer | None
 ) -> tuple[bool, int]:
-    """Have the stage's endpoint serve a release; goes back to the former one if it answers wrongly.
+    """Have the environment's endpoint serve a release, or go back if it answers incorrectly.
 
     Parameters
     ----------
     pointer : model id, version and tag of the release
     contents : the model folder's files, by name
-    seen : what the endpoint served when it was decided to deploy
+    seen : what the endpoint served when the decision to deploy was made
 
     Returns
     -------
@@ -81,62 +81,63 @@ def deploy(
     Raises
     ------
     InputError
-        If AWS refuses, somebody else has deployed meanwhile, the endpoint is not ours, does not
-        start, or answers wrongly. Then what last answered as it should is served, or, if nothing
-        did, nothing.
+        If AWS refuses, another deployment came in between, we did not create the endpoint, it does
+        not start, or it answers incorrectly. Then the endpoint serves the release that last
+        answered correctly, or is removed if there is none.
     """
-    there = settings.load()
-    name, image = name_of(stage), there.required("hosting_image")
+    settings = load_settings()
+    name, image = name_of(environment), settings.required("hosting_image")
     with aws.explained():
-        clients = aws.connect(there.region)
+        clients = aws.connect(settings.region)
         before = find(clients, name)
-        if (there_now := before and before.pointer) != seen:
+        served = before.pointer if before else None
+        if served != seen:
             raise InputError(
-                f"{name} serves {there_now.version if there_now else 'nothing'} by now: somebody "
-                f"else has deployed, too. The same command again, if it still is to be"
+                f"{name} now serves {served.version if served else 'nothing'}: another deployment "
+                f"came in between. Run the same command again if you still want to deploy"
             )
-        wanted = prepare(clients, there, image, pointer, contents)
-        former = before.proven if before else None
+        configuration = prepare(clients, settings, image, pointer, contents)
+        proven = before.proven if before else None
         try:
             now = before
-            if now is None or (now.status, now.configuration) != ("InService", wanted):
-                now = switch(clients, there, name, before, wanted)
-            say("trying it on the golden images")
-            images = try_endpoint(clients, name, contents)
+            if now is None or (now.status, now.configuration) != ("InService", configuration):
+                now = switch(clients, settings, name, before, configuration)
+            say("testing it with the golden images")
+            images = check_answers(clients, name, contents)
         except UserError as error:
-            kept = (
-                "It did so before. Back: digits registry rollback"
-                if former == wanted
-                else go_back(clients, there, name, former)
+            outcome = (
+                "It answered correctly before. To go back: digits registry rollback"
+                if proven == configuration
+                else go_back(clients, settings, name, proven)
             )
-            raise InputError(f"{name}: {error}\n  {kept}") from None
-        if former != wanted:
-            proven = [{"Key": aws.PROVEN, "Value": wanted}]
-            clients.sagemaker.add_tags(ResourceArn=now.arn, Tags=proven)
+            raise InputError(f"{name}: {error}\n  {outcome}") from None
+        if proven != configuration:
+            tag = {"Key": aws.PROVEN, "Value": configuration}
+            clients.sagemaker.add_tags(ResourceArn=now.arn, Tags=[tag])
         return now is not before, images
 
 
-def check(stage: str) -> int:
-    """Send the golden images of what an endpoint serves; how many there are.
+def check(environment: str) -> int:
+    """Test the environment's endpoint with its golden images. Returns how many there are.
 
     Raises
     ------
     InputError
-        If there is no such endpoint, it is not in service, or answers wrongly.
+        If there is no such endpoint, it is not in service, or it answers incorrectly.
     """
     with tempfile.TemporaryDirectory(prefix="deploy-") as temporary:
         folder = Path(temporary)
-        bring(name_of(stage), folder)
+        bring(name_of(environment), folder)
         contents = {name: (folder / name).read_bytes() for name in MODEL_FILES}
     with aws.explained():
-        return try_endpoint(aws.connect(settings.load().region), name_of(stage), contents)
+        return check_answers(aws.connect(load_settings().region), name_of(environment), contents)
 
 
-def delete(stage: str, agreed: Callable[[str], bool]) -> bool:
-    """Remove the stage's endpoint, if whoever is asked agrees; whether it was."""
-    name = name_of(stage)
+def delete(environment: str, agreed: Callable[[str], bool]) -> bool:
+    """Ask, then remove the environment's endpoint. Returns False if the answer is no."""
+    name = name_of(environment)
     with aws.explained():
-        clients = aws.connect(settings.load().region)
+        clients = aws.connect(load_settings().region)
         endpoint = find(clients, name)
         if endpoint is None:
             raise InputError(f"there is no endpoint {name}")
@@ -146,172 +147,194 @@ def delete(stage: str, agreed: Callable[[str], bool]) -> bool:
     return True
 
 
-def name_of(stage: str) -> str:
-    return f"{aws.PREFIX}{stage}"
+def name_of(environment: str) -> str:
+    return f"{aws.PREFIX}{environment}"
 
 
 def find(clients: Clients, name: str) -> Endpoint | None:
-    """An endpoint once it has stopped changing; raises `InputError` if it is not ours."""
+    """Wait until an endpoint is not changing; None if it does not exist.
+
+    Raises
+    ------
+    InputError
+        If it is still changing after `WAIT_S`, or we did not create it.
+    """
     deadline = time.monotonic() + WAIT_S
-    told = ""
+    reported = ""
     while True:
         try:
-            found = clients.sagemaker.describe_endpoint(EndpointName=name)
+            described = clients.sagemaker.describe_endpoint(EndpointName=name)
         except ClientError as error:
             if aws.is_absent(error):
                 return None
             raise
-        status = found["EndpointStatus"]
+        status = described["EndpointStatus"]
         if status not in CHANGING:
             break
         if time.monotonic() > deadline:
-            raise InputError(f"{name} is still {status} after {WAIT_S} s; the same command again")
-        if status != told:
+            raise InputError(
+                f"{name} is still {status} after {WAIT_S} s. Run the same command again"
+            )
+        if status != reported:
             say(f"  {name}: {status}")
-            told = status
+            reported = status
         time.sleep(POLL_S)
     try:
         configuration = clients.sagemaker.describe_endpoint_config(
-            EndpointConfigName=found["EndpointConfigName"]
+            EndpointConfigName=described["EndpointConfigName"]
         )
         model = clients.sagemaker.describe_model(
             ModelName=configuration["ProductionVariants"][0]["ModelName"]
         )
         container = model["PrimaryContainer"]
-        said = {key: container["Environment"][name] for key, name in VARIABLES.items()}
+        release = {key: container["Environment"][name] for key, name in VARIABLES.items()}
     except (ClientError, KeyError) as error:
         if isinstance(error, ClientError) and not aws.is_absent(error):
             raise
-        raise InputError(f"the endpoint {name} was not made by digits deploy: {error!r}") from None
+        raise InputError(
+            f"the endpoint {name} was not created by digits deploy: {error!r}"
+        ) from None
     return Endpoint(
         status,
-        found.get("FailureReason", ""),
-        found["EndpointArn"],
-        found["EndpointConfigName"],
-        aws.tags_of(clients, found["EndpointArn"]).get(aws.PROVEN),
-        Pointer.parse(said, name),
+        described.get("FailureReason", ""),
+        described["EndpointArn"],
+        described["EndpointConfigName"],
+        aws.tags_of(clients, described["EndpointArn"]).get(aws.PROVEN),
+        Pointer.parse(release, name),
         container["ModelDataUrl"],
     )
 
 
 def prepare(
     clients: Clients,
-    there: Settings,
+    settings: Settings,
     image: str,
     pointer: Pointer,
     contents: Mapping[str, bytes],
 ) -> str:
-    """Make archive, model and endpoint configuration, where they are not there; its name."""
+    """Create the archive, model and endpoint configuration that do not exist yet.
+
+    Returns
+    -------
+    the name of the endpoint configuration
+    """
     archive = bucket.pack({name: contents[name] for name in MODEL_FILES})
-    folder = bucket.send(clients, there.bucket, "models", {ARCHIVE: archive})
-    said = pointer.model_dump()
+    folder = bucket.send(clients, settings.bucket, "models", {ARCHIVE: archive})
+    release = pointer.model_dump()
     model = {
         "PrimaryContainer": {
             "Image": image,
             "ModelDataUrl": folder + ARCHIVE,
-            "Environment": {name: said[key] for key, name in VARIABLES.items()},
+            "Environment": {name: release[key] for key, name in VARIABLES.items()},
         },
-        "ExecutionRoleArn": there.role,
+        "ExecutionRoleArn": settings.role,
         "EnableNetworkIsolation": True,
-        "Tags": aws.tags(there, "hosting"),
+        "Tags": aws.tags(settings, "hosting"),
     }
     model_name = name_by_content(pointer, model)
-    make(clients.sagemaker.create_model, ModelName=model_name, **model)
+    create_once(clients.sagemaker.create_model, ModelName=model_name, **model)
     configuration = {
         "ProductionVariants": [
             {
                 "VariantName": "all",
                 "ModelName": model_name,
-                "InstanceType": there.hosting_instance_type,
-                "InitialInstanceCount": there.hosting_instance_count,
+                "InstanceType": settings.hosting_instance_type,
+                "InitialInstanceCount": settings.hosting_instance_count,
             }
         ],
-        "Tags": aws.tags(there, "hosting"),
+        "Tags": aws.tags(settings, "hosting"),
     }
     name = name_by_content(pointer, configuration)
-    make(clients.sagemaker.create_endpoint_config, EndpointConfigName=name, **configuration)
+    create = clients.sagemaker.create_endpoint_config
+    create_once(create, EndpointConfigName=name, **configuration)
     return name
 
 
-def name_by_content(pointer: Pointer, asked: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(files.canonical_json(asked).encode()).hexdigest()
+def name_by_content(pointer: Pointer, request: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(files.canonical_json(request).encode()).hexdigest()
     return f"{aws.PREFIX}{pointer.version.replace('.', '-')}-{digest[:16]}"
 
 
-def make(create: Callable[..., Any], **asked: Any) -> None:
-    """Create something that is named by its content, if it is not there."""
+def create_once(create: Callable[..., Any], **request: Any) -> None:
+    """Create a resource whose name comes from its content, unless it exists."""
     try:
-        create(**asked)
+        create(**request)
     except ClientError as error:
         if not aws.exists_already(error):
             raise
 
 
 def switch(
-    clients: Clients, there: Settings, name: str, before: Endpoint | None, configuration: str
+    clients: Clients, settings: Settings, name: str, before: Endpoint | None, configuration: str
 ) -> Endpoint:
-    """Have an endpoint take a configuration, and wait until it does; raises `InputError` if not."""
-    if before and before.status == "Failed":  # it never started, and can't be updated
+    """Create or update an endpoint and wait for it; raises `InputError` if that fails."""
+    if before and before.status == "Failed":  # it never started, so it can't be updated
         remove(clients, name)
         before = None
     if before:
-        say(f"updating {name} from {before.pointer.version}, which answers meanwhile")
+        say(f"updating {name}; {before.pointer.version} answers until the new machines do")
         clients.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=configuration)
     else:
-        say(f"creating {name}: {there.hosting_instance_count} x {there.hosting_instance_type}")
+        count, machine = settings.hosting_instance_count, settings.hosting_instance_type
+        say(f"creating {name}: {count} x {machine}")
         clients.sagemaker.create_endpoint(
             EndpointName=name,
             EndpointConfigName=configuration,
-            Tags=aws.tags(there, "hosting"),
+            Tags=aws.tags(settings, "hosting"),
         )
     try:
         now = find(clients, name)
     except (ClientError, BotoCoreError):
-        say(f"{name} goes on changing, and costs money. The same command again completes it")
+        say(f"{name} is still changing, and costs money. The same command completes it")
         raise
     if now and now.status == "InService" and now.configuration == configuration:
         return now
-    reason = now.reason or now.status if now else "it is gone"
-    raise InputError(aws.with_way_out(f"it does not take {configuration}: {reason}"))
+    reason = now.reason or now.status if now else "it was removed"
+    raise InputError(aws.with_advice(f"it could not be switched to {configuration}: {reason}"))
 
 
-def go_back(clients: Clients, there: Settings, name: str, former: str | None) -> str:
-    """Have an endpoint serve what last answered as it should, or nothing; says what came of it."""
+def go_back(clients: Clients, settings: Settings, name: str, proven: str | None) -> str:
+    """Switch an endpoint back to the proven configuration, or remove it if there is none.
+
+    Returns
+    -------
+    a sentence for the user about the outcome
+    """
     try:
         now = find(clients, name)
-        if former is None:
+        if proven is None:
             if now:
                 remove(clients, name)
-            return "The endpoint is removed; there was no former one"
-        if now is None or (now.status, now.configuration) != ("InService", former):
-            now = switch(clients, there, name, now, former)
+            return "The endpoint is removed, because no earlier release answered correctly"
+        if now is None or (now.status, now.configuration) != ("InService", proven):
+            now = switch(clients, settings, name, now, proven)
     except (UserError, ClientError, BotoCoreError) as error:
-        return f"THE WAY BACK FAILED TOO, look at it now: {error}"
+        return f"GOING BACK FAILED TOO, check the endpoint now: {error}"
     return f"It serves {now.pointer.version}, as before"
 
 
 def remove(clients: Clients, name: str) -> None:
     clients.sagemaker.delete_endpoint(EndpointName=name)
-    find(clients, name)  # until it is gone
+    find(clients, name)  # returns when it no longer exists
 
 
-def try_endpoint(clients: Clients, name: str, contents: Mapping[str, bytes]) -> int:
-    """Send the golden images of a model folder; how many there are.
+def check_answers(clients: Clients, name: str, contents: Mapping[str, bytes]) -> int:
+    """Compare an endpoint's answers with a model folder's golden outputs. Returns how many.
 
     Raises
     ------
     InputError
-        If the endpoint does not answer, or not as the model did when it was exported.
+        If the endpoint does not answer, or its answers differ from those of the exported model.
     """
     with np.load(io.BytesIO(contents["golden.npz"])) as golden:
         images, logits = golden["images"], golden["logits"]
     model = hashlib.sha256(contents["model.json"]).hexdigest()
     classes = json.loads(contents["model.json"])["classes"]
-    found, expected = ask(clients, name, model, classes, images), softmax(logits)
-    differing = int((found.argmax(1) != expected.argmax(1)).sum())
-    # Logits that are off by TOLERANCE move no probability further.
+    answered, expected = ask(clients, name, model, classes, images), softmax(logits)
+    differing = int((answered.argmax(1) != expected.argmax(1)).sum())
+    # If the logits are within TOLERANCE, no probability differs by more than this.
     tolerance = min(TOLERANCE * float(np.abs(logits).max()), 0.01)
-    gap = float(np.abs(found - expected).max())
+    gap = float(np.abs(answered - expected).max())
     if differing or not gap <= tolerance:
         raise InputError(
             f"it answers {differing} of {len(images)} golden images with another class; "
@@ -327,16 +350,16 @@ def ask(
     classes: Sequence[str],
     images: UInt8Array,
 ) -> Float64Array:
-    """The probabilities that an endpoint gives, (n, classes), by requests that it takes.
+    """The probabilities that an endpoint answers, (n, classes), in as many requests as needed.
 
     Raises
     ------
     InputError
-        If it does not answer, does so by another model, or leaves something out.
+        If it does not answer, its model is another one, or its answer is incomplete.
     """
-    most = max(1, BODY_BYTES // (PIXEL_BYTES * math.prod(images.shape[1:])))
-    if not 0 < len(images) <= most:
-        parts = (images[i : i + most] for i in range(0, len(images), most))
+    at_once = max(1, BODY_BYTES // (PIXEL_BYTES * math.prod(images.shape[1:])))
+    if not 0 < len(images) <= at_once:
+        parts = (images[i : i + at_once] for i in range(0, len(images), at_once))
         answers = [ask(clients, name, model, classes, part) for part in parts]
         return np.concatenate([np.empty((0, len(classes))), *answers])
     try:
@@ -347,54 +370,54 @@ def ask(
             Body=json.dumps({"images": images.tolist()}).encode(),
         )
         document = json.loads(answer["Body"].read())
-        said, rows = document["model"], document["predictions"]
-        found = np.array([[row["probabilities"][c] for c in classes] for row in rows], float)
+        answering, rows = document["model"], document["predictions"]
+        answered = np.array([[row["probabilities"][c] for c in classes] for row in rows], float)
     except (ClientError, BotoCoreError) as error:
-        raise InputError(aws.with_way_out(f"no answer: {error}")) from None
+        raise InputError(aws.with_advice(f"no answer: {error}")) from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"its answer has no probabilities: {error!r}") from None
-    if said != model:
-        raise InputError(f"it answers by the model {said}; expected {model}")
-    if len(found) != len(images):
-        raise InputError(f"it answers {len(found)} images of {len(images)}")
-    return found
+    if answering != model:
+        raise InputError(f"it answers with the model {answering}; expected {model}")
+    if len(answered) != len(images):
+        raise InputError(f"it answers {len(answered)} images of {len(images)}")
+    return answered
 
 
 @dataclass(frozen=True)
 class Remote(Classifier):
-    """A model that an endpoint computes; the same model folder, here, says how images are made."""
+    """A model that runs on an endpoint; its local model folder describes the preprocessing."""
 
     clients: Clients
     endpoint: str
 
     def logits(self, images: UInt8Array, workers: int = 1) -> Float32Array:
-        """As `Classifier.logits`, up to a constant of each image."""
+        """As `Classifier.logits`, up to a constant for each image."""
         probabilities = ask(self.clients, self.endpoint, self.id, self.classes, images)
         scores: Float32Array = np.log(np.maximum(probabilities, ROUNDED)).astype(np.float32)
         return scores
 
 
 def remote(name: str, folder: Path) -> Remote:
-    """What an endpoint serves, with its model folder here; raises as `deploy` does."""
+    """The model of an endpoint and of a local model folder; raises as `deploy` does."""
     with aws.explained():
-        clients = aws.connect(settings.load().region)
+        clients = aws.connect(load_settings().region)
     return Remote(**vars(Classifier.load(folder)), clients=clients, endpoint=name)
 
 
 def bring(name: str, folder: Path) -> Pointer:
-    """Bring the model folder that an endpoint serves.
+    """Download the model folder that an endpoint serves. Returns its release.
 
     Raises
     ------
     InputError
-        If there is no such endpoint of ours, it is not in service, or its archive is gone.
+        If we created no such endpoint, it is not in service, or its archive no longer exists.
     """
     with aws.explained(), tempfile.TemporaryDirectory(prefix="endpoint-") as temporary:
-        clients = aws.connect(settings.load().region)
+        clients = aws.connect(load_settings().region)
         endpoint = find(clients, name)
         if endpoint is None or endpoint.status != "InService":
-            status = endpoint.status if endpoint else "not there"
-            raise InputError(f"the endpoint {name} is {status}")
+            problem = f"is {endpoint.status}" if endpoint else "does not exist"
+            raise InputError(f"the endpoint {name} {problem}")
         archive = Path(temporary, ARCHIVE)
         bucket.fetch(clients, endpoint.archive, archive)
         for file, content in bucket.unpack(archive, MODEL_FILES).items():

@@ -1,7 +1,7 @@
-"""The section `compute.sagemaker` of params.yaml: where in AWS, and on which machines.
+"""The section `compute.sagemaker` of params.yaml: the account's resources, and the machines.
 
-DIGITS_COMPUTE_SAGEMAKER_<KEY> in the environment wins over each key, and is read as YAML: an image
-is a word, tags are `{team: vision}`. The section is absent by default. No stage declares it.
+DIGITS_COMPUTE_SAGEMAKER_<KEY> in the environment overrides a key. Its value is YAML: an image is a
+plain word, tags are `{team: vision}`. The section is optional, and no stage tracks it.
 """
 
 import os
@@ -18,12 +18,12 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(Params):
-    """What every command needs first; then of training, then of endpoints."""
+    """First the keys that every command needs, then those for training, then for endpoints."""
 
     region: str
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-    role: str  # ARN; what jobs and endpoints may do
-    tags: dict[str, str] = Field(default_factory=dict)  # beside our own
+    role: str  # ARN; its rights are those of jobs and endpoints
+    tags: dict[str, str] = Field(default_factory=dict)  # in addition to ours
 
     image: str | None = None  # in ECR, with Python 3.11 or later and PyTorch
     instance_type: str = "ml.m5.xlarge"
@@ -32,16 +32,16 @@ class Settings(Params):
     max_run_s: Count = 3600
     spot: bool = False
 
-    hosting_image: str | None = None  # in ECR: this repository's Dockerfile, built and pushed
+    hosting_image: str | None = None  # in ECR, built from this repository's Dockerfile
     hosting_instance_type: str = "ml.m5.large"
     hosting_instance_count: Count = 1
 
     def required(self, key: str) -> str:
-        """A key that not every command needs; raises `InputError` if it is missing."""
+        """The value of an optional key; raises `InputError` if it is missing."""
         value: str | None = getattr(self, key)
         if value is None:
             raise InputError(
-                f"compute.sagemaker.{key} is missing. In params.yaml, or: {ENVIRONMENT}"
+                f"compute.sagemaker.{key} is missing. Set it in params.yaml, or by {ENVIRONMENT}"
                 f"{key.upper()}=..."
             )
         return value
@@ -55,14 +55,15 @@ class _Document(Params):
     compute: _Compute
 
 
-def load(path: str = "params.yaml") -> Settings:
-    """The section, with what the environment says in its place.
+def load_settings(path: str = "params.yaml") -> Settings:
+    """Read the section, with the overrides of the environment.
 
     Raises
     ------
     InputError
-        If a key is unknown, missing or of another type; names each of them.
+        If a key is unknown, missing or of another type; the message names each of them.
     """
+
     section = dict(read_yaml(path).get("compute", {}).get("sagemaker") or {})
     for key in Settings.model_fields:
         name = ENVIRONMENT + key.upper()

@@ -1,9 +1,9 @@
-"""A stage as a training job on SageMaker, for ops.launch.
+"""Run a stage as a training job on SageMaker, for ops.launch.
 
-Data and code go to S3 by content, once. The job's name comes from the content of all that decides
-the result and the number of the attempt, so that the same work is found again: one that runs is
-followed, one that is done is fetched, and only else is a new one made. It goes on from the
-checkpoints of the attempt before.
+Data and code are uploaded to S3 once, named by their content. A job's name is the digest of
+everything that decides its result, and the number of the attempt. So the same work finds its job
+again: a running job is followed, and the outputs of a completed one are fetched. A new job is
+created only if there is neither; it continues from the checkpoints of the attempt before.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from digits.core.command_line import say
 from digits.core.errors import InputError
 from digits.core.params import read_yaml
 from ops.tools import imports
-from ops.tools.sagemaker import aws, bucket, container, settings
+from ops.tools.sagemaker import aws, bucket, container
 from ops.tools.sagemaker.aws import Clients
 from ops.tools.sagemaker.bucket import Content
-from ops.tools.sagemaker.settings import Settings
+from ops.tools.sagemaker.settings import Settings, load_settings
 
-ROOT = Path(__file__).parents[3]  # of the code that runs, and its dvc.yaml
-RUNS_IT = (  # in the container, beside what the stage imports
+ROOT = Path(__file__).parents[3]  # of the repository
+LAUNCHER = (  # these files start the stage in the container
     "digits/__init__.py",
     "stages/__init__.py",
     "ops/__init__.py",
@@ -41,7 +41,7 @@ RUNS_IT = (  # in the container, beside what the stage imports
     "ops/tools/sagemaker/__init__.py",
     "ops/tools/sagemaker/container.py",
 )
-# What these files import from outside the standard library.
+# The packages that the stage and the launcher import.
 PACKAGES = ("numpy", "psutil", "pydantic", "pyyaml", "safetensors", "torch", "tqdm")
 
 POLL_S = 10
@@ -52,83 +52,83 @@ RUNNING = ("InProgress", "Stopping")
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done; `digest` is of all that decides the result."""
+    """A stage to run; `digest` covers everything that decides its result."""
 
     stage: str
-    paths: Mapping[str, str]  # by option of its command
-    params: Mapping[str, Any]  # its sections of params.yaml
-    channels: Mapping[str, Mapping[str, Content]]  # `data` and `code`: files by name
+    paths: Mapping[str, str]  # by option of the stage's command
+    params: Mapping[str, Any]  # the stage's sections of params.yaml
+    channels: Mapping[str, Mapping[str, Content]]  # `data` and `code`: contents by file name
     digest: str
 
     @property
     def outputs(self) -> dict[str, str]:
-        """Option: name of its file in the archive that comes back."""
+        """The file's name in the job's archive, by option of the stage's command."""
         outputs = self.paths.keys() - {"params", "data", "resume"}
         return {option: option + Path(self.paths[option]).suffix for option in sorted(outputs)}
 
 
 def run(stage: str, arguments: list[str], environment: Mapping[str, str]) -> None:
-    """Run a stage there; its outputs appear here.
+    """Run a stage on SageMaker and fetch its outputs.
 
     Parameters
     ----------
-    stage : its module; dvc.yaml has its dependencies and parameters
-    arguments : pairs --option PATH: `data` a folder, `params` a file, `resume`; the rest outputs
+    stage : module; dvc.yaml has its dependencies and parameters
+    arguments : pairs --option PATH: `data` a folder, `params` a file, `resume`; else outputs
     environment : of the stage, on each host
 
     Raises
     ------
     InputError
-        If something is missing, AWS refuses, or the job fails; says what helps.
+        If something is missing, AWS refuses, or the job fails; the message says what helps.
     KeyboardInterrupt
-        Upon Ctrl-C, after the question whether to stop the job.
+        After Ctrl-C, and the question whether to stop the job.
     """
-    there = settings.load()
-    work = find_work(stage, arguments, there.required("image"))
+    settings = load_settings()
+    work = find_work(stage, arguments, settings.required("image"))
     with aws.explained():
-        clients = aws.connect(there.region)
+        clients = aws.connect(settings.region)
         for attempt in itertools.count(1):
             name = f"{aws.PREFIX}{stage.rpartition('.')[2]}-{work.digest[:20]}-{attempt}"
             try:
-                if is_brought(clients, there, work, name, environment):
+                if run_attempt(clients, settings, work, name, environment):
                     return
             except KeyboardInterrupt:
                 offer_to_stop(clients, name)
                 raise
 
 
-def is_brought(
-    clients: Clients, there: Settings, work: Work, name: str, environment: Mapping[str, str]
+def run_attempt(
+    clients: Clients, settings: Settings, work: Work, name: str, environment: Mapping[str, str]
 ) -> bool:
-    """Find a job or make it, and bring its outputs; False if another name is needed."""
-    job = describe(clients, name) or create(clients, there, work, name, environment)
+    """Find or create a job, and fetch its outputs; False if this attempt is of no use any more."""
+    job = describe(clients, name) or create(clients, settings, work, name, environment)
     match job["TrainingJobStatus"]:
         case "InProgress":
             job = follow(clients, name)
             if job["TrainingJobStatus"] != "Completed":
-                raise InputError(aws.with_way_out(f"{name} {failure(job)}"))
-            say(f"{name} is done, {job.get('BillableTimeInSeconds', 'some')} s to pay")
-            bring(clients, work, job)
+                raise InputError(aws.with_advice(f"{name} {failure(job)}"))
+            say(f"{name} is complete; billed: {job.get('BillableTimeInSeconds', 'some')} s")
+            fetch_outputs(clients, work, job)
             return True
         case "Completed":
             try:
-                bring(clients, work, job)
+                fetch_outputs(clients, work, job)
             except InputError as error:
                 say(str(error))
             else:
-                say(f"{name} had done this already")
+                say(f"{name} was already complete")
                 return True
         case "Stopping":
             job = follow(clients, name)
-    say(f"{name} {failure(job)}; the next attempt")
+    say(f"{name} {failure(job)}; now the next attempt")
     return False
 
 
-# What is to be done
+# The work
 
 
 def find_work(stage: str, arguments: Sequence[str], image: str) -> Work:
-    """Data, code and parameters of a stage, as its command and dvc.yaml name them."""
+    """The data, code and parameters of a stage, from its arguments and dvc.yaml."""
     paths = {option: path for option, path in zip(arguments[::2], arguments[1::2], strict=False)}
     data = Path(paths.get("--data", ""))
     if len(arguments) != 2 * len(paths) or "--data" not in paths or not data.is_dir():
@@ -140,16 +140,18 @@ def find_work(stage: str, arguments: Sequence[str], image: str) -> Work:
     try:
         declared = stages[stage.removeprefix("stages.")]
     except KeyError:
-        raise InputError(f"{stage} is no stage of dvc.yaml; has: {', '.join(stages)}") from None
+        raise InputError(
+            f"{stage} is not a stage of dvc.yaml; expected one of: {', '.join(stages)}"
+        ) from None
     document = read_yaml(paths.get("--params", "params.yaml"))
     params = {name: document[name] for name in declared.get("params", []) if name in document}
     code = sorted(imports.reached(f"{stage.replace('.', '/')}.py", read_code))
     code += [dep for dep in declared["deps"] if dep.startswith("requirements")]
-    carried: dict[str, Content] = {
-        path: ROOT / path for path in (*code, *RUNS_IT, container.CONSTRAINTS)
+    uploaded: dict[str, Content] = {
+        path: ROOT / path for path in (*code, *LAUNCHER, container.CONSTRAINTS)
     }
-    carried[container.REQUIREMENTS] = pins().encode()
-    decides = {
+    uploaded[container.REQUIREMENTS] = pins().encode()
+    identity = {
         "stage": stage,
         "image": image,
         "params": params,
@@ -160,8 +162,8 @@ def find_work(stage: str, arguments: Sequence[str], image: str) -> Work:
         stage,
         {option.removeprefix("--"): path for option, path in paths.items()},
         params,
-        {"data": {name: data / name for name in decides["data"]}, "code": carried},
-        hashlib.sha256(files.canonical_json(decides).encode()).hexdigest(),
+        {"data": {name: data / name for name in identity["data"]}, "code": uploaded},
+        hashlib.sha256(files.canonical_json(identity).encode()).hexdigest(),
     )
 
 
@@ -175,8 +177,8 @@ def pins() -> str:
         (ROOT / name).read_text(encoding="utf-8")
         for name in ("requirements-compute.txt", "requirements.txt")
     )
-    found = dict(re.findall(r"^([\w-]+)==(\S+)", text, re.MULTILINE))
-    return "".join(f"{name}=={found[name]}\n" for name in PACKAGES)
+    versions = dict(re.findall(r"^([\w-]+)==(\S+)", text, re.MULTILINE))
+    return "".join(f"{name}=={versions[name]}\n" for name in PACKAGES)
 
 
 # The job
@@ -184,25 +186,24 @@ def pins() -> str:
 
 def describe(clients: Clients, name: str) -> Mapping[str, Any] | None:
     try:
-        found: Mapping[str, Any] = clients.sagemaker.describe_training_job(TrainingJobName=name)
+        job: Mapping[str, Any] = clients.sagemaker.describe_training_job(TrainingJobName=name)
     except ClientError as error:
         if aws.is_absent(error):
             return None
         raise
-    return found
+    return job
 
 
 def create(
-    clients: Clients, there: Settings, work: Work, name: str, environment: Mapping[str, str]
+    clients: Clients, settings: Settings, work: Work, name: str, environment: Mapping[str, str]
 ) -> Mapping[str, Any]:
-    """Send what is missing and make the job, unless another one has just made it."""
-    asked = request(there, work, name, environment)
-    aws.check(clients.sagemaker, "CreateTrainingJob", asked)  # before anything is sent
+    """Upload the missing files and create the job, unless another process has just created it."""
     for channel, contents in work.channels.items():
-        bucket.send(clients, there.bucket, channel, contents)
-    say(f"{name}: {there.instance_count} x {there.instance_type}, for {there.max_run_s} s at most")
+        bucket.send(clients, settings.bucket, channel, contents)
+    machines = f"{settings.instance_count} x {settings.instance_type}"
+    say(f"{name}: {machines}, for at most {settings.max_run_s} s")
     try:
-        clients.sagemaker.create_training_job(**asked)
+        clients.sagemaker.create_training_job(**request(settings, work, name, environment))
     except ClientError as error:
         if not aws.exists_already(error):
             raise
@@ -211,23 +212,23 @@ def create(
 
 
 def request(
-    there: Settings, work: Work, name: str, environment: Mapping[str, str]
+    settings: Settings, work: Work, name: str, environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What CreateTrainingJob is asked; the container reads the hyperparameters."""
+    """The parameters of CreateTrainingJob; the container reads the hyperparameters."""
     digests = {channel: bucket.digest(contents) for channel, contents in work.channels.items()}
-    ours = f"s3://{there.bucket}/{bucket.FOLDER}"
+    ours = f"s3://{settings.bucket}/{bucket.FOLDER}"
     sections = {f"params.{name}": json.dumps(section) for name, section in work.params.items()}
-    stopping = {"MaxRuntimeInSeconds": there.max_run_s}
-    if there.spot:
-        stopping["MaxWaitTimeInSeconds"] = there.max_run_s + WAITING_S
+    stopping = {"MaxRuntimeInSeconds": settings.max_run_s}
+    if settings.spot:
+        stopping["MaxWaitTimeInSeconds"] = settings.max_run_s + WAITING_S
     return {
         "TrainingJobName": name,
         "AlgorithmSpecification": {
-            "TrainingImage": there.required("image"),
+            "TrainingImage": settings.required("image"),
             "TrainingInputMode": "File",
             "ContainerEntrypoint": ["python3", "-m", "ops.tools.sagemaker.container"],
         },
-        "RoleArn": there.role,
+        "RoleArn": settings.role,
         "HyperParameters": {
             "stage": work.stage,
             "outputs": json.dumps(work.outputs),
@@ -241,7 +242,7 @@ def request(
                 "DataSource": {
                     "S3DataSource": {
                         "S3DataType": "S3Prefix",
-                        "S3Uri": bucket.url(there.bucket, channel, digest),
+                        "S3Uri": bucket.url(settings.bucket, channel, digest),
                         "S3DataDistributionType": "FullyReplicated",
                     }
                 },
@@ -254,69 +255,69 @@ def request(
             "LocalPath": "/opt/ml/checkpoints",
         },
         "ResourceConfig": {
-            "InstanceType": there.instance_type,
-            "InstanceCount": there.instance_count,
-            "VolumeSizeInGB": there.volume_gb,
+            "InstanceType": settings.instance_type,
+            "InstanceCount": settings.instance_count,
+            "VolumeSizeInGB": settings.volume_gb,
         },
         "StoppingCondition": stopping,
-        "EnableManagedSpotTraining": there.spot,
+        "EnableManagedSpotTraining": settings.spot,
         "Environment": {
             "PYTHONPATH": "/opt/ml/input/data/code",
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment,
         },
-        "Tags": aws.tags(there, "training"),
+        "Tags": aws.tags(settings, "training"),
     }
 
 
 def follow(clients: Clients, name: str) -> Mapping[str, Any]:
-    """Tell what a job does and what it says, until it ends; its last description."""
-    log, told = Log(clients, name), 0
+    """Print a job's steps and its log until it ends. Returns its last description."""
+    log, printed = Log(clients, name), 0
     try:
         while True:
             job = describe(clients, name) or {"TrainingJobStatus": "Deleting"}
             steps = job.get("SecondaryStatusTransitions", [])
-            for step in steps[told:]:
+            for step in steps[printed:]:
                 say(f"  {step['Status']}: {step.get('StatusMessage', '')}")
-            told = len(steps)
-            log.tell()
+            printed = len(steps)
+            log.print_new()
             if job["TrainingJobStatus"] not in RUNNING:
                 return job
             time.sleep(POLL_S)
     except (ClientError, BotoCoreError):
-        say(f"{name} may go on, and is no longer followed; the same command finds it again")
+        say(f"lost contact with {name}, which may still run; the same command finds it again")
         raise
 
 
 class Log:
-    """What the hosts of a job print, each line once."""
+    """The log of a job's hosts; each line is printed once."""
 
     def __init__(self, clients: Clients, name: str) -> None:
         self.logs = clients.logs
         self.name = name
-        self.tokens: dict[str, str] = {}  # by stream: where to go on
+        self.tokens: dict[str, str] = {}  # by stream: the next line to read
 
-    def tell(self) -> None:
+    def print_new(self) -> None:
         try:
-            found = self.logs.describe_log_streams(
+            answer = self.logs.describe_log_streams(
                 logGroupName=LOGS, logStreamNamePrefix=f"{self.name}/"
             )
         except ClientError as error:
-            if aws.is_absent(error):  # the account's first job has said nothing yet
+            if aws.is_absent(error):  # the account's first job has not printed anything yet
                 return
             raise
-        streams = [stream["logStreamName"] for stream in found["logStreams"]]
+        streams = [stream["logStreamName"] for stream in answer["logStreams"]]
         for stream in streams:
             host = stream.rpartition("/")[2].rpartition("-")[0]
             prefix = f"[{host}] " if len(streams) > 1 else ""
-            for line in self.news(stream):
+            for line in self.new_lines(stream):
                 say(f"  {prefix}{line}")
 
-    def news(self, stream: str) -> Iterator[str]:
+    def new_lines(self, stream: str) -> Iterator[str]:
         while True:
-            since = {"nextToken": self.tokens[stream]} if stream in self.tokens else {}
+            position = {"nextToken": self.tokens[stream]} if stream in self.tokens else {}
             page = self.logs.get_log_events(
-                logGroupName=LOGS, logStreamName=stream, startFromHead=True, **since
+                logGroupName=LOGS, logStreamName=stream, startFromHead=True, **position
             )
             yield from (event["message"] for event in page["events"])
             if self.tokens.get(stream) == page["nextForwardToken"]:
@@ -325,50 +326,53 @@ class Log:
 
 
 def failure(job: Mapping[str, Any]) -> str:
-    """How a job ended that did not complete, and what follows from that."""
+    """How an incomplete job ended, and the advice that follows from that."""
     match job.get("SecondaryStatus"):
         case "MaxRuntimeExceeded":
-            return "ran out of its time: compute.sagemaker.max_run_s. It goes on where it was"
+            return (
+                "reached its time limit, compute.sagemaker.max_run_s; the same command continues "
+                "after its last whole epoch"
+            )
         case "MaxWaitTimeExceeded":
-            return "found no spot machine in time: later, or without compute.sagemaker.spot"
+            return "found no spot machine in time: try later, or without compute.sagemaker.spot"
     status = job["TrainingJobStatus"].lower()
     if status == "stopped":
-        return "was stopped; the same command goes on after its last whole epoch"
+        return "was stopped; the same command continues after its last whole epoch"
     return f"{status}: {job['FailureReason']}" if "FailureReason" in job else f"is {status}"
 
 
 def offer_to_stop(clients: Clients, name: str) -> None:
-    """After Ctrl-C: stop the job, unless a person says otherwise."""
+    """After Ctrl-C: ask whether to stop the job. Without an answer it is stopped."""
     job = describe(clients, name)
     if job is None or job["TrainingJobStatus"] != "InProgress":
         return
     try:
-        answer = input(f"\n{name} goes on, and costs money until it ends. Stop it? [Y/n] ")
+        answer = input(f"\n{name} still runs, and costs money until it ends. Stop it? [Y/n] ")
     except (EOFError, KeyboardInterrupt):
         answer = ""
     if answer.strip().lower().startswith("n"):
-        say("It goes on; the same command finds it again")
+        say("It still runs; the same command finds it again")
         return
     clients.sagemaker.stop_training_job(TrainingJobName=name)
-    say("It is stopping, within two minutes; the same command goes on after its last whole epoch")
+    say("It stops within two minutes; the same command continues after its last whole epoch")
 
 
-# What comes back
+# The outputs
 
 
-def bring(clients: Clients, work: Work, job: Mapping[str, Any]) -> None:
-    """Put the outputs of a job in their places, all checked before the first is written."""
+def fetch_outputs(clients: Clients, work: Work, job: Mapping[str, Any]) -> None:
+    """Download the outputs of a job and check them all, then write them to their paths."""
     url = job["ModelArtifacts"]["S3ModelArtifacts"]
     with tempfile.TemporaryDirectory(prefix="training-") as folder:
         archive = Path(folder, "model.tar.gz")
         bucket.fetch(clients, url, archive)
         try:
-            found = bucket.unpack(archive, [container.MANIFEST, *work.outputs.values()])
-            manifest = json.loads(found[container.MANIFEST])
-            digests = {name: bucket.sha256(found[name]) for name in work.outputs.values()}
+            contents = bucket.unpack(archive, [container.MANIFEST, *work.outputs.values()])
+            manifest = json.loads(contents[container.MANIFEST])
+            digests = {name: bucket.sha256(contents[name]) for name in work.outputs.values()}
             if manifest != {"work": work.digest, "files": digests}:
-                raise InputError("it is not what its manifest says, or of other work")
+                raise InputError("its files do not match its manifest, or it is of other work")
         except (ValueError, InputError) as error:
-            raise InputError(f"{url} is of no use: {error}") from None
+            raise InputError(f"{url} can't be used: {error}") from None
     for option, name in work.outputs.items():
-        files.write(work.paths[option], found[name])
+        files.write(work.paths[option], contents[name])

@@ -28,7 +28,8 @@ from ops.deploy import Deployed
 from ops.predict import __main__
 from ops.tools.models import Release
 from ops.tools.sagemaker import aws as clients_of
-from ops.tools.sagemaker import hosting, settings
+from ops.tools.sagemaker import hosting
+from ops.tools.sagemaker.settings import load_settings
 from tests.helpers import sagemaker_platform as platform
 from tests.helpers import warm_python
 from tests.helpers.sagemaker_platform import Answer, Platform, refusal
@@ -204,7 +205,7 @@ def shifted(by: float) -> Callable[[dict[str, Any]], dict[str, Any]]:
 WRONG: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "another class": shifted(1.5),
     "0 of 30 golden images with another class; probabilities differ": shifted(0.02),
-    "answers by the model": lambda answer: answer | {"model": "0" * 64},
+    "answers with the model": lambda answer: answer | {"model": "0" * 64},
     "no probabilities": lambda answer: {"model": answer["model"], "predictions": [{}]},
     "answers 3 images of 30": lambda answer: answer | {"predictions": answer["predictions"][:3]},
 }
@@ -229,7 +230,7 @@ def test_what_answers_wrongly_is_taken_back(
     with pytest.raises(InputError, match=message) as caught:
         release(2)
     if first:
-        assert "The endpoint is removed; there was no former one" in str(caught.value)
+        assert "The endpoint is removed" in str(caught.value)
     else:
         assert "It serves v1.1.0, as before" in str(caught.value)
     assert serves(hosted) == (None if first else "v1.1.0")
@@ -266,7 +267,7 @@ def killed(
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(hosting, "try_endpoint", end)
+            patch.setattr(hosting, "check_answers", end)
             with pytest.raises(KeyboardInterrupt):
                 release(version)
         assert serves(hosted) == f"v1.{version}.0"
@@ -314,7 +315,7 @@ def test_what_answered_once_and_no_longer_does_is_left_with_a_way_out(
 ) -> None:
     release(1)
     hosted.model = lambda container, body: (200, b"<html>")
-    with pytest.raises(InputError, match=r"did so before. Back: digits registry rollback"):
+    with pytest.raises(InputError, match=r"correctly before. To go back: digits registry rollback"):
         release(1)
     assert serves(hosted) == "v1.1.0"
 
@@ -336,8 +337,8 @@ def test_what_an_update_under_way_brings_is_in_use(
     assert all(it.in_use for it in things())
 
 
-def things() -> list[account.Thing]:
-    return list(account.things(clients_of.connect("us-east-1"), platform.BUCKET))
+def things() -> list[account.Resource]:
+    return list(account.find_all(clients_of.connect("us-east-1"), platform.BUCKET))
 
 
 def test_an_endpoint_that_somebody_else_made_is_left_alone(
@@ -353,9 +354,9 @@ def test_an_endpoint_that_somebody_else_made_is_left_alone(
         EndpointConfigName="theirs", ProductionVariants=[variant | {"InitialInstanceCount": 1}]
     )
     sagemaker.create_endpoint(EndpointName="digits-production", EndpointConfigName="theirs")
-    with pytest.raises(InputError, match=r"digits-production was not made by digits deploy"):
+    with pytest.raises(InputError, match=r"digits-production was not created by digits deploy"):
         release(1)
-    with pytest.raises(InputError, match=r"was not made by digits deploy"):
+    with pytest.raises(InputError, match=r"was not created by digits deploy"):
         hosting.delete("production", lambda question: True)
     assert not [it for it in things() if it.kind != "folder"]
 
@@ -392,7 +393,7 @@ def test_removal_asks_first(hosted: Platform, release: Callable[..., Deployed]) 
 def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
     hosted: Platform, release: Callable[..., Deployed]
 ) -> None:
-    assert "nothing of ours in us-east-1" in command("ops.sagemaker", "list")
+    assert "nothing in us-east-1" in command("ops.sagemaker", "list")
     release(1)
     release(2)
     hosted.write_log("digits-train-1/algo-1-1", "epoch 1")
@@ -417,7 +418,7 @@ def test_list_shows_what_there_is_and_clean_removes_what_nothing_uses(
     assert left.count("in use") == len(left.splitlines()) == 5
 
     command("ops.sagemaker", "clean", "--all", answer="y\n")
-    assert "nothing of ours" in command("ops.sagemaker", "list")
+    assert "nothing in us-east-1" in command("ops.sagemaker", "list")
     assert [
         each["Key"]
         for each in hosted.client("s3").list_objects_v2(Bucket=platform.BUCKET)["Contents"]
@@ -436,7 +437,7 @@ def test_what_somebody_else_has_and_what_fails_do_not_keep_it_from_cleaning(
     assert "mnist-digits-prod" not in command("ops.sagemaker", "list")
     hosted.refusals["sagemaker:DeleteEndpoint"] = [refusal("ValidationException", "just now, no")]
     said = command("ops.sagemaker", "clean", "--all", answer="y\n", code=1)
-    assert "not removed; the same command again:\n  endpoint digits-production:" in said
+    assert "not removed; run the same command again:\n  endpoint digits-production:" in said
     left = command("ops.sagemaker", "list")
     assert left.splitlines() == [line for line in left.splitlines() if line.startswith("endpoint")]
 
@@ -450,7 +451,7 @@ def test_a_deployment_that_came_meanwhile_is_not_undone_by_an_older_one(
     release(2)
     with monkeypatch.context() as patch:
         patch.setattr(hosting, "read_pointer", lambda stage: before)
-        with pytest.raises(InputError, match=r"serves v1\.2\.0 by now: somebody else has deployed"):
+        with pytest.raises(InputError, match=r"now serves v1\.2\.0: another deployment"):
             release(1)
     assert serves(hosted) == "v1.2.0"
 
@@ -514,7 +515,7 @@ MODEL = {
 def switch(stub: Stubber, before: hosting.Endpoint | None) -> None:
     clients = stub.clients  # type: ignore[attr-defined]
     with clients_of.explained():
-        hosting.switch(clients, settings.load(), "digits-production", before, "c2")
+        hosting.switch(clients, load_settings(), "digits-production", before, "c2")
 
 
 def before(stub: Stubber) -> hosting.Endpoint:
@@ -538,7 +539,7 @@ def test_an_update_that_fails_leaves_the_former_and_says_why(stub: Stubber) -> N
     reason = "The primary container did not pass the ping health check"
     tell(stub, endpoint("Updating"), endpoint("RollingBack"))
     tell(stub, endpoint("InService", "c1", FailureReason=reason))
-    with pytest.raises(InputError, match=f"it does not take c2: {reason}"):
+    with pytest.raises(InputError, match=f"it could not be switched to c2: {reason}"):
         switch(stub, was)
     stub.assert_no_pending_responses()
 
@@ -548,7 +549,7 @@ def test_an_endpoint_that_never_starts_is_removed(stub: Stubber) -> None:
     stub.add_response("create_endpoint", {"EndpointArn": f"{ARN}:endpoint/digits-production"})
     reason = "Please check if your ECR image exists and has proper pull permissions"
     tell(stub, endpoint("Creating", "c2"), endpoint("Failed", "c2", FailureReason=reason))
-    with pytest.raises(InputError, match=r"the image must lie in ECR"):
+    with pytest.raises(InputError, match=r"the image must be in ECR"):
         switch(stub, None)
     tell(stub, endpoint("Failed", "c2", FailureReason=reason))
     stub.add_response("delete_endpoint", {})
@@ -569,13 +570,13 @@ def test_an_update_that_fails_over_what_was_never_proven_goes_further_back(stub:
 def test_a_way_back_that_fails_is_shouted(stub: Stubber) -> None:
     tell(stub, endpoint("InService", "c2"))
     stub.add_client_error("update_endpoint", "ValidationException", "Could not find configuration")
-    assert go_back(stub, "c1").startswith("THE WAY BACK FAILED TOO, look at it now: An error")
+    assert go_back(stub, "c1").startswith("GOING BACK FAILED TOO, check the endpoint now: An error")
     stub.assert_no_pending_responses()
 
 
 def go_back(stub: Stubber, former: str | None) -> str:
     clients = stub.clients  # type: ignore[attr-defined]
-    return hosting.go_back(clients, settings.load(), "digits-production", former)
+    return hosting.go_back(clients, load_settings(), "digits-production", former)
 
 
 def test_no_quota_is_told_with_the_way_out(stub: Stubber) -> None:

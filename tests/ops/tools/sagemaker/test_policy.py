@@ -121,7 +121,7 @@ def everything(
     training.offer_to_stop(clients, name)
     group = "/aws/sagemaker/Endpoints/digits-production"
     aws.client("logs").create_log_group(logGroupName=group)
-    account.clean(list(account.things(clients, platform.BUCKET)))
+    account.clean(list(account.find_all(clients, platform.BUCKET)))
     release(1, tag=3)
     hosting.delete("production", lambda question: True)
     return aws
