@@ -1,7 +1,8 @@
-"""Ten ways in which an image of a digit goes wrong, each at one fixed severity.
+"""Ten corruptions of digit images, each at one fixed severity.
 
-In the spirit of MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337). Each takes float32 (n, height, width)
-in [0, 1], 0 the background, and a generator, and returns images of the same shape, not yet clipped.
+In the spirit of MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337). Each takes images, float32
+(n, height, width) in [0, 1] with background 0, and a generator. It returns images of the same
+shape, not yet clipped.
 """
 
 import math
@@ -16,7 +17,7 @@ Corruption = Callable[[Float32Array, np.random.Generator], Float32Array]
 
 
 def gaussian_noise(images: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """Sensor noise: normal, a standard deviation of 0.2."""
+    """Sensor noise: normal, with a standard deviation of 0.2."""
     return images + 0.2 * rng.standard_normal(images.shape, np.float32)
 
 
@@ -27,20 +28,20 @@ def impulse_noise(images: Float32Array, rng: np.random.Generator) -> Float32Arra
 
 
 def gaussian_blur(images: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """Out of focus: a Gaussian of 1.2 pixels."""
-    found: Float32Array = scipy.ndimage.gaussian_filter(images, (0, 1.2, 1.2), mode="constant")
-    return found
+    """Out of focus: a Gaussian blur of 1.2 pixels."""
+    blurred: Float32Array = scipy.ndimage.gaussian_filter(images, (0, 1.2, 1.2), mode="constant")
+    return blurred
 
 
 def motion_blur(images: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """A moved camera: the mean of 5 neighbours along the diagonal."""
+    """A moving camera: the mean of 5 neighbours along the diagonal."""
     kernel = np.eye(5, dtype=np.float32)[None] / 5
-    found: Float32Array = scipy.ndimage.convolve(images, kernel, mode="constant")
-    return found
+    blurred: Float32Array = scipy.ndimage.convolve(images, kernel, mode="constant")
+    return blurred
 
 
 def rotation(images: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """25 degrees, to either side."""
+    """Rotated by 25 degrees, to either side."""
     return _either_way(images, rng, lambda side: _rotated(side * math.radians(25)))
 
 
@@ -55,17 +56,17 @@ def scale(images: Float32Array, rng: np.random.Generator) -> Float32Array:
 
 
 def translation(images: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """Shifted by 4 pixels across and 3 down, or the other way."""
+    """Shifted by 4 pixels to the right and 3 down, or as far left and up."""
     return _either_way(images, rng, lambda side: np.eye(2), shift=(3, 4))
 
 
 def brightness(images: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """A grey background: what was black is at 0.4, ink keeps its own brightness."""
+    """A grey background of 0.4, with ink at most as bright as before."""
     return 0.4 + 0.6 * images
 
 
 def stripe(images: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """A band a seventh of the width is inverted, somewhere in the middle three fifths."""
+    """An inverted band, a seventh of the width, somewhere in the middle three fifths."""
     width = images.shape[2]
     start = rng.integers(width // 5, width - width // 5 - width // 7, len(images))[:, None]
     columns = np.arange(width)
@@ -91,17 +92,21 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def corrupt(images: UInt8Array, name: str) -> UInt8Array:
-    """Apply a corruption; the same images and name give the same bytes every time.
+    """Apply a corruption; equal images and names always give equal bytes.
 
     Parameters
     ----------
     images : uint8 (n, height, width), 0 is background
     name : a key of `CORRUPTIONS`
+
+    Returns
+    -------
+    uint8 (n, height, width)
     """
     rng = np.random.default_rng(list(CORRUPTIONS).index(name))
     scaled: Float32Array = np.divide(images, 255, dtype=np.float32)
-    found = CORRUPTIONS[name](scaled, rng)
-    return np.round(255 * np.clip(found, 0, 1)).astype(np.uint8)
+    corrupted = CORRUPTIONS[name](scaled, rng)
+    return np.round(255 * np.clip(corrupted, 0, 1)).astype(np.uint8)
 
 
 def _rotated(angle: float) -> Float64Array:
@@ -115,9 +120,9 @@ def _either_way(
     matrix: Callable[[int], Float64Array],
     shift: tuple[float, float] = (0, 0),
 ) -> Float32Array:
-    """Map half of the images, drawn at random, by `matrix(1)` and `shift`, the rest by the reverse.
+    """Transform a random half of the images with `matrix(1)` and `shift`, the rest in reverse.
 
-    As in SciPy, a matrix maps (row, column) of the output to the input, about the centre.
+    As in SciPy, a matrix maps the output's (row, column) to the input's, relative to the centre.
     """
     out = np.empty_like(images)
     sides = np.where(rng.random(len(images)) < 0.5, -1, 1)

@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy and recall, likelihood and calibration."""
+"""Metrics of predictions: accuracy, confusion, likelihood and calibration."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from digits.core.arrays import Float64Array, FloatArray, Int64Array, IntArray
 
 @dataclass(frozen=True)
 class Bin:
-    """One bar of a reliability diagram: `confidence` and `accuracy` are means over its images."""
+    """One bin of a reliability diagram; `confidence` and `accuracy` are means over its images."""
 
     lower: float
     upper: float
@@ -21,17 +21,17 @@ class Bin:
 def softmax(logits: FloatArray) -> Float64Array:
     """Probabilities from logits: (n, classes) -> float64 (n, classes), rows sum to 1."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    found: Float64Array = shifted / shifted.sum(axis=1, keepdims=True)
-    return found
+    probabilities: Float64Array = shifted / shifted.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def accuracy(predicted: IntArray, labels: IntArray) -> float:
-    """Share of labels predicted: integers (n,) twice -> fraction."""
+    """Share of correct predictions: integers (n,) and (n,) -> fraction."""
     return int((predicted == labels).sum()) / len(labels)
 
 
 def confusion(predicted: IntArray, labels: IntArray, classes: int) -> Int64Array:
-    """Counts: integers (n,) twice -> int64 (classes, classes), a row a true class."""
+    """Counts of images: integers (n,) and (n,) -> int64 (true classes, predicted classes)."""
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts
@@ -56,7 +56,7 @@ def reliability(probabilities: FloatArray, labels: IntArray, bins: int = 15) -> 
     ----------
     probabilities : float (n, classes), rows sum to 1
     labels : integers (n,)
-    bins : how many
+    bins : their number
 
     Raises
     ------

@@ -1,23 +1,22 @@
-"""What a person should know of a model before using it: its model card, in Markdown.
+"""Write a model's card in Markdown: what a user should know before using the model.
 
-After Mitchell et al. 2019, Model Cards for Model Reporting: what it is, what it learnt from, how
-well it does and where it fails, what it is for. All of it comes from the model's evaluation.
+After Mitchell et al. 2019, Model Cards for Model Reporting: the model, its data, its accuracy, its
+failures and its intended use. All figures come from the model's evaluation.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 
 from digits.core.arrays import Int64Array
 from digits.data.dataset import Source
 from digits.model.classifier import Classifier
 
-NORMAL_97_5 = 1.959964  # the standard normal's 97.5 % quantile
-FRAGILE = 0.9  # below this accuracy, a corruption is named as something to keep away
-CONFUSIONS = 5  # the most frequent ones
+FRAGILE = 0.9  # the card warns of a corruption with a lower accuracy
+CONFUSIONS = 5  # the most frequent ones are listed
 LICENCES = {
     "mnist": "MNIST is by Y. LeCun, C. Cortes and C. Burges.",
     "uci": "The images are the UCI Optical Recognition of Handwritten Digits by E. Alpaydin and "
@@ -27,10 +26,12 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, its evaluation, and the data that it learnt from.
+    """A model, its evaluation, and the data that it was trained on.
 
-    `figures` is the content of `evaluation.json`. `confusion` counts test images, a row for each
-    true class, a column for each predicted one. `counts` has the number of images in each split.
+    figures : content of `evaluation.json`
+    confusion : int64 (true classes, predicted classes), counts of test images
+    model, source : as loaded
+    counts : number of images in each split
     """
 
     figures: Mapping[str, Any]
@@ -41,12 +42,12 @@ class Subject:
 
 
 def write(subject: Subject, pictures: str) -> str:
-    """The card as Markdown; the same evaluation gives the same bytes.
+    """Write the card as Markdown; equal evaluations give equal bytes.
 
     Parameters
     ----------
     subject : the model, its evaluation and its data
-    pictures : the folder of overview.png and errors.png, as seen from the card
+    pictures : path from the card to the folder of overview.png and errors.png
     """
     parts = [
         "# Model card: digit-classifier\n",
@@ -88,7 +89,8 @@ def _what(subject: Subject) -> str:
 
 
 def _accuracy(figures: Mapping[str, Any]) -> str:
-    low, high = wilson(figures["images"] - figures["errors"], figures["images"])
+    correct = scipy.stats.binomtest(figures["images"] - figures["errors"], figures["images"])
+    low, high = correct.proportion_ci(method="wilson")  # 95 %
     return (
         f"**{figures['accuracy']:.2%}** of the test images are read correctly "
         f"({figures['errors']} errors in {figures['images']:,}; {low:.2%} to {high:.2%} at 95 % "
@@ -157,22 +159,9 @@ def _use(subject: Subject) -> str:
 
 
 def _list(names: Iterable[str]) -> str:
-    """Names with commas between them, unless some have commas themselves."""
-    found = list(names)
-    return ("; " if any("," in name for name in found) else ", ").join(found)
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % confidence interval of a share (Wilson 1927, Probable Inference).
-
-    Parameters
-    ----------
-    hits, n : counts, 0 <= hits <= n, n above 0
-    """
-    z2 = NORMAL_97_5**2
-    centre = (hits + z2 / 2) / (n + z2)
-    half = NORMAL_97_5 / (n + z2) * math.sqrt(hits * (n - hits) / n + z2 / 4)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    """Join names with commas, or with semicolons if a name contains a comma."""
+    names = list(names)
+    return ("; " if any("," in name for name in names) else ", ").join(names)
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

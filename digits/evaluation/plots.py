@@ -1,4 +1,4 @@
-"""PNG pictures of an evaluation, for people; the same evaluation gives the same bytes."""
+"""Draw an evaluation as PNG pictures; equal evaluations give equal bytes."""
 
 import io
 import math
@@ -19,7 +19,7 @@ from digits.evaluation.evaluate import Evaluation
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 GOOD, BAD = "#2563eb", "#dc2626"
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.family": "DejaVu Sans",  # part of matplotlib, so the same on every machine
     "font.size": 9,
     "text.color": INK,
     "axes.edgecolor": GRID,
@@ -35,12 +35,12 @@ STYLE: dict[Any, Any] = {
 }
 WORST, COLUMNS = 32, 8
 CELL = (1.25, 1.6)  # inches: width and height of an error's cell
-CAPTION = 0.5  # inches of it, at its top
-LONGEST = 18  # characters of a class's name
+CAPTION = 0.5  # inches, at the top of a cell
+MAX_NAME = 18  # characters of a class's name
 
 
 def overview(evaluation: Evaluation) -> bytes:
-    """Confusion matrix, recall by class, calibration and robustness on one sheet; PNG."""
+    """Draw confusion matrix, recall by class, calibration and robustness on one PNG."""
     e = evaluation
     with sheet(11, 8.2) as (figure, png):
         axes = figure.subplots(2, 2)
@@ -60,24 +60,24 @@ def overview(evaluation: Evaluation) -> bytes:
 
 
 def worst_errors(evaluation: Evaluation, images: UInt8Array) -> bytes:
-    """The errors that the model was most confident of, with label and prediction; PNG.
+    """Draw the errors with the highest confidence, with label and prediction, as PNG.
 
     Parameters
     ----------
-    evaluation : of these images
+    evaluation : the evaluation of these images
     images : uint8 (n, height, width)
     """
     e = evaluation
     order = e.wrong[np.argsort(-e.confidence[e.wrong], kind="stable")][:WORST]
     rows = max(1, math.ceil(len(order) / COLUMNS))
-    width, top = COLUMNS * CELL[0], 0.5  # inches; the heading stands above `top`
+    width, top = COLUMNS * CELL[0], 0.5  # inches; the heading is above `top`
     height = top + rows * CELL[1]
     with sheet(width, height, layout=None) as (figure, png):
         axis = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
         axis.set_axis_off()
         heading = f"The {len(order)} most confident of {len(e.wrong)} errors"
         axis.text(0.1, 0.1, heading, va="top", fontsize=13, fontweight="bold")
-        # All digits are one image: to lay out an axis for each takes five times as long.
+        # All digits are one image, since one axis for each digit takes five times as long.
         axis.imshow(
             _montage(images[order], rows),
             cmap="gray_r",
@@ -87,12 +87,12 @@ def worst_errors(evaluation: Evaluation, images: UInt8Array) -> bytes:
             extent=(0, width, height, top),
             aspect="auto",
         )
-        for place, i in enumerate(order.tolist()):
-            row, column = divmod(place, COLUMNS)
+        for k, i in enumerate(order.tolist()):
+            row, column = divmod(k, COLUMNS)
             x, y = CELL[0] * (column + 0.5), top + CELL[1] * row + CAPTION
-            label, read = (_short(e.classes[k]) for k in (e.labels[i], e.predicted[i]))
+            label, read = (_short(e.classes[c]) for c in (e.labels[i], e.predicted[i]))
             title, size = f"{label} read as {read}", 10
-            if len(title) > LONGEST:
+            if len(title) > MAX_NAME:
                 title, size = f"{label}\nas {read}", 6
             axis.text(x, y - 0.15, title, ha="center", va="bottom", fontsize=size)
             note = f"{e.confidence[i]:.0%} sure, #{i}"
@@ -101,13 +101,13 @@ def worst_errors(evaluation: Evaluation, images: UInt8Array) -> bytes:
 
 
 def _montage(images: UInt8Array, rows: int) -> UInt8Array:
-    """Images in a grid of cells, each in the middle of its cell, below the caption."""
+    """Arrange images in a grid of cells, each centred in its cell, below the caption."""
     height, width = images.shape[1:]
     inch = max(height, width) / (CELL[1] - CAPTION)  # in pixels of an image
     cell_width, cell_height = round(CELL[0] * inch), round(CELL[1] * inch)
     grid = np.zeros((rows * cell_height, COLUMNS * cell_width), np.uint8)
-    for place, image in enumerate(images):
-        row, column = divmod(place, COLUMNS)
+    for k, image in enumerate(images):
+        row, column = divmod(k, COLUMNS)
         y = (row + 1) * cell_height - max(height, width)
         x = column * cell_width + (cell_width - width) // 2
         grid[y : y + height, x : x + width] = image
@@ -115,11 +115,11 @@ def _montage(images: UInt8Array, rows: int) -> UInt8Array:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
 
 
 def _name_classes(axis: Axes, e: Evaluation) -> None:
-    """Below the axis; names that would run into each other stand upright."""
+    """Write the names of the classes below the axis, upright if they would overlap."""
     upright = len(e.classes) * max(map(len, e.classes)) > 40
     names = [_short(name) for name in e.classes]
     axis.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
@@ -129,7 +129,7 @@ def _name_classes(axis: Axes, e: Evaluation) -> None:
 def sheet(
     width: float, height: float, layout: Literal["constrained"] | None = "constrained"
 ) -> Iterator[tuple[Figure, io.BytesIO]]:
-    """A figure in the house's style, and where its PNG is when the block has ended."""
+    """Make a figure in this module's style; its PNG is in the buffer when the block has ended."""
     png = io.BytesIO()
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout=layout)
