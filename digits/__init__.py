@@ -1,1 +1,1 @@
-"""What the others share. It runs neither DVC nor Git, and is told its parameters."""
+"""The library that stages, commands and the server share. It runs neither DVC nor Git."""

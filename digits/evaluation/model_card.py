@@ -51,7 +51,7 @@ def write(subject: Subject, pictures: str) -> str:
     """
     parts = [
         "# Model card: digit-classifier\n",
-        _what(subject),
+        _overview(subject),
         "## How well it does\n",
         _accuracy(subject.figures),
         f"![Confusion matrix, recall, calibration, corruptions]({pictures}/overview.png)\n",
@@ -66,7 +66,7 @@ def write(subject: Subject, pictures: str) -> str:
     return "\n".join(parts)
 
 
-def _what(subject: Subject) -> str:
+def _overview(subject: Subject) -> str:
     figures, a, counts = subject.figures, subject.model.architecture, subject.counts
     classes = subject.model.classes
     height, width = subject.model.preprocessing.size

@@ -1,1 +1,1 @@
-"""From any image that a person has to the array that a model takes."""
+"""Turn any image file or array into a model's input."""

@@ -1,4 +1,4 @@
-"""How an image becomes what a model takes, as `model.json` states it; `model_form` does it."""
+"""The form of a model's images, as stored in `model.json`; model_form.py applies it."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ Pixels = Annotated[int, Field(ge=1)]
 
 
 class Normalisation(Params):
-    """What the graph subtracts from a pixel, and what it divides by."""
+    """The mean that the graph subtracts from a pixel, and the standard deviation it divides by."""
 
     mean: float
     std: Annotated[float, Field(gt=0)]
@@ -21,10 +21,10 @@ class Preprocessing(Params):
     """The form of a model's images.
 
     size : (height, width)
-    method : how a free image becomes one like those that the model learned from. ink-box: what is
-        written is cut out, scaled, and centred by its mass, as in MNIST. resize: the whole image is
-        fitted into the frame, as its negative if its edge is light.
-    background : the value of what is behind
+    method : brings any image into the form of the training images. ink-box: the ink is cut out,
+        scaled, and centred by its mass, as in MNIST. resize: the whole image is fitted into the
+        frame, and inverted if its edge is light.
+    background : the value of a background pixel
     """
 
     size: tuple[Pixels, Pixels]
