@@ -1,7 +1,7 @@
-# The server, without PyTorch. It writes nowhere but into /tmp:
+# The server, without PyTorch. It writes only into /tmp:
 #   docker build -t digits .
 #   docker run --read-only --tmpfs /tmp -p 8000:8080 -v ./models/digit-classifier:/opt/ml/model digits
-# Or from where models are deployed: -e DIGITS_MODEL=s3://bucket/prefix, and AWS_... as for any tool.
+# To follow a deployment: -e DIGITS_MODEL=s3://bucket/prefix, and the usual AWS_... variables.
 FROM python:3.11-slim
 
 WORKDIR /opt/digits

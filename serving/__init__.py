@@ -1,1 +1,1 @@
-"""The HTTP service and its page; knows the library alone."""
+"""The HTTP service and its page. It imports only the library, `digits`."""

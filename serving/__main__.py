@@ -1,9 +1,11 @@
-"""Answer over HTTP: python -m serving [--model URL]
+"""Classify images over HTTP: python -m serving [--model URL]
 
-URL is a model folder, or a deployment (a folder or s3://bucket/prefix), which is followed: a new
-model is loaded beside the old one, tried on its golden images, and takes over between two requests.
+URL is a model folder, or a deployment (a folder or s3://bucket/prefix). The server follows a
+deployment: it loads a new model next to the old one, tests it on its golden images, and replaces
+the old one between two requests.
 
-With DIGITS_SERVING_TOKEN in the environment, requests must bear it (Authorization: Bearer ...).
+If DIGITS_SERVING_TOKEN is set in the environment, requests must have the header
+Authorization: Bearer TOKEN.
 """
 
 import argparse
@@ -11,34 +13,36 @@ import signal
 import time
 from types import FrameType
 
-import scipy.ndimage  # noqa: F401  now, so that the first photo need not wait for it
+import scipy.ndimage  # noqa: F401  imported at the start, so that the first photo is not slow
 import uvicorn
 
 from digits.core import command_line, errors
 from digits.core.workers import count_workers
 from digits.storage import model_store
 from serving import app, middleware
-from serving.live_model import Current, log
-from serving.protocol import Protocol
-from serving.service import Service
-from serving.worker_pool import Queue
+from serving.app_state import AppState
+from serving.http_protocol import HttpProtocol
+from serving.live_model import LiveModel, log
+from serving.worker_pool import WorkerPool
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
-STOP_S = 20  # for what is in flight; SageMaker, for one, kills 30 s after SIGTERM
+STOP_S = 20  # to finish the requests in flight; SageMaker kills 30 s after SIGTERM
 
 
 class Server(uvicorn.Server):
-    """On SIGTERM, answers for `drain_s` more, while /readyz sends elsewhere; then stops."""
+    """On SIGTERM, turns /readyz red, answers requests for `drain_s` seconds more, then stops."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, state: AppState, drain_s: float) -> None:
         super().__init__(config)
-        self.service, self.drain_s = service, drain_s
+        self.state, self.drain_s = state, drain_s
         self.stop_at = float("inf")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig == signal.SIGTERM and not self.service.draining:
-            log.info("stops in %g s, and in no more than %d after that", self.drain_s, STOP_S)
-            self.service.draining = True
+        if sig == signal.SIGTERM and not self.state.draining:
+            log.info(
+                "takes requests for %g s more, then finishes them within %d s", self.drain_s, STOP_S
+            )
+            self.state.draining = True
             self.stop_at = time.monotonic() + self.drain_s
         else:
             super().handle_exit(sig, frame)
@@ -50,47 +54,62 @@ class Server(uvicorn.Server):
 def main() -> None:
     args = parse_args()
     token = middleware.token()
-    current = Current(model_store.locate(args.model, args.stage))
-    service = Service(current, Queue(args.queue, count_workers()))
+    live_model = LiveModel(model_store.locate(args.model, args.stage))
+    state = AppState(live_model, WorkerPool(args.queue, count_workers()))
     config = uvicorn.Config(
-        app.create(service, token),
+        app.create(state, token),
         host=args.host,
         port=args.port,
         loop="uvloop",
-        http=Protocol,
+        http=HttpProtocol,
         ws="none",
         lifespan="off",
         server_header=False,
-        timeout_keep_alive=75,  # longer than load balancers keep a connection, so that they end it
+        timeout_keep_alive=75,  # longer than a load balancer's, so that the balancer closes first
         timeout_graceful_shutdown=STOP_S,
     )
-    log.info("serves %s from %s", current.served, current.location.url)
+    log.info("serves %s from %s", live_model.served, live_model.location.url)
     if args.host not in LOCAL and token is None:
-        log.warning("%s is open to others, and %s is not set", args.host, middleware.TOKEN)
-    current.follow(args.poll)
-    Server(config, service, args.drain).run()
+        log.warning("%s accepts other machines, and %s is not set", args.host, middleware.TOKEN)
+    live_model.follow(args.poll)
+    Server(config, state, args.drain).run()
 
 
 def parse_args() -> argparse.Namespace:
     parser = command_line.parser("serving", __doc__)
-    parser.add_argument("--model", metavar="URL", help="default: models/digit-classifier, or demo/")
-    parser.add_argument("--stage", choices=model_store.STAGES, default="production")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 to let others in")
-    parser.add_argument("--port", type=int, default=8000, help="0 is any that is free")
-    parser.add_argument("--queue", metavar="N", type=int, default=64, help="requests that may wait")
     parser.add_argument(
-        "--poll", metavar="S", type=float, default=5.0, help="seconds between looks at the pointer"
+        "--model",
+        metavar="URL",
+        help="default: models/digit-classifier, or else demo/digit-classifier",
+    )
+    parser.add_argument(
+        "--stage",
+        choices=model_store.ENVIRONMENTS,
+        default="production",
+        help="environment of the deployment; default: production",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 accepts other machines")
+    parser.add_argument("--port", type=int, default=8000, help="0 picks a free port")
+    parser.add_argument(
+        "--queue", metavar="N", type=int, default=64, help="number of requests that may wait"
+    )
+    parser.add_argument(
+        "--poll",
+        metavar="S",
+        type=float,
+        default=5.0,
+        help="seconds between two reads of the deployment's pointer",
     )
     parser.add_argument(
         "--drain",
         metavar="S",
         type=float,
         default=3.0,
-        help="seconds from SIGTERM, and a red /readyz, until no connection is taken any more",
+        help="seconds to accept requests after SIGTERM, while /readyz is red",
     )
     args = parser.parse_args()
     if args.queue < 1 or args.poll <= 0 or args.drain < 0:
-        parser.error("--queue is 1 or more, --poll more than 0, --drain 0 or more")
+        parser.error("expected --queue 1 or more, --poll more than 0, --drain 0 or more")
     return args
 
 

@@ -1,4 +1,4 @@
-"""The application: every path that it answers on."""
+"""The application: all of its routes."""
 
 import base64
 import hashlib
@@ -10,37 +10,37 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from prometheus_client.exposition import choose_encoder
 
-from serving import kserve, predict, problems
-from serving.middleware import Edge
-from serving.service import Service, service_of
+from serving import kserve, predict, problem_details
+from serving.app_state import AppState, state_of
+from serving.middleware import Middleware
 
 PAGE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 
 router = APIRouter()
 
 
-def create(service: Service, token: str | None) -> Edge:
-    """An ASGI application.
+def create(state: AppState, token: str | None) -> Middleware:
+    """Create the ASGI application.
 
     Parameters
     ----------
-    service : what all requests share
-    token : what they must bear, if anything
+    state : shared by all requests
+    token : that requests must have; None if they need none
     """
     routes = [*predict.router.routes, *kserve.router.routes, *router.routes]
     app = FastAPI(title="digits", version="1", docs_url=None, redoc_url=None, routes=routes)
-    app.state.service = service
-    problems.install(app)
-    return Edge(app, service, token)
+    app.state.serving = state
+    problem_details.install(app)
+    return Middleware(app, state, token)
 
 
 def policy(page: str) -> str:
-    """A Content-Security-Policy that allows the page its own script and style, and nothing else."""
+    """A Content-Security-Policy that allows only the page's own script and style."""
 
     def hashes(tag: str) -> str:
-        found = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        digests = (hashlib.sha256(each.encode()).digest() for each in found)
-        return " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in digests)
+        contents = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digests = (hashlib.sha256(content.encode()).digest() for content in contents)
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
     return (
         f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
@@ -57,31 +57,31 @@ async def page() -> HTMLResponse:
     return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
 
 
-@router.get("/version", summary="What answers")
+@router.get("/version", summary="The model that answers requests")
 async def version(request: Request) -> dict[str, Any]:
-    served = service_of(request).current.served
+    model = state_of(request).live_model.served
     return {
-        "version": served.version,
-        "tag": served.tag,
-        "model": served.classifier.id,
-        "classes": served.classifier.classes,
-        "size": served.classifier.preprocessing.size,
+        "version": model.version,
+        "tag": model.tag,
+        "model": model.classifier.id,
+        "classes": model.classifier.classes,
+        "size": model.classifier.preprocessing.size,
     }
 
 
-@router.get("/livez", summary="Does it run?")
+@router.get("/livez", summary="Is the server running?")
 async def live() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/ping", include_in_schema=False)  # SageMaker's name for it
-@router.get("/readyz", summary="Does it want requests?")
+@router.get("/ping", include_in_schema=False)  # SageMaker's name for /readyz
+@router.get("/readyz", summary="Should it get requests? 503 while it stops")
 async def ready(request: Request) -> dict[str, str]:
-    service_of(request).check_ready()
+    state_of(request).check_ready()
     return {"status": "ready"}
 
 
-@router.get("/metrics", summary="For Prometheus")
+@router.get("/metrics", summary="Metrics for Prometheus")
 async def metrics(request: Request) -> Response:
     encode, kind = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(service_of(request).monitor.registry), headers={"Content-Type": kind})
+    return Response(encode(state_of(request).metrics.registry), headers={"Content-Type": kind})

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (KServe's v2) over REST, with Triton's binary tensors.
+"""The Open Inference Protocol (KServe v2) over REST, with Triton's binary tensors.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
@@ -15,20 +15,19 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic_core import to_json
 
 from digits.core.arrays import UInt8Array
-from digits.model.classifier import Classifier
-from serving import problems, request_body
-from serving.live_model import Served
-from serving.problems import Problem
-from serving.service import Answer, service_of
+from serving import problem_details, request_body
+from serving.app_state import state_of
+from serving.live_model import Classification, ServedModel
+from serving.problem_details import Problem
 
 NAME = "digit-classifier"
-LENGTH = "Inference-Header-Content-Length"  # of the JSON before the binary tensors
+JSON_LENGTH = "Inference-Header-Content-Length"  # bytes of JSON before the binary tensors
 
-router = APIRouter(prefix="/v2", include_in_schema=False)  # described where the links go
+router = APIRouter(prefix="/v2", include_in_schema=False)  # the links above describe it
 
 
 class _Strict(BaseModel):
-    """Parameters that are not known are not looked at, as the protocol has it."""
+    """No type is converted. Unknown keys are ignored, as the protocol demands."""
 
     model_config = ConfigDict(strict=True)
 
@@ -59,7 +58,7 @@ class RequestParameters(_Strict):
 
 
 class Inference(_Strict):
-    """An inference request without its binary tensors."""
+    """The JSON of an inference request."""
 
     id: str | None = None
     parameters: RequestParameters = RequestParameters()
@@ -79,18 +78,18 @@ async def live() -> dict[str, bool]:
 
 @router.get("/health/ready")
 async def ready(request: Request) -> dict[str, bool]:
-    service_of(request).check_ready()
+    state_of(request).check_ready()
     return {"ready": True}
 
 
 @router.get("/models/{name}")
 @router.get("/models/{name}/versions/{version}")
-async def model(request: Request) -> dict[str, Any]:
-    served = _find(request)
-    size, classes = served.classifier.preprocessing.size, len(served.classifier.classes)
+async def model_metadata(request: Request) -> dict[str, Any]:
+    model = _find_model(request)
+    size, classes = model.classifier.preprocessing.size, len(model.classifier.classes)
     return {
         "name": NAME,
-        "versions": [served.version],
+        "versions": [model.version],
         "platform": "onnxruntime_onnx",
         "inputs": [{"name": "images", "datatype": "UINT8", "shape": [-1, *size]}],
         "outputs": [
@@ -103,113 +102,146 @@ async def model(request: Request) -> dict[str, Any]:
 @router.get("/models/{name}/ready")
 @router.get("/models/{name}/versions/{version}/ready")
 async def model_ready(request: Request) -> dict[str, Any]:
-    _find(request)
-    service_of(request).check_ready()
+    _find_model(request)
+    state_of(request).check_ready()
     return {"name": NAME, "ready": True}
 
 
 @router.post("/models/{name}/infer")
 @router.post("/models/{name}/versions/{version}/infer")
 async def infer(request: Request) -> Response:
-    service, served = service_of(request), _find(request)
-    body = await request_body.read(request, service.reading)
-    exchange = _Exchange(body, request.headers.get(LENGTH))
-    return await service.answer(exchange.images, exchange.response, served)
+    state = state_of(request)
+    model = _find_model(request)  # before the body: it answers even if it is replaced meanwhile
+    body = await request_body.read(request, state.arriving)
+    json_length = request.headers.get(JSON_LENGTH)
+    classification, response = await state.pool.run(answer, model, body, json_length)
+    state.metrics.count_images(classification)
+    return response
 
 
-def _find(request: Request) -> Served:
-    served = service_of(request).current.served
-    name, version = request.path_params["name"], request.path_params.get("version", served.version)
-    if (name, version) != (NAME, served.version):
-        there = f"{NAME}, version {served.version}"
-        raise Problem(404, f"There is no model {name}, version {version}; there is {there}")
-    return served
-
-
-class _Exchange:
-    """A request's body, and the answer in the form that it asks for."""
-
-    def __init__(self, body: bytes, length: str | None) -> None:
-        if length is not None and not (
-            length.isdecimal() and len(length) < 10 and int(length) <= len(body)
-        ):
-            raise _refuse(LENGTH, f"is {length!r}; expected a part of the {len(body)} bytes")
-        end = len(body) if length is None else int(length)
-        self.header, self.binary = body[:end], body[end:]
-
-    def images(self, classifier: Classifier) -> UInt8Array:
-        try:
-            self.asked = Inference.model_validate_json(self.header)
-        except ValidationError as error:
-            raise problems.refuse_json(error) from None
-        given, expected = self.asked.inputs[0], classifier.preprocessing.size
-        for i, output in enumerate(self.asked.outputs):
-            if output.name not in ("probabilities", "predicted"):
-                raise _refuse(f"outputs[{i}].name", "expected probabilities or predicted")
-        if given.name != "images":
-            raise _refuse("inputs[0].name", "expected images")
-        if given.datatype != "UINT8":
-            raise _refuse("inputs[0].datatype", "expected UINT8")
-        if len(given.shape) != 3 or given.shape[0] < 1 or tuple(given.shape[1:]) != expected:
-            raise _refuse("inputs[0].shape", f"expected {[-1, *expected]}")
-        size = math.prod(given.shape)
-        if given.parameters.binary_data_size is None:
-            return _pixels(given.data, size).reshape(given.shape)
-        if not given.parameters.binary_data_size == size == len(self.binary):
-            raise _refuse(
-                "inputs[0].parameters.binary_data_size",
-                f"{len(self.binary)} bytes follow the JSON; the shape has {size}",
-            )
-        return np.frombuffer(self.binary, np.uint8).reshape(given.shape)
-
-    def response(self, answer: Answer) -> Response:
-        default = self.asked.parameters.binary_data_output
-        outputs, binary = [], []
-        for asked in self.asked.outputs or [Output(name="probabilities"), Output(name="predicted")]:
-            found, values, content = _output(answer, asked.name)
-            wanted = asked.parameters.binary_data
-            if default if wanted is None else wanted:
-                found["parameters"] = {"binary_data_size": len(content)}
-                binary.append(content)
-            else:
-                found["data"] = values
-            outputs.append(found)
-        document = {
-            "model_name": NAME,
-            "model_version": answer.served.version,
-            **({"id": self.asked.id} if self.asked.id else {}),
-            "outputs": outputs,
-        }
-        header = to_json(document)
-        if not binary:
-            return Response(header, media_type="application/json")
-        return Response(
-            header + b"".join(binary),
-            headers={LENGTH: str(len(header))},
-            media_type="application/octet-stream",
+def _find_model(request: Request) -> ServedModel:
+    model = state_of(request).live_model.served
+    name, version = request.path_params["name"], request.path_params.get("version", model.version)
+    if (name, version) != (NAME, model.version):
+        raise Problem(
+            404,
+            f"There is no model {name}, version {version}; this server has {NAME}, "
+            f"version {model.version}",
         )
+    return model
 
 
-def _pixels(data: list[Any] | None, size: int) -> UInt8Array:
-    # Objects: else each of many short strings would take as much as the longest.
+def answer(
+    model: ServedModel, body: bytes, json_length: str | None
+) -> tuple[Classification, Response]:
+    """Decode, classify and render one request. Runs on a worker thread.
+
+    Parameters
+    ----------
+    model : the model that classifies
+    body : JSON, then the binary tensor if there is one
+    json_length : the header `JSON_LENGTH`; None if all of the body is JSON
+
+    Raises
+    ------
+    Problem
+        400 or 422, if the request is invalid; names the field.
+    """
+    json, binary = _split(body, json_length)
+    inference = _parse(json)
+    images = _decode_images(inference.inputs[0], binary, model.classifier.preprocessing.size)
+    classification = model.classify(images)
+    return classification, _render(classification, inference)
+
+
+def _split(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
+    """The JSON, and the binary tensor after it."""
+    if json_length is None:
+        return body, b""
+    is_number = json_length.isdecimal() and len(json_length) < 10
+    if not is_number or int(json_length) > len(body):
+        raise _invalid(JSON_LENGTH, f"{json_length!r}; expected 0 to {len(body)}, the body's bytes")
+    return body[: int(json_length)], body[int(json_length) :]
+
+
+def _parse(json: bytes) -> Inference:
+    try:
+        inference = Inference.model_validate_json(json)
+    except ValidationError as error:
+        raise problem_details.invalid_json(error) from None
+    for i, output in enumerate(inference.outputs):
+        if output.name not in ("probabilities", "predicted"):
+            raise _invalid(f"outputs[{i}].name", "expected probabilities or predicted")
+    return inference
+
+
+def _decode_images(tensor: Input, binary: bytes, size: tuple[int, int]) -> UInt8Array:
+    """Images from the input tensor: uint8 (n, height, width) of the model's input size."""
+    if tensor.name != "images":
+        raise _invalid("inputs[0].name", "expected images")
+    if tensor.datatype != "UINT8":
+        raise _invalid("inputs[0].datatype", "expected UINT8")
+    if len(tensor.shape) != 3 or tensor.shape[0] < 1 or tuple(tensor.shape[1:]) != size:
+        raise _invalid("inputs[0].shape", f"expected {[-1, *size]}")
+    count = math.prod(tensor.shape)
+    if tensor.parameters.binary_data_size is None:
+        return _decode_pixels(tensor.data, count).reshape(tensor.shape)
+    if not tensor.parameters.binary_data_size == count == len(binary):
+        raise _invalid(
+            "inputs[0].parameters.binary_data_size",
+            f"{len(binary)} bytes follow the JSON; the shape has {count}",
+        )
+    return np.frombuffer(binary, np.uint8).reshape(tensor.shape)
+
+
+def _decode_pixels(data: list[Any] | None, count: int) -> UInt8Array:
+    # dtype object: in an array of texts each would take as much memory as the longest.
     values = np.array(data, object).ravel().tolist()
-    if len(values) == size and set(map(type, values)) == {int}:
-        with suppress(ValueError):  # not from 0 to 255
+    if len(values) == count and set(map(type, values)) == {int}:
+        with suppress(ValueError):  # a value is not in 0 to 255
             return np.frombuffer(bytes(values), np.uint8)
-    raise _refuse("inputs[0].data", f"expected {size} whole numbers from 0 to 255")
+    raise _invalid("inputs[0].data", f"expected {count} whole numbers from 0 to 255")
 
 
-def _output(answer: Answer, name: str) -> tuple[dict[str, Any], list[Any], bytes]:
-    """A tensor's description, its values, and these as bytes."""
+def _render(classification: Classification, inference: Inference) -> Response:
+    """The response with the outputs that the request names, each in JSON or binary."""
+    outputs, tensors = [], []
+    for output in inference.outputs or [Output(name="probabilities"), Output(name="predicted")]:
+        description, values, content = _output(classification, output.name)
+        binary = output.parameters.binary_data
+        if inference.parameters.binary_data_output if binary is None else binary:
+            description["parameters"] = {"binary_data_size": len(content)}
+            tensors.append(content)
+        else:
+            description["data"] = values
+        outputs.append(description)
+    document = {
+        "model_name": NAME,
+        "model_version": classification.model.version,
+        **({"id": inference.id} if inference.id else {}),
+        "outputs": outputs,
+    }
+    json = to_json(document)
+    if not tensors:
+        return Response(json, media_type="application/json")
+    return Response(
+        json + b"".join(tensors),
+        headers={JSON_LENGTH: str(len(json))},
+        media_type="application/octet-stream",
+    )
+
+
+def _output(classification: Classification, name: str) -> tuple[dict[str, Any], list[Any], bytes]:
+    """An output tensor's description, its values for JSON, and its binary content."""
     if name == "predicted":
-        names = [each.encode() for each in answer.names]
-        content = b"".join(struct.pack("<I", len(each)) + each for each in names)
-        found = {"name": name, "datatype": "BYTES", "shape": [len(names)]}
-        return found, answer.names, content
-    tensor = np.array(answer.probabilities, "<f4")
-    found = {"name": name, "datatype": "FP32", "shape": list(tensor.shape)}
-    return found, tensor.ravel().tolist(), tensor.tobytes()
+        names = [name.encode() for name in classification.names]
+        content = b"".join(struct.pack("<I", len(name)) + name for name in names)
+        description = {"name": "predicted", "datatype": "BYTES", "shape": [len(names)]}
+        return description, classification.names, content
+    tensor = np.array(classification.probabilities, "<f4")
+    description = {"name": name, "datatype": "FP32", "shape": list(tensor.shape)}
+    return description, tensor.ravel().tolist(), tensor.tobytes()
 
 
-def _refuse(field: str, detail: str) -> Problem:
+def _invalid(field: str, detail: str) -> Problem:
     return Problem(400, f"{field}: {detail}", [(field, detail)])

@@ -1,13 +1,18 @@
-"""The model that answers. Its successor is loaded beside it and tried, then takes its place."""
+"""The model that answers requests, and its replacement when a deployment points at another one.
+
+The new model is loaded next to the old one and tested before it takes the old one's place.
+"""
 
 import logging
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from digits.core.arrays import UInt8Array
 from digits.core.errors import UserError
-from digits.evaluation import drift
+from digits.evaluation import drift, metrics
 from digits.gate import results
 from digits.model import self_test
 from digits.model.classifier import Classifier
@@ -18,8 +23,12 @@ log = logging.getLogger("uvicorn")
 
 
 @dataclass(frozen=True)
-class Served:
-    """A model; `tag` and `answers`, those of its evaluation, are None where nothing tells them."""
+class ServedModel:
+    """A model with its version.
+
+    `tag` is the Git tag that deployed it, None for a model folder. `answers` are the counts of its
+    evaluation, None where there are none to compare with.
+    """
 
     classifier: Classifier
     version: str
@@ -29,63 +38,94 @@ class Served:
     def __str__(self) -> str:
         return f"{self.version} (model {self.classifier.id[:12]})"
 
+    def classify(self, images: UInt8Array) -> "Classification":
+        """Classify images: uint8 (n, height, width) of the model's input size."""
+        probabilities = metrics.softmax(self.classifier.logits(images)).tolist()
+        return Classification(self, [row.index(max(row)) for row in probabilities], probabilities)
 
-class Current:
-    """`served` answers; `refresh` has it be what a deployment points at by now.
+
+@dataclass(frozen=True)
+class Classification:
+    """The most likely class of each image (its index), and the probabilities of all classes."""
+
+    model: ServedModel
+    predicted: list[int]
+    probabilities: list[list[float]]
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each predicted class."""
+        return [self.model.classifier.classes[k] for k in self.predicted]
+
+    @property
+    def confidence(self) -> list[float]:
+        """The probability of each predicted class."""
+        return [row[k] for k, row in zip(self.predicted, self.probabilities, strict=True)]
+
+
+class LiveModel:
+    """Holds the model that answers requests in `served`.
 
     Raises
     ------
+    Unreachable
+        If the location can't be read at the start.
     InputError
-        If there is no model to begin with, or it does not answer its golden images as it should.
+        If there is no model at the start, or its self-test fails.
     """
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        self.refused = 0  # times that `refresh` has failed
-        self._complaint = ""
-        self.served, self._pointer = self._bring()
+        self.refused = 0  # how often `refresh` has failed
+        self._last_error = ""
+        self.served, self._pointer = self._load()
 
     def refresh(self) -> None:
-        """Serve what the pointer names by now; a model that can't be had, or is bad, is refused."""
-        assert self.location.stage is not None
+        """Load the model that the deployment points at, if that has changed.
+
+        A model that can't be loaded, or fails its self-test, is refused: the old one stays.
+        """
+        assert self.location.environment is not None
         try:
-            if model_store.read_pointer(self.location.url, self.location.stage) != self._pointer:
+            if (
+                model_store.read_pointer(self.location.url, self.location.environment)
+                != self._pointer
+            ):
                 before = self.served
-                self.served, self._pointer = self._bring()
+                self.served, self._pointer = self._load()
                 log.info("now serves %s, in place of %s", self.served, before)
-            self._complaint = ""
-        except Exception as error:  # the edge of a thread: whatever it is, the old model stays
+            self._last_error = ""
+        except Exception as error:  # the outermost edge of a thread; the old model stays
             self.refused += 1
-            if str(error) != self._complaint:  # which is told once
+            if str(error) != self._last_error:  # log each error once, not at every poll
                 is_fault = not isinstance(error, UserError)
                 log.error("still serves %s: %s", self.served, error, exc_info=is_fault)
-            self._complaint = str(error)
+            self._last_error = str(error)
 
     def follow(self, every_s: float) -> None:
-        """Refresh from now on, on a thread of its own; a model folder stays what it is."""
+        """Refresh every `every_s` seconds on a thread, if the location is a deployment."""
+        if self.location.environment is not None:
+            threading.Thread(target=self._poll, args=(every_s,), name="follow", daemon=True).start()
 
-        def refresh() -> None:
-            while not never.wait(every_s):
-                self.refresh()
+    def _poll(self, every_s: float) -> None:
+        while True:
+            time.sleep(every_s)
+            self.refresh()
 
-        never = threading.Event()
-        if self.location.stage is not None:
-            threading.Thread(target=refresh, name="follow", daemon=True).start()
-
-    def _bring(self) -> tuple[Served, Pointer | None]:
+    def _load(self) -> tuple[ServedModel, Pointer | None]:
         with tempfile.TemporaryDirectory(prefix="serving-") as temporary:
             folder, pointer = model_store.bring(self.location, temporary)
-            return _load(folder, pointer), pointer
+            return _load_folder(folder, pointer), pointer
 
 
-def _load(folder: Path, pointer: Pointer | None) -> Served:
+def _load_folder(folder: Path, pointer: Pointer | None) -> ServedModel:
     self_test.check(folder)
     classifier = Classifier.load(folder)
     answers = None
-    if (folder / model_store.EVALUATION).exists():  # a deployment has it
+    if (folder / model_store.EVALUATION).exists():  # only in a deployment
         answers = results.Scores.load(folder / model_store.EVALUATION).answers
     if answers and len(answers.confidence) != len(drift.EDGES):
-        answers = None  # it was counted between other edges
+        answers = None  # counted with other bins, so they can't be compared
     if pointer is None:
-        return Served(classifier, classifier.id[:12], None, answers)
-    return Served(classifier, pointer.version, pointer.tag, answers)
+        return ServedModel(classifier, classifier.id[:12], None, answers)
+    return ServedModel(classifier, pointer.version, pointer.tag, answers)

@@ -1,4 +1,4 @@
-"""What holds for every request: who may ask, what each answer carries, how long it took."""
+"""For every request: check the token, add the security headers, count and time it."""
 
 import hmac
 import os
@@ -7,12 +7,12 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from digits.core.errors import InputError
-from serving import problems
-from serving.problems import Problem
-from serving.service import Service
+from serving import problem_details
+from serving.app_state import AppState
+from serving.problem_details import Problem
 
 TOKEN = "DIGITS_SERVING_TOKEN"
-# Says whether it is well, or shows the page: anybody may ask.
+# Health checks, the page and the API's description need no token.
 OPEN = {"/", "/openapi.json", "/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"}
 HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -24,50 +24,58 @@ HEADERS = [
 
 
 def token() -> str | None:
-    """The token in the environment that requests must bear, if there is one."""
-    found = os.environ.get(TOKEN)
-    if found is not None and len(found) < 16:
-        raise InputError(f"{TOKEN} has {len(found)} characters; expected 16 or more, or none set")
-    return found
+    """The token that requests must have, from the environment; None if it is not set.
+
+    Raises
+    ------
+    InputError
+        If it is shorter than 16 characters.
+    """
+    value = os.environ.get(TOKEN)
+    if value is not None and len(value) < 16:
+        raise InputError(
+            f"{TOKEN} has {len(value)} characters; expected 16 or more, or unset for no token"
+        )
+    return value
 
 
-class Edge:
+class Middleware:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, service: Service, token: str | None) -> None:
-        self.app, self.service = app, service
+    def __init__(self, app: ASGIApp, state: AppState, token: str | None) -> None:
+        self.app, self.state = app, state
         self.expected = token and f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, status = time.perf_counter(), 0
 
-        async def answer(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers(message)]
+                message["headers"] = [*message["headers"], *self._missing_headers(message)]
             await send(message)
 
         try:
-            if self._admits(scope):
-                await self.app(scope, receive, answer)
+            if self._is_allowed(scope):
+                await self.app(scope, receive, send_with_headers)
             else:
-                refusal = problems.response(
+                refusal = problem_details.response(
                     Problem(401, "Authorization: expected Bearer and this server's token"),
                     scope["path"],
                 )
                 refusal.headers["WWW-Authenticate"] = "Bearer"
-                await refusal(scope, receive, answer)
+                await refusal(scope, receive, send_with_headers)
         finally:
-            self.service.monitor.requested(scope, status, time.perf_counter() - started)
+            self.state.metrics.count_request(scope, status, time.perf_counter() - started)
 
-    def _admits(self, scope: Scope) -> bool:
+    def _is_allowed(self, scope: Scope) -> bool:
         if self.expected is None or scope["path"] in OPEN:
             return True
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        return hmac.compare_digest(given, self.expected)
+        authorization = dict(scope["headers"]).get(b"authorization", b"")
+        return hmac.compare_digest(authorization, self.expected)
 
-    def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
-        given = {name for name, _ in message["headers"]}
-        found = [header for header in HEADERS if header[0] not in given]
-        return [*found, (b"connection", b"close")] if self.service.draining else found
+    def _missing_headers(self, message: Message) -> list[tuple[bytes, bytes]]:
+        names = {name for name, _ in message["headers"]}
+        missing = [header for header in HEADERS if header[0] not in names]
+        return [*missing, (b"connection", b"close")] if self.state.draining else missing

@@ -1,22 +1,23 @@
-"""POST /predict: an image file, several, or pixels. SageMaker asks the same at /invocations."""
+"""POST /predict: classify an image file, several, or pixels. SageMaker's path is /invocations."""
 
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
+from starlette.datastructures import Headers
 
-from serving import request_body
-from serving.problems import Document
-from serving.request_body import Pixels
-from serving.service import Answer, service_of
+from digits.core.arrays import UInt8Array
+from serving import decode, request_body
+from serving.app_state import state_of
+from serving.live_model import Classification, ServedModel
+from serving.problem_details import Document
 
 router = APIRouter()
 
 
 class Prediction(BaseModel):
-    """The likeliest class of an image, and the probability of each class."""
+    """The most likely class of an image, and the probability of each class."""
 
     predicted: str
     confidence: float
@@ -25,7 +26,7 @@ class Prediction(BaseModel):
 
 
 class Predictions(BaseModel):
-    """One for each image, in their order, all by one model."""
+    """One prediction per image, in the order of the request, all by the same model."""
 
     predictions: list[Prediction]
     model: str
@@ -69,33 +70,33 @@ BODY = {
                 },
             }
         },
-        "application/json": {"schema": Pixels.model_json_schema(), "example": ONE},
+        "application/json": {"schema": decode.Pixels.model_json_schema(), "example": ONE},
     },
 }
 INPUT = {
     "name": "input",
     "in": "query",
-    "description": "Have the answer hold what the model saw, as pixels",
+    "description": "Add `input` to each prediction: the pixels that the model received",
     "schema": {"enum": ["true"]},
 }
 DESCRIPTION = f"""
-- An image file as the body: `curl --data-binary @digit.png URL/predict`. PNG, JPEG, WebP and more,
-  dark on light or light on dark, of any size.
-- Up to {request_body.FILES} of them as a form:
+- One image file as the body: `curl --data-binary @digit.png URL/predict`. PNG, JPEG, WebP and
+  more, of any size, dark on light or light on dark.
+- A form with up to {decode.FILES} image files:
   `curl -F image=@one.png -F image=@two.jpg URL/predict`
-- Pixels as the model takes them, `Content-Type: application/json`
+- Pixels in the model's input size, with `Content-Type: application/json`
 """
 
 
 @router.post(
     "/predict",
-    summary="Which class is it?",
+    summary="Classify images",
     description=DESCRIPTION,
     openapi_extra={"requestBody": BODY, "parameters": [INPUT]},
     responses={
         200: {"model": Predictions, "content": {"application/json": {"example": ANSWER}}},
         422: {
-            "description": "No image, or none that the model can read",
+            "description": "There is no image, or an image can't be read",
             "content": {
                 "application/problem+json": {
                     "schema": Document.model_json_schema(),
@@ -106,19 +107,24 @@ DESCRIPTION = f"""
         **{
             status: _problem(text)
             for status, text in {
-                400: "The body can't be read",
-                408: "The body does not arrive",
+                400: "The body can't be parsed",
+                408: f"The body did not arrive within {request_body.BODY_S} s",
                 413: f"The body is larger than {request_body.BODY_BYTES:,} bytes",
-                429: "Too many are waiting; Retry-After says when to come again",
+                429: "Too many requests are waiting; send it again after Retry-After seconds",
             }.items()
         },
     },
 )
 async def predict(request: Request) -> Response:
-    service = service_of(request)
-    images = await request_body.images_of(request, service.reading)
+    state = state_of(request)
     with_input = request.query_params.get("input") == "true"
-    return await service.answer(images, partial(_response, with_input=with_input))
+    body = await request_body.read(request, state.arriving)
+    model = state.live_model.served  # one model classifies all images of a request
+    classification, response = await state.pool.run(
+        answer, model, request.headers, body, with_input
+    )
+    state.metrics.count_images(classification)
+    return response
 
 
 @router.post("/invocations", include_in_schema=False)
@@ -126,22 +132,36 @@ async def invocations(request: Request) -> Response:
     return await predict(request)
 
 
-def _response(answer: Answer, with_input: bool) -> Response:
-    classes = answer.served.classifier.classes
+def answer(
+    model: ServedModel, headers: Headers, body: bytes, with_input: bool
+) -> tuple[Classification, Response]:
+    """Decode, classify and render one request. Runs on a worker thread.
+
+    Raises
+    ------
+    Problem
+        As `decode.decode_images`.
+    """
+    images = decode.decode_images(headers, body, model.classifier.preprocessing)
+    classification = model.classify(images)
+    return classification, render(classification, images if with_input else None)
+
+
+def render(classification: Classification, images: UInt8Array | None) -> Response:
+    """The response in JSON; it repeats the images if they are given."""
+    model = classification.model
     predictions = []
-    for i, (name, row) in enumerate(zip(answer.names, answer.probabilities, strict=True)):
+    for i, (name, row) in enumerate(
+        zip(classification.names, classification.probabilities, strict=True)
+    ):
         rounded = [round(value, 6) for value in row]
         prediction = {
             "predicted": name,
             "confidence": max(rounded),
-            "probabilities": dict(zip(classes, rounded, strict=True)),
+            "probabilities": dict(zip(model.classifier.classes, rounded, strict=True)),
         }
-        if with_input:
-            prediction["input"] = answer.images[i].tolist()
+        if images is not None:
+            prediction["input"] = images[i].tolist()
         predictions.append(prediction)
-    document = {
-        "predictions": predictions,
-        "model": answer.served.classifier.id,
-        "version": answer.served.version,
-    }
+    document = {"predictions": predictions, "model": model.classifier.id, "version": model.version}
     return Response(to_json(document), media_type="application/json")

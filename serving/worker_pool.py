@@ -1,4 +1,4 @@
-"""Threads that do the work, and how many requests may wait for them."""
+"""Worker threads, and a limit on how many requests may wait for them."""
 
 import asyncio
 import threading
@@ -6,82 +6,92 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from serving.problems import Problem
+from serving.problem_details import Problem
 
-HELD_BACK_S = 0.003
-LOOK_S = 0.01
+BATCH_S = 0.003  # for which a worker collects results before it delivers them
+POLL_S = 0.01  # between two looks of the event loop for results not yet delivered
 
+P = ParamSpec("P")
 T = TypeVar("T")
-Task = tuple[Callable[[], Any], "asyncio.Future[Any]"]
-Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+Call = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+Result = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
-class Queue:
-    """At most `limit` requests wait or are being worked on; further ones are told to come again.
+class WorkerPool:
+    """Threads that run functions for the event loop.
 
-    While there is more to do, a thread goes on for a few milliseconds and then gives all answers
-    back at once: to wake the event loop for each takes as long as to classify an image. What a long
-    task then keeps it from giving back, the event loop finds as it looks by itself. The images
-    of two requests are not run together: it saves little, and an answer would depend, in its last
-    digits, on who else has asked.
+    asyncio's own executor wakes the event loop for each result, which costs as much CPU time as the
+    classification of an image. A worker here runs the calls that wait for a few milliseconds and
+    delivers their results together. If one of these calls takes long, the event loop fetches the
+    finished results itself, by a timer.
+
+    Images of two requests never share a batch: it saves little, and the last digits of an answer
+    would depend on who else sent a request.
     """
 
     def __init__(self, limit: int, workers: int) -> None:
-        self.limit, self.length = limit, 0
-        self._tasks: SimpleQueue[Task] = SimpleQueue()
-        self._outcomes: deque[Outcome] = deque()
-        self._timer: asyncio.TimerHandle | None = None  # runs while there is something to look for
+        """Start `workers` threads for at most `limit` calls, those that wait included."""
+        self.limit, self.pending = limit, 0
+        self._calls: SimpleQueue[Call] = SimpleQueue()
+        self._results: deque[Result] = deque()
+        self._timer: asyncio.TimerHandle | None = None  # set while calls are pending
         for _ in range(workers):
-            threading.Thread(target=self._work, name="work", daemon=True).start()
+            threading.Thread(target=self._work, name="worker", daemon=True).start()
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Have a thread do it. Raises `Problem` 429 if the queue is full."""
-        if self.length >= self.limit:
-            raise Problem(
-                429, f"{self.length} requests are waiting already", headers={"Retry-After": "1"}
-            )
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the function on a worker thread; return or raise what it does.
+
+        Raises
+        ------
+        Problem
+            429, if `limit` calls are pending.
+        """
+        if self.pending >= self.limit:
+            detail = f"{self.pending} requests are already waiting"
+            raise Problem(429, detail, headers={"Retry-After": "1"})
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._timer = self._timer or loop.call_later(LOOK_S, self._look)
-        self.length += 1
+        self._timer = self._timer or loop.call_later(POLL_S, self._poll)
+        self.pending += 1
         try:
-            self._tasks.put((work, future))
+            self._calls.put((partial(function, *args, **kwargs), future))
             return await future
         finally:
-            self.length -= 1
+            self.pending -= 1
 
     def _work(self) -> None:
         while True:
-            task = self._tasks.get()
-            loop, until = task[1].get_loop(), time.monotonic() + HELD_BACK_S
-            self._outcomes.append(_try(*task))
+            function, future = self._calls.get()
+            loop, end = future.get_loop(), time.monotonic() + BATCH_S
+            self._results.append(_call(function, future))
             with suppress(Empty):
-                while time.monotonic() < until:
-                    self._outcomes.append(_try(*self._tasks.get_nowait()))
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                while time.monotonic() < end:
+                    self._results.append(_call(*self._calls.get_nowait()))
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits for the results
                 loop.call_soon_threadsafe(self._deliver)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         self._deliver()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(LOOK_S, self._look) if self.length else None
+        self._timer = loop.call_later(POLL_S, self._poll) if self.pending else None
 
     def _deliver(self) -> None:
-        while self._outcomes:
-            future, result, error = self._outcomes.popleft()
-            if future.done():  # cancelled: the server stops
+        while self._results:
+            future, value, error = self._results.popleft()
+            if future.done():  # cancelled, because the server stops
                 continue
             if error is None:
-                future.set_result(result)
+                future.set_result(value)
             else:
                 future.set_exception(error)
 
 
-def _try(work: Callable[[], Any], future: "asyncio.Future[Any]") -> Outcome:
+def _call(function: Callable[[], Any], future: "asyncio.Future[Any]") -> Result:
     try:
-        return future, work(), None
-    except BaseException as error:  # raised where the answer is awaited
+        return future, function(), None
+    except BaseException as error:  # as in concurrent.futures: raised where the result is awaited
         return future, None, error

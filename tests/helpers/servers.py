@@ -28,7 +28,7 @@ import uvicorn
 from PIL import Image
 from starlette.types import ASGIApp
 
-from serving.protocol import Protocol
+from serving.http_protocol import HttpProtocol
 from tests.helpers.small import ROOT
 from tests.helpers.tiny_models import model
 from tests.helpers.wait import until
@@ -130,7 +130,7 @@ def serve_here(app: ASGIApp, **settings: Any) -> Iterator[tuple[str, int]]:
         app,
         port=0,
         loop="uvloop",
-        http=Protocol,
+        http=HttpProtocol,
         lifespan="off",
         log_config=None,
         timeout_graceful_shutdown=1,

@@ -12,9 +12,9 @@ import pytest
 
 from digits.storage import model_store
 from serving import app, middleware
-from serving.live_model import Current
-from serving.service import Service
-from serving.worker_pool import Queue
+from serving.app_state import AppState
+from serving.live_model import LiveModel
+from serving.worker_pool import WorkerPool
 from tests.helpers.servers import Server, serve
 from tests.helpers.small import ROOT
 from tests.serving.test_predict import FILE, check_problem
@@ -62,8 +62,8 @@ def test_a_token_is_asked_for_where_one_is_set(model_folder: Path, tmp_path: Pat
 
 
 def test_a_fault_is_answered_without_its_cause(model_folder: Path) -> None:
-    service = Service(Current(model_store.locate(str(model_folder))), Queue(1, 1))
-    service.current.served = None  # type: ignore[assignment]  # as no request ever sees it
+    state = AppState(LiveModel(model_store.locate(str(model_folder))), WorkerPool(1, 1))
+    state.live_model.served = None  # type: ignore[assignment]  # as no request ever sees it
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -80,9 +80,9 @@ def test_a_fault_is_answered_without_its_cause(model_folder: Path) -> None:
         "headers": [],
     }
     with pytest.raises(AttributeError):  # which uvicorn logs
-        asyncio.run(app.create(service, None)(scope, receive, send))
+        asyncio.run(app.create(state, None)(scope, receive, send))
     assert sent[0]["status"] == 500
-    assert json.loads(sent[1]["body"])["detail"] == "A fault of this server, which its log explains"
+    assert json.loads(sent[1]["body"])["detail"] == "Internal error; the server's log has the cause"
 
 
 def start(*words: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -125,4 +125,4 @@ def test_a_damaged_model_is_not_served(model_folder: Path, tmp_path: Path) -> No
 
 def test_openness_without_a_token_is_warned_of(model_folder: Path, tmp_path: Path) -> None:
     with serve(model_folder, tmp_path, "--host", "0.0.0.0") as server:
-        assert f"0.0.0.0 is open to others, and {middleware.TOKEN} is not set" in server.log
+        assert f"0.0.0.0 accepts other machines, and {middleware.TOKEN} is not set" in server.log

@@ -219,8 +219,8 @@ def test_a_token_is_asked_for_once(browser: Browser, model_folder: Path, tmp_pat
         page = browser.new_page()
         page.goto(server.url)
         for given in ("another-token-of-some-length", token):
-            page.get_by_label("This server wants a token").fill(given)
-            page.get_by_role("button", name="Go on").click()
+            page.get_by_label("This server requires a token").fill(given)
+            page.get_by_role("button", name="Continue").click()
         expect(page.locator("#version")).not_to_have_text("…")
         draw(page, STROKES["1"])
         expect(page.locator("#best")).not_to_be_empty()

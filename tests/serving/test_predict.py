@@ -1,6 +1,8 @@
 """POST /predict: what it answers, and how it refuses."""
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 from digits.evaluation import metrics
 from digits.imaging import model_form
 from digits.model.classifier import Classifier
-from serving import request_body
+from serving import decode
 from tests.helpers.servers import Answer, Server, form, image_file
 
 RANDOM = np.random.default_rng(0)
@@ -131,7 +133,7 @@ def test_each_bad_file_of_a_form_is_named(server: Server) -> None:
     [
         (b"", "multipart/form-data"),
         (b"--x", "multipart/form-data; boundary=frontier"),
-        (form({str(i): FILE for i in range(request_body.FILES + 1)})),
+        (form({str(i): FILE for i in range(decode.FILES + 1)})),
         (form({})),
     ],
 )
@@ -190,6 +192,22 @@ def test_an_odd_image_is_answered_or_refused_with_a_reason(server: Server, name:
         assert answer.json["errors"][0]["field"] == "body"
 
 
+def test_a_decompression_bomb_is_refused_unopened(server: Server) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+    )
+    before = server.metrics()["process_resident_memory_bytes"]
+    answer = server.ask("/predict", bomb)
+    check_problem(answer, 422)
+    assert "100,000 x 100,000" in answer.json["detail"]
+    assert server.metrics()["process_resident_memory_bytes"] < before + 100e6
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [("/nothing", None, 404), ("/predict", None, 405), ("/livez", FILE, 405)],
@@ -205,7 +223,7 @@ def test_the_documentation_is_valid_and_its_examples_have_the_stated_form(server
     validate(document)
     operation = document["paths"]["/predict"]["post"]
     example = operation["requestBody"]["content"]["application/json"]["example"]
-    assert request_body.Pixels.model_validate(example)
+    assert decode.Pixels.model_validate(example)
     assert np.array(example["images"]).shape == (1, 28, 28)
     for text in ("curl", "multipart/form-data", "429"):
         assert text in json.dumps(operation)

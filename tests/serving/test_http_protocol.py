@@ -10,11 +10,11 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from serving import protocol
+from serving import http_protocol
 from tests.helpers.servers import DEADLINE_S, Server, serve_here
 from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
-from tests.serving.test_worker_pool import head
+from tests.serving.test_request_body import exchange, head
 
 HALF_A_HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
@@ -80,7 +80,7 @@ def test_a_large_body_is_not_taken_for_the_head_that_follows() -> None:
 
 
 def test_half_a_head_does_not_end_the_request_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_S", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_S", 0.2)
     ready = threading.Event()
 
     async def late(scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +93,30 @@ def test_half_a_head_does_not_end_the_request_before(monkeypatch: pytest.MonkeyP
         socket.create_connection(address, timeout=60) as connection,
     ):
         connection.sendall(head() + HALF_A_HEAD)
-        time.sleep(3 * protocol.HEAD_S)
+        time.sleep(3 * http_protocol.HEAD_S)
         ready.set()
         assert read(connection) == (200, b"late")
         assert connection.recv(65_536) == b""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00",  # TLS
+        b"GET\r\n\r\n",
+        head("Content-Length: -1"),
+        head("Content-Length: 1", "Content-Length: 2"),
+        head("Transfer-Encoding: chunked") + b"zz\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 1_000_000,
+        head("Transfer-Encoding: chunked") + b"0\r\n" + b"x: y\r\n" * 100_000,
+        head("Transfer-Encoding: chunked") + b"0\r\nx: " + b"y" * 1_000_000,
+        head("Transfer-Encoding: chunked") + b"1;" + b"x" * 1_000_000,
+    ],
+)
+def test_bytes_that_are_not_http_end_the_connection(server: Server, text: bytes) -> None:
+    try:
+        found = exchange(server, text)
+    except ConnectionError:
+        found = b""
+    assert found == b"" or found.startswith(b"HTTP/1.1 400 ")
+    assert server.ask("/livez").status == 200

@@ -1,4 +1,4 @@
-"""What went wrong, as RFC 9457 has it: application/problem+json."""
+"""Errors as problem details (RFC 9457, application/problem+json)."""
 
 import asyncio
 import json
@@ -12,12 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-MOST = 10  # errors in one answer
-PARTING_S = 5
+MAX_ERRORS = 10  # in one response
+CLOSE_S = 5  # for which a refused client may go on to send
 
 
 class Document(BaseModel):
-    """RFC 9457 problem details; `errors` names the fields that are wrong."""
+    """Problem details; `errors` names the invalid fields."""
 
     title: str
     status: int
@@ -26,7 +26,15 @@ class Document(BaseModel):
 
 
 class Problem(Exception):
-    """Ends a request with this answer."""
+    """Ends a request with an error response.
+
+    Parameters
+    ----------
+    status : HTTP status code
+    detail : what happened
+    errors : the invalid fields and what is wrong with each; the first `MAX_ERRORS` are sent
+    headers : more headers of the response
+    """
 
     def __init__(
         self,
@@ -37,28 +45,29 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers = status, detail, headers
-        self.errors = [{"field": field, "detail": text} for field, text in errors[:MOST]]
-        if len(errors) > MOST:
-            self.detail += f"; the first {MOST} of {len(errors)} errors are named"
+        self.errors = [{"field": field, "detail": text} for field, text in errors[:MAX_ERRORS]]
+        if len(errors) > MAX_ERRORS:
+            self.detail += f"; the first {MAX_ERRORS} of {len(errors)} errors are listed"
 
 
 def response(problem: Problem, path: str) -> Response:
+    """The response to a request of this path."""
     document = Document(
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,
         detail=problem.detail,
         errors=problem.errors,
     ).model_dump(exclude_defaults=True)
-    if path.startswith("/v2"):  # where the Open Inference Protocol looks
+    if path.startswith("/v2"):  # the Open Inference Protocol's field
         document["error"] = problem.detail
-    answer = _Parting if problem.status in (408, 413) else Response
-    return answer(json.dumps(document), problem.status, problem.headers, "application/problem+json")
+    kind = _ClosingResponse if problem.status in (408, 413) else Response
+    return kind(json.dumps(document), problem.status, problem.headers, "application/problem+json")
 
 
-class _Parting(Response):
-    """Ends the connection, but first takes in what a client goes on to send, for a while.
+class _ClosingResponse(Response):
+    """Closes the connection, but first reads and drops what the client still sends.
 
-    Closed at once, the client would see its connection reset, and not the answer.
+    If the connection were closed at once, the client would see a reset in place of the response.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,19 +75,19 @@ class _Parting(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
         with suppress(TimeoutError):
-            async with asyncio.timeout(PARTING_S):
+            async with asyncio.timeout(CLOSE_S):
                 while (await receive()).get("more_body"):
                     pass
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def refuse_json(error: ValidationError) -> Problem:
-    """The fields that are wrong, or where the text ceases to be JSON."""
+def invalid_json(error: ValidationError) -> Problem:
+    """422 with the invalid fields, or 400 if the text is not JSON."""
     errors = error.errors(include_url=False, include_input=False)
-    found = [(_field(each["loc"]), each["msg"]) for each in errors]
+    fields = [(_field(details["loc"]), details["msg"]) for details in errors]
     if errors[0]["type"] == "json_invalid":
-        return Problem(400, f"The body can't be read: {found[0][1]}")
-    return Problem(422, f"{found[0][0]}: {found[0][1]}", found)
+        return Problem(400, f"body: {fields[0][1]}")
+    return Problem(422, f"{fields[0][0]}: {fields[0][1]}", fields)
 
 
 def _field(location: Sequence[int | str]) -> str:
@@ -88,7 +97,7 @@ def _field(location: Sequence[int | str]) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Have an application answer each of its errors with problem details."""
+    """Make the application answer every error with problem details."""
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:
@@ -101,9 +110,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
-        return Response(status_code=499)  # for the metrics alone, by nginx' custom
+        return Response(
+            status_code=499
+        )  # nobody receives it; the metrics count it, with nginx's code
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
-        detail = "A fault of this server, which its log explains"
+        detail = "Internal error; the server's log has the cause"
         return response(Problem(500, detail), request.url.path)

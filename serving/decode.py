@@ -1,0 +1,124 @@
+"""Decode the body of POST /predict: an image file, a form with several, or pixels as JSON."""
+
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from digits.core.arrays import UInt8Array
+from digits.core.errors import InputError
+from digits.imaging import model_form
+from digits.imaging.preprocessing import Preprocessing
+from serving import problem_details
+from serving.problem_details import Problem
+from serving.request_body import BODY_BYTES
+
+FILES = 100  # in one form
+
+T = TypeVar("T")
+
+Pixel = Annotated[int, Field(ge=0, le=255)]
+# FailFast: the list of all errors could take a hundred times the memory of the body.
+Row = Annotated[list[Pixel], FailFast()]
+Image = Annotated[list[Row], FailFast()]
+
+
+class Pixels(BaseModel):
+    """Images of the model's input size: rows of pixels, 0 is background and 255 is ink."""
+
+    model_config = ConfigDict(strict=True)
+
+    images: Annotated[list[Image], FailFast(), Field(min_length=1)]
+
+
+def decode_images(headers: Headers, body: bytes, preprocessing: Preprocessing) -> UInt8Array:
+    """Decode a body by its Content-Type; any other type than JSON and a form is one image file.
+
+    Parameters
+    ----------
+    headers : of the request
+    body : of the request
+    preprocessing : the model's
+
+    Returns
+    -------
+    uint8 (n, height, width) of the model's input size
+
+    Raises
+    ------
+    Problem
+        400 if the JSON or the form can't be parsed; 422 if an image is missing, can't be read or
+        has the wrong size.
+    """
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "application/json":
+        return _decode_pixels(body, preprocessing.size)
+    if content_type == "multipart/form-data":
+        return _decode_files(_parse_form(headers, body), preprocessing)
+    return _decode_files([("body", body)], preprocessing)
+
+
+def _decode_pixels(body: bytes, size: tuple[int, int]) -> UInt8Array:
+    try:
+        images = Pixels.model_validate_json(body).images
+    except ValidationError as error:
+        raise problem_details.invalid_json(error) from None
+    height, width = size
+    for i, image in enumerate(images):
+        if len(image) != height:
+            raise _wrong_size(f"images[{i}]", f"{len(image)} rows; expected {height}")
+        for k, row in enumerate(image):
+            if len(row) != width:
+                raise _wrong_size(f"images[{i}][{k}]", f"{len(row)} pixels; expected {width}")
+    return np.array(images, np.uint8)
+
+
+def _wrong_size(field: str, detail: str) -> Problem:
+    return Problem(422, f"{field}: {detail}", [(field, detail)])
+
+
+def _decode_files(files: list[tuple[str, bytes]], preprocessing: Preprocessing) -> UInt8Array:
+    """Decode image files, each given with the field that an error names."""
+    images, errors = [], []
+    for field, content in files:
+        try:
+            images.append(model_form.read(content, preprocessing))
+        except InputError as error:
+            errors.append((field, str(error)))
+    if errors:
+        raise Problem(422, f"{errors[0][0]}: {errors[0][1]}", errors)
+    return np.stack(images)
+
+
+class _InMemoryParser(MultiPartParser):
+    spool_max_size = BODY_BYTES  # so it writes no temporary files: the disk may be read-only
+
+
+def _parse_form(headers: Headers, body: bytes) -> list[tuple[str, bytes]]:
+    """The files of a form: the name of each field and its number, and the content."""
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = _InMemoryParser(headers, stream(), max_files=FILES, max_fields=0)
+    try:
+        form = _run_without_loop(parser.parse())
+    except (MultiPartException, UnicodeError) as error:
+        raise Problem(400, f"the form can't be read: {error}") from None
+    files = [(name, file) for name, file in form.multi_items() if isinstance(file, UploadFile)]
+    if not files:
+        raise Problem(422, "the form has no file", [("image", "missing")])
+    return [(f"{name}[{i}]", file.file.read()) for i, (name, file) in enumerate(files)]
+
+
+def _run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits; to start an event loop would take longer."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    raise AssertionError("the coroutine waits")

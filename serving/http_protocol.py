@@ -1,0 +1,78 @@
+"""uvicorn's HTTP protocol with limits on a request's head, and a shutdown that loses no request."""
+
+from asyncio import TimerHandle, Transport
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 64 << 10
+HEAD_S = 20  # for a head to arrive
+LINGER_S = 0.5  # at shutdown, for a request that is on its way
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection. uvicorn alone would wait for a head forever, and keep a head of any size."""
+
+    _timer: TimerHandle | None = None  # set while a head, or a body answered early, is expected
+    _overhead = 0  # bytes of head or trailers since the last message start or piece of a body
+    _advanced = False  # the bytes just received had a message start, a head's end or body in them
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_timer(HEAD_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._advanced = False
+        super().data_received(data)
+        self._overhead = 0 if self._advanced else self._overhead + len(data)
+        if self._overhead > HEAD_BYTES:
+            self._stop_timer()
+            self.send_400_response("The request's head is too large.")
+        elif not (self._timer or self.timeout_keep_alive_task or self._is_answering()):
+            self._start_timer(self.timeout_keep_alive)  # uvicorn's own timer stops at any byte
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._advanced = True
+        self._start_timer(HEAD_S)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._timer:  # a head is expected; without it this is a trailer, which nobody reads
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._advanced = True
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._advanced = True
+        super().on_body(body)
+
+    def shutdown(self) -> None:
+        """Close the connection after the request in progress, or one that may be on its way."""
+        if self._is_answering():
+            super().shutdown()
+        else:
+            self.loop.call_later(LINGER_S, super().shutdown)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _start_timer(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, self._time_out)
+
+    def _time_out(self) -> None:
+        if self._is_answering():  # the previous request
+            self._start_timer(HEAD_S)
+        else:
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None

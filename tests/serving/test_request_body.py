@@ -1,0 +1,98 @@
+"""A body has limits of size and time; so have all bodies that are arriving, together."""
+
+import json
+import socket
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from digits.storage import model_store
+from serving import app, request_body
+from serving.app_state import AppState
+from serving.live_model import LiveModel
+from serving.worker_pool import WorkerPool
+from tests.helpers.servers import Server, serve_here
+from tests.helpers.wait import until
+from tests.serving.test_predict import FILE, check_problem
+
+pytestmark = pytest.mark.slow(3)
+
+
+def exchange(server: Server, *parts: bytes) -> bytes:
+    """All that comes back for bytes sent as they are."""
+    with socket.create_connection(server.address, timeout=60) as connection:
+        for part in parts:
+            connection.sendall(part)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join(["POST /predict HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+
+
+def test_a_body_over_the_limit_is_refused_by_its_length(server: Server) -> None:
+    found = exchange(server, head(f"Content-Length: {request_body.BODY_BYTES + 1}"))
+    assert found.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_client_that_sends_all_of_a_large_body_reads_the_refusal(server: Server) -> None:
+    check_problem(server.ask("/predict", bytes(3 * request_body.BODY_BYTES)), 413)
+
+
+def test_a_body_over_the_limit_is_refused_by_its_chunks(server: Server) -> None:
+    chunks = (bytes(1 << 16) for _ in range(3 * request_body.BODY_BYTES >> 16))
+    check_problem(server.ask("/predict", chunks), 413)
+
+
+def test_the_largest_body_is_taken(server: Server) -> None:
+    pixels = np.zeros((request_body.BODY_BYTES - 300 >> 6, 8, 8), np.uint8)
+    tensor = {"name": "images", "datatype": "UINT8", "shape": pixels.shape}
+    size = {"parameters": {"binary_data_size": pixels.size}}
+    header = json.dumps({"inputs": [tensor | size], "parameters": {"binary_data_output": True}})
+    length = {"Inference-Header-Content-Length": str(len(header))}
+    body = header.encode() + pixels.tobytes()
+    answer = server.ask("/v2/models/digit-classifier/infer", body, **length)
+    assert answer.status == 200
+    assert len(answer.body) > len(pixels) * 40
+
+
+def test_a_compressed_body_is_refused(server: Server) -> None:
+    check_problem(server.ask("/predict", zlib.compress(FILE), **{"Content-Encoding": "gzip"}), 415)
+
+
+def test_arriving_bodies_share_a_limit(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_body, "ARRIVING_BYTES", 100_000)
+    state = AppState(LiveModel(model_store.locate(str(model_folder))), WorkerPool(4, 1))
+    start = head("Content-Length: 60000") + bytes(59_999)
+    with (
+        serve_here(app.create(state, None)) as address,
+        socket.create_connection(address, timeout=60) as one,
+        socket.create_connection(address, timeout=60) as another,
+    ):
+        one.sendall(start)
+        until(lambda: state.arriving.size == 59_999)
+        another.sendall(start)
+        found = another.recv(65_536)
+        assert found.startswith(b"HTTP/1.1 429 ")
+        assert b"\r\nretry-after: 1\r\n" in found
+        one.sendall(b"x")
+        assert one.recv(65_536).startswith(b"HTTP/1.1 422 ")
+        assert state.arriving.size == 0
+
+
+@pytest.mark.slow(25)
+def test_slow_clients_are_cut_off_and_hold_up_nobody(server: Server) -> None:
+    with ThreadPoolExecutor(60) as pool:
+        half_a_body = head(f"Content-Length: {len(FILE)}") + FILE[:100]
+        half_a_head, nothing = half_a_body[:30], b""
+        slow = {
+            start: [pool.submit(exchange, server, start) for _ in range(20)]
+            for start in (half_a_body, half_a_head, nothing)
+        }
+        assert {server.ask("/predict", FILE).status for _ in range(20)} == {200}
+        assert not any(each.done() for asked in slow.values() for each in asked)
+        found = {start: {each.result()[:12] for each in asked} for start, asked in slow.items()}
+    assert found == {half_a_body: {b"HTTP/1.1 408"}, half_a_head: {b""}, nothing: {b""}}
