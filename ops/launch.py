@@ -1,17 +1,18 @@
-"""Run a stage where and how `compute` says: python -m ops.launch stages.train ARGUMENTS
+"""Run a stage where and how `compute` says: python -m ops.launch [--local] stages.train ARGUMENTS
 
 The section `compute` of params.yaml decides, or DIGITS_COMPUTE_<KEY> in the environment, which
 wins. How a stage runs cannot change its results, so no stage tracks this section. With several
 processes the stage runs under torchrun, whose own settings (PET_NNODES, PET_MASTER_ADDR and so on)
 spread it over several hosts. A stage ends when the `dvc` that started it ends. With the backend
-`sagemaker` the stage runs as a training job there, which continues without `dvc`.
+`sagemaker` the stage runs as a training job there, which continues without `dvc`. With --local it
+runs here, in one process. PyTorch uses the same kernels everywhere: see digits/core/kernels.py.
 """
 
 import os
 import runpy
 import sys
 
-from digits.core import errors
+from digits.core import errors, kernels
 from digits.core.errors import InputError
 from digits.core.workers import WORKERS_VARIABLE, count_workers
 from ops.tools.compute import ComputeParams, load_params
@@ -21,9 +22,10 @@ RENDEZVOUS_S = 300  # until all hosts must have joined; PET_RDZV_CONF overrides 
 
 
 def main() -> None:
-    module, arguments = stage_and_arguments()
+    module, arguments, local = stage_and_arguments()
+    kernels.pin()
     end_with_parent()
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun started this process
+    if local or "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun started this process
         return run_here(module, arguments)
     params = load_params("params.yaml")
     if params.backend == "sagemaker":
@@ -37,15 +39,20 @@ def main() -> None:
     run_under_torchrun(params.processes, module, arguments)
 
 
-def stage_and_arguments() -> tuple[str, list[str]]:
+def stage_and_arguments() -> tuple[str, list[str], bool]:
+    """The stage's module, its arguments, and whether it has to run here."""
     match sys.argv[1:]:
         case ["-h" | "--help"]:
             print(__doc__)
             sys.exit()
+        case ["--local", str(module), *arguments] if module.startswith("stages."):
+            return module, arguments, True
         case [str(module), *arguments] if module.startswith("stages."):
-            return module, arguments
+            return module, arguments, False
         case arguments:
-            raise InputError(f"arguments are {arguments}; expected: stages.NAME ARGUMENTS")
+            raise InputError(
+                f"arguments are {arguments}; expected: [--local] stages.NAME ARGUMENTS"
+            )
 
 
 def run_here(module: str, arguments: list[str]) -> None:

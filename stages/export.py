@@ -10,7 +10,7 @@ the digests of both. Fails if ONNX Runtime and torch disagree on a test image.
 import argparse
 from pathlib import Path
 
-from digits.core import command_line, errors, files
+from digits.core import command_line, errors, files, kernels
 from digits.core.workers import count_workers
 from digits.data import dataset
 from digits.model import onnx_export
@@ -19,14 +19,15 @@ from digits.model.network import load_network
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    kernels.require_pins()
 
     network = load_network(args.weights)
     test = dataset.load(args.data, "test")
     form = onnx_export.preprocessing(network, dataset.load_source(args.data).method)
     content = onnx_export.to_onnx(network)
-    logits = onnx_export.compare(network, content, test.images, count_workers())
+    onnx_export.compare(network, content, test.images, count_workers())
     with files.new_directory(args.out) as folder:
-        onnx_export.write_folder(folder, network, content, form, test, logits)
+        onnx_export.write_folder(folder, network, content, form, test)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from digits.core import command_line, errors, files
+from digits.core import command_line, errors, files, kernels
 from digits.core.params import Params
 from digits.core.workers import count_workers
 from digits.data import dataset
@@ -35,7 +35,7 @@ class TrainParams(Params):
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = TrainParams.load(args.params)
-    recipe = resolve(params.train)
+    recipe, used_kernels = resolve(params.train), kernels.require_pins()
 
     data, val = dataset.load(args.data, "train"), dataset.load(args.data, "val")
     classes = dataset.load_source(args.data).classes
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         if distributed.rank() == 0:  # every process has the same result, and one writes it
             save_network(calibrated, args.weights)
             save_curve(args.curve, trained.curve)
-            files.write(args.metrics, files.canonical_json(summary(trained, recipe)))
+            files.write(args.metrics, files.canonical_json(summary(trained, recipe, used_kernels)))
 
 
 def save_curve(path: Path, curve: Sequence[Epoch]) -> None:
@@ -55,7 +55,7 @@ def save_curve(path: Path, curve: Sequence[Epoch]) -> None:
     files.write(path, files.csv_table([asdict(row) for row in curve]))
 
 
-def summary(trained: Trained, recipe: Recipe) -> dict[str, int | float | str]:
+def summary(trained: Trained, recipe: Recipe, used_kernels: str) -> dict[str, int | float | str]:
     best = trained.best
     return {
         "epochs": len(trained.curve),
@@ -67,6 +67,7 @@ def summary(trained: Trained, recipe: Recipe) -> dict[str, int | float | str]:
         "device": recipe.device,
         "precision": recipe.precision,
         "shards": recipe.shards,
+        "kernels": used_kernels,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__.split("+")[0],  # without the build
     }

@@ -16,9 +16,12 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from digits.core import kernels
 from tests.helpers import s3
 from tests.helpers.github import GitHub, serve_github
 from tests.helpers.small import ROOT
+
+kernels.pin()  # before anything loads torch, here and in what tests start
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")

@@ -133,8 +133,8 @@ def _pair(size: Any) -> list[int]:
     return list(size) if isinstance(size, tuple) else [size, size]
 
 
-def compare(network: Network, model: bytes, images: UInt8Array, workers: int) -> Float32Array:
-    """Run torch and ONNX Runtime on the same images; return ONNX Runtime's logits.
+def compare(network: Network, model: bytes, images: UInt8Array, workers: int) -> None:
+    """Run torch and ONNX Runtime on the same images, and compare their answers.
 
     Raises
     ------
@@ -143,10 +143,7 @@ def compare(network: Network, model: bytes, images: UInt8Array, workers: int) ->
         largest one.
     """
     logits = classifier.run(classifier.session(model), images, workers)
-    torch.set_num_threads(workers)
-    with torch.inference_mode():
-        chunks = torch.split(torch.from_numpy(images), CHUNK)
-        expected = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
+    expected = torch_logits(network, images, workers)
     comparison = classifier.compare(logits, expected)
     if not comparison.agrees:
         raise InputError(
@@ -158,6 +155,14 @@ def compare(network: Network, model: bytes, images: UInt8Array, workers: int) ->
         f"torch and ONNX Runtime agree on {len(images)} predictions; their logits differ by at "
         f"most {comparison.gap:.1e} of the largest"
     )
+
+
+def torch_logits(network: Network, images: UInt8Array, threads: int) -> Float32Array:
+    """The network's own logits, float32 (n, classes); of one thread, the same on any processor."""
+    torch.set_num_threads(threads)
+    with torch.inference_mode():
+        chunks = torch.split(torch.from_numpy(images), CHUNK)
+        logits: Float32Array = torch.cat([network(chunk.float()) for chunk in chunks]).numpy()
     return logits
 
 
@@ -187,7 +192,6 @@ def write_folder(
     model: bytes,
     form: Preprocessing,
     test: Labelled,
-    logits: Float32Array,
 ) -> None:
     """Write the files of the model folder.
 
@@ -198,13 +202,14 @@ def write_folder(
     model : from `to_onnx`
     form : from `preprocessing`
     test : the test set, from which the golden images are taken
-    logits : float32 (n, classes), the model's for all of `test`
     """
     golden = np.concatenate(
         [np.flatnonzero(test.labels == k)[:GOLDEN_PER_CLASS] for k in range(len(network.classes))]
     )
     files.write(folder / "model.onnx", model)
-    np.savez(folder / "golden.npz", images=test.images[golden], logits=logits[golden])
+    images = test.images[golden]
+    logits = torch_logits(network, images, threads=1)  # ONNX Runtime rounds by the processor
+    np.savez(folder / "golden.npz", images=images, logits=logits)
     description = {
         "architecture": network.architecture.model_dump(),
         "classes": network.classes,

@@ -42,9 +42,9 @@ def write_folder(folder: Path, uci: Raw) -> Path:
     trained = loop.train(network, resolve(recipe), both, prepare(val), workers=2)
     network = calibrate(trained.network, trained.best.calibration)
     content, test = onnx_export.to_onnx(network), prepare(uci.test)
-    logits = onnx_export.compare(network, content, test.images, workers=2)
+    onnx_export.compare(network, content, test.images, workers=2)
     folder.mkdir()
-    onnx_export.write_folder(folder, network, content, form, test, logits)
+    onnx_export.write_folder(folder, network, content, form, test)
     return folder
 
 

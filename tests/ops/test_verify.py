@@ -13,7 +13,9 @@ METRICS: dict[str, dict[str, Any]] = {
     "metrics/train.json": {
         "val_accuracy": 0.995,
         "val_nll": 0.02,
-        "instruction_set": "AVX9",
+        "kernels": "native",
+        "device": "cpu",
+        "instruction_set": "NEON",
         "torch": "1.0",
     },
 }
@@ -22,6 +24,7 @@ COMMITTED = Record(DIGESTS, METRICS, INPUTS)
 
 
 def changed(stage: str, path: str, **metrics: float) -> Record:
+    """A run whose output `path` differs, with other metrics."""
     digests, measured = deepcopy(DIGESTS), deepcopy(METRICS)
     digests[stage][path] = "other"
     measured["metrics/evaluation.json"] |= metrics
@@ -41,7 +44,37 @@ def test_other_bytes_with_close_metrics_are_equivalent() -> None:
     assert "1 of 3 outputs have different bytes" in output
     assert "the first stage that diverges: train (weights)" in output
     assert "accuracy 0.996 -> 0.9955, within 0.0015" in output
-    assert "instruction_set: AVX9 there, " in output
+    assert "PyTorch, its kernels and its device are the same" in output
+
+
+def with_training(record: Record, **training: str) -> Record:
+    metrics = deepcopy(record.metrics)
+    metrics["metrics/train.json"] |= training
+    return replace(record, metrics=metrics)
+
+
+def test_portable_kernels_leave_no_tolerance_for_the_weights() -> None:
+    expected = with_training(COMMITTED, kernels="portable", instruction_set="AVX2")
+    actual = changed("train", "weights")
+    same = with_training(actual, kernels="portable", instruction_set="AVX2")
+    assert verify.compare(expected, same).verdict == "different"
+    comparison = verify.compare(expected, actual)
+    assert comparison.verdict == "equivalent"
+    assert "  kernels: portable there, native here" in comparison.lines
+    assert "  instruction_set: AVX2 there, NEON here" in comparison.lines
+    assert verify.compare(expected, with_training(same, torch="2.0")).verdict == "equivalent"
+    on_gpus = [with_training(record, device="cuda") for record in (expected, same)]
+    assert verify.compare(*on_gpus).verdict == "equivalent"
+
+
+def test_the_same_model_may_be_scored_with_other_rounding() -> None:
+    expected = with_training(COMMITTED, kernels="portable")
+    digests = {**DIGESTS, "evaluate": {"metrics/errors.csv": "6"}}
+    other = {**DIGESTS, "evaluate": {"metrics/errors.csv": "7"}}
+    comparison = verify.compare(
+        replace(expected, digests=digests), replace(expected, digests=other)
+    )
+    assert comparison.verdict == "equivalent"
 
 
 def test_a_metric_beyond_its_tolerance_is_different() -> None:

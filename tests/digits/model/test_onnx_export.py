@@ -36,9 +36,9 @@ def exported(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Export
     test = dataset.load(prepared, "test")
     content = onnx_export.to_onnx(made)
     folder = tmp_path_factory.mktemp("model")
-    logits = onnx_export.compare(made, content, test.images, workers=2)
+    onnx_export.compare(made, content, test.images, workers=2)
     onnx_export.write_folder(
-        folder, made, content, onnx_export.preprocessing(made, "ink-box"), test, logits
+        folder, made, content, onnx_export.preprocessing(made, "ink-box"), test
     )
     return Exported(made, content, test, folder)
 

@@ -1,0 +1,150 @@
+"""Compare the bytes of a training between makes of processors: python -m benchmarks.processors
+
+Trains the default recipe for a few steps on scikit-learn's digits: on this processor, and under
+processors that QEMU emulates (`qemu-x86_64`, Debian's package qemu-user), some 50 times slower.
+Prints a digest of the weights, of the curve and of the golden logits for each; they must be equal.
+As a control it also trains without the pins of digits/core/kernels.py, which must differ.
+
+QEMU 7.2 crashes in the vectorised grid_sample, so all sides compute that one by indexing.
+
+Exit code 0: all are equal. 1: one differs.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from digits.core import command_line, errors, files, kernels
+from digits.core.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "processors.json"
+EMULATED = ("Haswell", "Skylake-Client", "EPYC-Rome", "EPYC-Milan")
+QEMU = "qemu-x86_64"
+NATIVE = "this processor"
+WITHOUT_PINS = "this processor, without the pins"
+STEPS, BATCH = 2, 64
+
+
+def main() -> None:
+    args = parse_args()
+    if args.child:
+        print(json.dumps(train(args.steps, by_index=True)))
+        return
+    if not shutil.which(QEMU):
+        raise InputError(f"{QEMU} is not installed. On Debian: apt-get install qemu-user")
+    digests = {NATIVE: run(args.steps), WITHOUT_PINS: run(args.steps, pinned=False)}
+    for processor in args.processors:
+        command_line.say(f"emulating {processor}")
+        digests[processor] = run(args.steps, processor)
+    width = max(map(len, digests))
+    for name, digest in digests.items():
+        relation = "the same bytes" if digest == digests[NATIVE] else "OTHER BYTES"
+        print(f"{name:<{width}}  {digest['digest'][:16]}  {relation}")
+    equal = all(digests[name] == digests[NATIVE] for name in args.processors)
+    if not args.no_result:
+        content = {"steps": args.steps, "batch": BATCH, "torch": digests[NATIVE]["torch"]}
+        content |= {"machine": platform.processor() or platform.machine(), "equal": equal}
+        files.write(RESULT, files.canonical_json(content | {"digests": digests}))
+    sys.exit(0 if equal else 1)
+
+
+def run(steps: int, processor: str | None = None, *, pinned: bool = True) -> dict[str, Any]:
+    """Train in a new process, natively or emulated; the digests that it prints."""
+    python = os.path.realpath(sys.executable)  # QEMU runs no script, and no link of a .venv
+    emulator = [QEMU, "-cpu", processor] if processor else []
+    words = [*emulator, python, "-m", "benchmarks.processors", "--child", "--steps", str(steps)]
+    environment = {name: value for name, value in os.environ.items() if name not in kernels.PINS}
+    environment |= {"PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}"}
+    environment |= kernels.PINS if pinned else {}
+    process = subprocess.run(words, env=environment, capture_output=True, text=True)
+    if process.returncode:
+        raise InputError(f"training under {processor or NATIVE} failed: {process.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return found
+
+
+def train(steps: int, *, by_index: bool) -> dict[str, str]:
+    """A few steps of the default recipe, and the digest of all that comes out of it.
+
+    `by_index` has the images sampled as QEMU can.
+    """
+    import torch
+
+    from digits.core.params import read_yaml
+    from digits.data import sources
+    from digits.data.dataset import Labelled
+    from digits.model.network import Architecture, initial_network
+    from digits.model.onnx_export import torch_logits
+    from digits.training import loop
+    from digits.training.recipe import Recipe, resolve
+
+    if by_index:
+        torch.nn.functional.grid_sample = sample_by_index
+    params = read_yaml(ROOT / "params.yaml")
+    raw = sources.uci()
+    images, labels = raw.train.images, raw.train.labels
+    learnt, val = steps * BATCH, slice(-32, None)
+    changes = {"epochs": 1, "batch_size": BATCH, "device": "cpu", "precision": "float32"}
+    recipe = resolve(Recipe.parse({**params["train"], **changes}))
+    architecture = Architecture.parse(params["model"])
+    network = initial_network(architecture, raw.source.classes, images, recipe.seed)
+    trained = loop.train(
+        network,
+        recipe,
+        Labelled(images[:learnt], labels[:learnt]),
+        Labelled(images[val], labels[val]),
+        workers=1,
+    )
+    digest = hashlib.sha256()
+    for _, tensor in sorted(trained.network.state_dict().items()):
+        digest.update(tensor.numpy().tobytes())
+    digest.update(repr(trained.curve).encode())
+    digest.update(torch_logits(trained.network, images[val], threads=1).tobytes())
+    return {"digest": digest.hexdigest(), "torch": torch.__version__.split("+")[0]}
+
+
+def sample_by_index(images: Any, grid: Any, align_corners: bool = False) -> Any:
+    """As torch's grid_sample, bilinear with zeros outside, in operations that QEMU can run."""
+    import torch
+
+    n, _, height, width = images.shape
+    x, y = ((grid[..., i] + 1) * side / 2 - 0.5 for i, side in enumerate((width, height)))
+    pixels = images.reshape(n, -1).numpy()
+    total = torch.zeros_like(x)
+    for column in (x.floor(), x.floor() + 1):
+        for row in (y.floor(), y.floor() + 1):
+            share = (1 - (x - column).abs()) * (1 - (y - row).abs())
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            rows = torch.arange(n).repeat_interleave(index[0].numel()).numpy()
+            values = torch.from_numpy(pixels[rows, index.long().flatten().numpy()])
+            total = total + values.view_as(x) * share * inside
+    return total.unsqueeze(1)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = command_line.parser("benchmarks.processors", __doc__)
+    parser.add_argument(
+        "--processors",
+        metavar="NAME",
+        nargs="+",
+        default=EMULATED,
+        help=f"as `{QEMU} -cpu help` lists them (default: {' '.join(EMULATED)})",
+    )
+    parser.add_argument("--steps", metavar="N", type=int, default=STEPS)
+    parser.add_argument("--no-result", action="store_true", help="write no file of results")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    errors.run(main)

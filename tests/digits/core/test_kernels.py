@@ -1,0 +1,64 @@
+"""The same bytes on any x86-64 processor with AVX2."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import processors
+from digits.core import kernels
+from digits.core.errors import InputError
+from tests.helpers.small import ROOT
+
+# By the version of PyTorch. Made on an AMD EPYC with AVX-512; a machine that finds another digest
+# has found a fault: look for the operation that differs (python -m benchmarks.processors).
+KNOWN = json.loads((Path(__file__).parent / "known_digests.json").read_text())
+
+portable = pytest.mark.skipif(not kernels.are_portable(), reason="no x86-64 processor with AVX2")
+
+
+@portable
+def test_a_stage_without_the_pins_says_how_to_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernels.require_pins() == "portable"
+    monkeypatch.delenv("MKL_CBWR")
+    with pytest.raises(InputError, match=r"Start it by dvc repro, or with .*MKL_CBWR=COMPATIBLE"):
+        kernels.require_pins()
+
+
+def test_a_processor_with_other_kernels_uses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "are_portable", lambda: False)
+    for name in kernels.PINS:
+        monkeypatch.delenv(name, raising=False)
+    kernels.pin()
+    assert not kernels.PINS.keys() & os.environ.keys()
+    assert kernels.require_pins() == "native"
+
+
+@portable
+@pytest.mark.slow(10)
+def test_a_short_training_has_the_bytes_that_are_known_and_others_without_the_pins() -> None:
+    code = "from benchmarks.processors import train; print(train(8, by_index=False))"
+
+    def run(environment: dict[str, str]) -> dict[str, str]:
+        words = [sys.executable, "-c", code]
+        output = subprocess.check_output(words, cwd=ROOT, env=environment, text=True)
+        digests: dict[str, str] = json.loads(output.replace("'", '"'))
+        return digests
+
+    pinned = run(os.environ | kernels.PINS)
+    assert pinned["digest"] == KNOWN[pinned["torch"]]
+    free = {name: value for name, value in os.environ.items() if name not in kernels.PINS}
+    assert run(free)["digest"] != pinned["digest"]
+
+
+@portable
+@pytest.mark.slow(80)
+def test_an_emulated_processor_of_the_other_make_gives_the_same_bytes() -> None:
+    if not shutil.which(processors.QEMU):
+        assert not os.environ.get("DIGITS_REQUIRE_QEMU")
+        pytest.skip(f"{processors.QEMU} is not installed (Debian: qemu-user)")
+    assert processors.run(1, "Haswell") == processors.run(1) != processors.run(1, pinned=False)
