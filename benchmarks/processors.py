@@ -88,7 +88,7 @@ def train(steps: int, *, by_index: bool) -> dict[str, str]:
     from digits.training.recipe import Recipe, resolve
 
     if by_index:
-        torch.nn.functional.grid_sample = sample_by_index
+        torch.nn.functional.grid_sample = sample_by_index  # type: ignore[assignment]
     params = read_yaml(ROOT / "params.yaml")
     raw = sources.uci()
     images, labels = raw.train.images, raw.train.labels
