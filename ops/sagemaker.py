@@ -66,34 +66,24 @@ def line(resource: Resource) -> str:
 
 
 def as_json(resource: Resource) -> dict[str, Any]:
-    return {
-        "kind": resource.kind,
-        "name": resource.name,
-        "note": resource.note,
-        "in_use": resource.in_use,
-    }
+    return {key: value for key, value in vars(resource).items() if key != "remove"}
 
 
 def clean(unwanted: Sequence[Resource]) -> None:
     if not unwanted:
         say("nothing to remove; --all also removes what is in use")
     elif aws.agreed(f"Remove {len(unwanted)} of these, {summary(unwanted)}?"):
-        failures = [
-            f"{resource.kind} {resource.name}: {reason}"
-            for resource in unwanted
-            if (reason := remove(resource))
-        ]
-        if failures:
+        if failures := [failure for failure in map(remove, unwanted) if failure]:
             raise InputError("not removed; run the same command again:\n  " + "\n  ".join(failures))
         say("removed")
 
 
 def remove(resource: Resource) -> str | None:
-    """Remove a resource. Returns the reason if that fails, so that the others are still removed."""
+    """Remove a resource. Returns an error's text, so that the others are still removed."""
     try:
         resource.remove()
     except (ClientError, BotoCoreError) as error:
-        return str(error)
+        return f"{resource.kind} {resource.name}: {error}"
     return None
 
 

@@ -147,17 +147,11 @@ def read_runs(
 ) -> list[tuple[Setting, list[Run]]]:
     """Each setting with the metrics of its experiments."""
     experiments = git.experiments(commit)
-    return [
-        (
-            setting,
-            [
-                revisions.runs_in_commit(experiments[trial.name], trial.name)[0]
-                for trial in trials
-                if trial.name in experiments
-            ],
-        )
-        for setting, trials in planned.items()
-    ]
+    runs = []
+    for setting, trials in planned.items():
+        names = [trial.name for trial in trials if trial.name in experiments]
+        runs.append((setting, [revisions.runs_in_commit(experiments[n], n)[0] for n in names]))
+    return runs
 
 
 def draw(sweep: Sweep, outcomes: Sequence[Outcome]) -> Path | None:
