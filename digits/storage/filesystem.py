@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -271,6 +272,8 @@ def _write(storage: Storage, name: str, content: bytes, **condition: str) -> Non
 
 
 def _write_durably(path: Path, content: bytes) -> None:
+    for partial in path.parent.glob(f"{escape(path.name)}.????????.partial"):
+        partial.unlink()  # a killed writer left it; the lock excludes a living one
     files.write(path, content)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

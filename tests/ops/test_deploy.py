@@ -370,7 +370,7 @@ def test_a_model_comes_from_the_remote_or_it_says_to_push(
     cache.rename(tmp_path / "cache")
     message = repository.deploy(code=2)
     assert "is in neither the cache nor the remote" in message
-    assert "Where it was made: dvc push" in message
+    assert "On the machine that has it: dvc push" in message
     (tmp_path / "cache").rename(cache)
     # `dvc push --all-commits` passes over commits that had no remote.
     repository.run("git", "checkout", "--quiet", "digit-classifier@v1.0.0", "--", "models")
