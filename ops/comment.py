@@ -1,9 +1,10 @@
 """Post a comparison's report as a comment on its pull request: digits comment FILE
 
 .github/workflows/comment.yml runs it, with the right to write, with the event that GitHub describes
-in GITHUB_EVENT_PATH. If the comment exists, it is updated. The pull request's own code wrote FILE,
-so its text is cut to a size and can mention nobody. GitHub says which pull request it belongs to,
-not the file.
+in GITHUB_EVENT_PATH. If the comment exists, it is marked as outdated and then updated, so that an
+earlier verdict does not outlive a post that fails. The pull request's own code wrote FILE, so its
+text is cut to a size and can mention nobody. GitHub says which pull request it belongs to, not the
+file.
 """
 
 import argparse
@@ -14,12 +15,16 @@ from typing import Any
 from urllib.parse import quote
 
 from digits.core import command_line, errors
+from ops.tools import imports
 from ops.tools.github import call, find_own, list_all
 
 MARKER = "<!-- compare -->"
-LIMIT = 60_000  # bytes of FILE; GitHub accepts 65,536 characters in a comment
-# A change of these files changes how the change itself is judged.
-JUDGE = (".github/", "Makefile", "ops/", "digits/gate/")
+LIMIT = 60_000  # characters of FILE in a comment, of which GitHub accepts 65,536
+CUT = "\n\n(cut here)"
+ROOT = Path(__file__).parents[1]
+# A change of what these import changes how the change itself is judged.
+JUDGES = ("gate/__main__", "report/__main__", "verify", "evaluators", "comment", "launch")
+PINS = ("constraints.txt", "dvc.yaml", "Makefile", "requirements")
 
 
 def main() -> None:
@@ -29,8 +34,11 @@ def main() -> None:
     if number is None:
         print(f"{run['head_sha'][:9]} is not the head of one open pull request: nothing to post")
         return
+    previous = find_own(f"issues/{number}/comments?", MARKER)
+    if previous:
+        update(previous, compose(run, "A newer report is on its way.", [], outcome="is outdated"))
     body = compose(run, read_report(args.file), changes_of_judge(number))
-    print(post(number, body))
+    print(update(previous, body) if previous else create(number, body))
 
 
 def find_pull_request(run: dict[str, Any]) -> int | None:
@@ -47,25 +55,46 @@ def find_pull_request(run: dict[str, Any]) -> int | None:
 
 
 def changes_of_judge(number: int) -> list[str]:
-    """Return the files of `JUDGE` that a pull request changes."""
+    """Return the files that decide how a pull request is judged, and that it changes."""
     files = list_all(f"pulls/{number}/files?")
-    names = {file.get(key, "") for file in files for key in ("filename", "previous_filename")}
-    return sorted(name for name in names if name.startswith(JUDGE))
+    names = {file.get(key) for file in files for key in ("filename", "previous_filename")}
+    code = set[str]().union(*(imports.reached(f"ops/{name}.py", read_code) for name in JUDGES))
+    return sorted(name for name in names if name and decides(name, code))
+
+
+def decides(name: str, code: set[str]) -> bool:
+    """Whether a file is a judge's code, a pin or a workflow, or could be imported in place of one.
+
+    Python looks for a module in the root folder first, and runs a package's `__init__.py`.
+    """
+    folder, _, rest = name.partition("/")
+    shadows = name.endswith(".py") and (not rest or not (ROOT / folder).is_dir())
+    is_package = name.endswith("/__init__.py") and folder in imports.PACKAGES
+    return name in code or name.startswith((".github/", *PINS)) or shadows or is_package
+
+
+def read_code(path: str) -> bytes | None:
+    return (ROOT / path).read_bytes() if (ROOT / path).is_file() else None
 
 
 def read_report(path: Path) -> str | None:
-    """Read a file without following links; None if there is none."""
+    """Read a file without following links, cut to the size of a comment; None if there is none."""
     if path.is_symlink() or not path.is_file():
         return None
     with path.open("rb") as file:
-        content = file.read(LIMIT + 1)
-    text = content[:LIMIT].decode(errors="replace").replace("@", "@\u200b")
-    return text if len(content) <= LIMIT else f"{text}\n\n(cut here)"
+        content = file.read(4 * LIMIT + 1)  # of UTF-8, 4 bytes a character at most
+    text = content.decode(errors="replace").replace("@", "@\u200b")
+    units = text.encode("utf-16-le")  # what GitHub may count as characters
+    if len(units) <= 2 * LIMIT and len(content) <= 4 * LIMIT:
+        return text
+    return units[: 2 * LIMIT].decode("utf-16-le", errors="ignore") + CUT
 
 
-def compose(run: dict[str, Any], report: str | None, judge: list[str]) -> str:
+def compose(
+    run: dict[str, Any], report: str | None, judge: list[str], outcome: str | None = None
+) -> str:
     """Return the comment: first what GitHub says, then what the pull request's code says."""
-    outcome = "passed" if run["conclusion"] == "success" else "**did not pass**"
+    outcome = outcome or ("passed" if run["conclusion"] == "success" else "**did not pass**")
     lines = [MARKER, f"Comparison of {run['head_sha'][:9]} {outcome}: [run]({run['html_url']})", ""]
     if judge:
         lines += [
@@ -77,14 +106,14 @@ def compose(run: dict[str, Any], report: str | None, judge: list[str]) -> str:
     return "\n".join([*lines, report or "The run ended before its report. Its log says why."])
 
 
-def post(number: int, body: str) -> str:
-    """Update this workflow's comment, or make it, and return its URL."""
-    comments = f"issues/{number}/comments"
-    if comment := find_own(f"{comments}?", MARKER):
-        comment = call("PATCH", f"issues/comments/{comment['id']}", {"body": body})
-    else:
-        comment = call("POST", comments, {"body": body})
-    return str(comment["html_url"])
+def update(comment: dict[str, Any], body: str) -> str:
+    """Replace a comment's text, and return its URL."""
+    return str(call("PATCH", f"issues/comments/{comment['id']}", {"body": body})["html_url"])
+
+
+def create(number: int, body: str) -> str:
+    """Make a comment, and return its URL."""
+    return str(call("POST", f"issues/{number}/comments", {"body": body})["html_url"])
 
 
 def parse_args() -> argparse.Namespace:

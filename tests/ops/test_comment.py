@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from digits.core.errors import InputError
 from ops import comment
 from ops.comment import LIMIT, MARKER
 from ops.tools.github import BOT
@@ -68,12 +69,30 @@ def test_nothing_is_said_to_a_pull_request_with_another_head(
 
 
 def test_a_strangers_text_is_cut_and_calls_nobody(github: GitHub, tmp_path: Path) -> None:
-    (tmp_path / "comment.md").write_bytes(b"@everyone \xff" + b"x" * LIMIT)
+    for text in (b"@everyone \xff" + b"x" * LIMIT, b"@" * LIMIT, "\U0001f600".encode() * LIMIT):
+        (tmp_path / "comment.md").write_bytes(text)
+        comment.main()
+        [body] = github.bodies("issues/3/comments")
+        assert "@everyone" not in body
+        assert body.endswith("(cut here)")
+        assert len(body.encode("utf-16-le")) / 2 < 65_536
+
+
+def test_an_earlier_verdict_does_not_outlive_a_post_that_fails(
+    github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "comment.md").write_text("PASS: fine")
     comment.main()
+
+    def fail(path: Path) -> None:
+        raise InputError("refused")
+
+    monkeypatch.setattr(comment, "read_report", fail)
+    with pytest.raises(InputError, match="refused"):
+        comment.main()
     [body] = github.bodies("issues/3/comments")
-    assert "@everyone" not in body
-    assert body.endswith("(cut here)")
-    assert len(body) < 65_536
+    assert "is outdated" in body
+    assert "PASS" not in body
 
 
 def test_a_link_is_not_followed(github: GitHub, tmp_path: Path) -> None:
@@ -89,9 +108,33 @@ def test_a_link_is_not_followed(github: GitHub, tmp_path: Path) -> None:
 def test_a_change_of_the_judge_is_named(github: GitHub) -> None:
     files = github.at("pulls/3/files")
     files += [
-        {"filename": "gate.py", "previous_filename": "ops/gate/__main__.py", "status": "renamed"},
-        {"filename": "stages/train.py"},
+        {"filename": "docs/x.py", "previous_filename": "ops/gate/__main__.py", "status": "renamed"},
+        {"filename": "serving/app.py"},
     ]
     comment.main()
     [body] = github.bodies("issues/3/comments")
     assert "changes the code that judges it. Read that first: `ops/gate/__main__.py`\n" in body
+
+
+@pytest.mark.parametrize(
+    ("name", "flagged"),
+    [
+        ("digits/core/errors.py", True),  # exit codes
+        ("digits/core/params.py", True),
+        ("digits/gate/results.py", True),
+        ("ops/tools/git.py", True),
+        ("digits/core/__init__.py", True),
+        ("json.py", True),  # would be imported in place of Python's
+        ("argparse/__init__.py", True),
+        ("constraints.txt", True),
+        ("requirements-compute.txt", True),
+        ("dvc.yaml", True),
+        (".github/workflows/ci.yml", True),
+        ("params.yaml", False),
+        ("digits/training/loop.py", False),
+        ("README.md", False),
+    ],
+)
+def test_what_decides_is_found_by_the_imports_of_what_judges(name: str, flagged: bool) -> None:
+    code = comment.imports.reached("ops/gate/__main__.py", comment.read_code)
+    assert comment.decides(name, code) == flagged
