@@ -8,6 +8,7 @@ differ between training, evaluation and serving.
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +26,7 @@ from digits.core.params import Params
 # The last layer's inputs are many and large: a scale below 1 keeps it stable at learning rates that
 # suit the other layers. After training, calibration multiplies it by its factor.
 INITIAL_LOGIT_SCALE = 1 / 8
+NOT_SAVED = "num_batches_tracked"  # only read by a batch norm without momentum
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -47,6 +49,14 @@ class Architecture(Params):
     spatial_dropout: Rate
     dense_dropout: Rate
     members: Annotated[int, Field(ge=1, le=64)]  # networks whose logits are averaged
+
+
+class Description(Params):
+    """A network without its weights."""
+
+    architecture: Architecture
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    image_size: tuple[int, int]
 
 
 class Dropout(nn.Module):
@@ -139,34 +149,75 @@ def save_network(network: Network, path: str | Path) -> None:
     tensors = {
         name: tensor.detach().clone().contiguous()
         for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")  # only read by a batch norm without momentum
+        if not name.endswith(NOT_SAVED)
     }
-    description = {
-        "architecture": network.architecture.model_dump(),
-        "classes": network.classes,
-        "image_size": network.image_size,
-    }
+    description = Description(
+        architecture=network.architecture, classes=network.classes, image_size=network.image_size
+    )
     # Only one key: safetensors writes several in an order that changes from run to run.
-    metadata = {"network": json.dumps(description, sort_keys=True)}
+    metadata = {"network": json.dumps(description.model_dump(), sort_keys=True)}
     files.write(path, to_safetensors(tensors, metadata))
 
 
 def load_network(path: str | Path) -> Network:
-    """Read a file that `save_network` wrote; raise `InputError` if it is missing or damaged."""
+    """Read a file that `save_network` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is absent or damaged, or another program wrote it; says what the file is.
+    """
     try:
         with safe_open(files.existing(path), "pt") as file:
-            description = json.loads(file.metadata()["network"])
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    except (SafetensorError, TypeError, KeyError) as error:
-        raise InputError(f"{path} does not hold a network's weights: {error}") from None
-    network = Network(
-        Architecture.parse(description["architecture"], path),
-        tuple(description["classes"]),
-        tuple(description["image_size"]),
-        *(tensors[name].item() for name in ("mean", "std")),
-    )
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} does not hold a network's weights, or is damaged: {error}"
+        ) from None
+    d = _describe(path, metadata, tensors)
+    try:
+        with torch.device("meta"):  # allocates nothing: the description may be of a huge network
+            expected = _shapes(Network(d.architecture, d.classes, d.image_size, 0, 1).state_dict())
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    actual = _shapes(tensors)
+    names = sorted(expected.keys() | actual.keys())
+    if wrong := [name for name in names if expected.get(name) != actual.get(name)]:
+        raise InputError(
+            f"{path} does not hold the weights of the network that it describes: {len(wrong)} of "
+            f"{len(names)} tensors differ. {wrong[0]} is {actual.get(wrong[0], 'missing')}; "
+            f"expected {expected.get(wrong[0], 'no such tensor')}"
+        )
+    mean, std = (tensors[name].item() for name in ("mean", "std"))
+    network = Network(d.architecture, d.classes, d.image_size, mean, std)
     network.load_state_dict(tensors)
     return network.eval()
+
+
+def _describe(
+    path: str | Path, metadata: dict[str, str], tensors: dict[str, Tensor]
+) -> Description:
+    """The description of a network in a file's metadata; other programs' files have none."""
+    try:
+        description = json.loads(metadata["network"])
+    except (KeyError, ValueError, RecursionError):
+        names = ", ".join(sorted(tensors)[:3])
+        raise InputError(
+            f"{path} is a safetensors file of another program: {len(tensors)} tensors"
+            f"{f' ({names}, ...)' if names else ''}, and no description of a network. Expected a "
+            f"file that the stage train wrote"
+        ) from None
+    return Description.parse(description, f"{path}, the description of the network")
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Type and shape of each tensor that a file of weights holds."""
+    return {
+        name: f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+        for name, tensor in tensors.items()
+        if not name.endswith(NOT_SAVED)
+    }
 
 
 def _layers(a: Architecture, classes: int, size: tuple[int, int]) -> list[nn.Module]:

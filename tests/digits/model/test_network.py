@@ -1,7 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from digits.core import params
@@ -104,4 +106,62 @@ def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
         load_network(tmp_path / "weights")
     (tmp_path / "weights").write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match="does not hold a network's weights"):
+        load_network(tmp_path / "weights")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="does not hold a network's weights"):
+        load_network(tmp_path / "folder")
+
+
+def describe(**changes: object) -> str:
+    description = {"architecture": architecture().model_dump(), "classes": CLASSES}
+    return json.dumps({**description, "image_size": (28, 28), **changes})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (None, r"of another program: 2 tensors \(linear\.weight, mean, \.\.\.\)"),
+        ({"format": "pt"}, "of another program"),
+        ({"network": "ResNet-18"}, "of another program"),
+        ({"network": "[" * 100_000}, "of another program"),
+        ({"network": "[]"}, "expected a section of keys and values"),
+        ({"network": "{}"}, "architecture is missing\n.*classes is missing"),
+        ({"network": describe(classes=10)}, "classes is 10; expected a list"),
+        ({"network": describe(classes=[])}, "classes"),
+        ({"network": describe(image_size=[28])}, "image_size"),
+        ({"network": describe(image_size=[0, -1])}, r"pool_size is \d; expected at most"),
+        ({"network": describe(architecture={"layers": 18})}, "layers is unknown"),
+        ({"network": describe()}, "linear.weight is float32 .*; expected no such tensor"),
+        (
+            {
+                "network": describe(
+                    architecture=architecture(channels=[4096] * 3, members=64).model_dump()
+                )
+            },
+            "does not hold the weights of the network that it describes",
+        ),
+    ],
+)
+def test_somebody_elses_safetensors_file_is_named_and_described(
+    metadata: dict[str, str] | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights"
+    tensors = {"linear.weight": torch.zeros(3, 2), "mean": torch.zeros(3)}
+    path.write_bytes(to_safetensors(tensors, metadata))
+    with pytest.raises(InputError, match=message) as refusal:
+        load_network(path)
+    assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize("change", ["missing", "shape", "type"])
+def test_weights_that_do_not_fit_their_description_are_named(change: str, tmp_path: Path) -> None:
+    tensors = {k: v for k, v in network().state_dict().items() if "num_batches" not in k}
+    if change == "missing":
+        del tensors["mean"]
+    else:
+        tensors["mean"] = torch.zeros(2) if change == "shape" else torch.tensor(33)
+    (tmp_path / "weights").write_bytes(to_safetensors(tensors, {"network": describe()}))
+    with pytest.raises(
+        InputError, match=r"1 of \d+ tensors differ\. mean is .*; expected float32 \("
+    ):
         load_network(tmp_path / "weights")
