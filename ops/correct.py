@@ -2,7 +2,8 @@
 
 LABELS.csv has the columns path and label. Other columns are ignored, and so is a row without a
 label. Each path is one that digits predict wrote, so the file may be its CSV output with a column
-added for the label, filled in where `review` is true.
+added for the label, filled in where `review` is true. Numbers are compared as numbers: 7.0, which
+pandas writes, is the class 7.
 
 The images go to data/corrections/, under DVC, in the form that the model takes; their labels go to
 data/corrections.csv, for Git. An image that is added twice is stored once. If one image has two
@@ -48,14 +49,15 @@ def main() -> None:
 def read(path: Path, model: Classifier) -> Iterator[tuple[UInt8Array, str, str]]:
     """Each labelled image in the model's form, its label and its path."""
     for number, row in enumerate(corrections.rows(path, ("path", "label")), start=2):
-        if not row["label"]:
+        if not row["label"].strip():
             continue
-        if row["label"] not in model.classes:
+        label = corrections.find_class(row["label"], model.classes)
+        if label is None:
             raise InputError(
                 f"{path}, line {number}: {row['path']} has the label {row['label']!r}; expected "
                 f"one of: {', '.join(model.classes)}"
             )
-        yield inputs.image(row["path"], model.preprocessing), row["label"], row["path"]
+        yield inputs.image(row["path"], model.preprocessing), label, row["path"]
 
 
 def parse_args() -> argparse.Namespace:

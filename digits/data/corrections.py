@@ -9,7 +9,8 @@ added twice is stored once.
 import csv
 import hashlib
 import io
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from digits.data.dataset import Labelled, Raw
 from digits.imaging import decoding
 
 COLUMNS = ("sha256", "label", "origin")
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,35 @@ def rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     """Read a CSV file that has these columns; raises `InputError` if it is absent or has others."""
     try:
         reader = csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline=""), strict=True)
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
         table = list(reader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not CSV: {error}") from None
-    missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    missing = [column for column in columns if column not in reader.fieldnames]
     if missing:
         raise InputError(
-            f"{path}: the first line is {', '.join(reader.fieldnames or ()) or 'empty'}; expected "
+            f"{path}: the first line is {', '.join(reader.fieldnames) or 'empty'}; expected "
             f"columns {', '.join(columns)}"
         )
     for number, row in enumerate(table, start=2):
         if None in row or None in row.values():
-            raise InputError(
-                f"{path}, line {number}: expected {len(reader.fieldnames or ())} fields"
-            )
+            raise InputError(f"{path}, line {number}: expected {len(reader.fieldnames)} fields")
     return table
+
+
+def find_class(label: str, classes: Sequence[str]) -> str | None:
+    """The class that a label names, None if there is none.
+
+    Blanks around the label do not count, and numbers are compared as numbers: pandas writes 7 as
+    7.0 if the column has gaps, and 07 as 7.
+    """
+    label = label.strip()
+    if label in classes:
+        return label
+    same = [name for name in classes if _is_same_label(name, label)]
+    return same[0] if len(same) == 1 else None
 
 
 def write(path: Path, labelled: Iterable[tuple[UInt8Array, str, str]]) -> tuple[int, int]:
@@ -171,7 +185,8 @@ def add(train: Labelled, corrections: dict[Correction, UInt8Array], raw: Raw) ->
     in_test = in_train = 0
     for correction, pixels in corrections.items():
         name = f"{correction.origin} ({correction.sha256}.png)"
-        if correction.label not in classes:
+        label = find_class(correction.label, classes)
+        if label is None:
             raise InputError(
                 f"{name} is labelled {correction.label!r}; expected one of: {', '.join(classes)}"
             )
@@ -179,8 +194,8 @@ def add(train: Labelled, corrections: dict[Correction, UInt8Array], raw: Raw) ->
         if pixels.tobytes() in test_images:
             in_test += 1
         elif same is None:
-            new.append((pixels, classes.index(correction.label)))
-        elif classes[raw.train.labels[same]] == correction.label:
+            new.append((pixels, classes.index(label)))
+        elif classes[raw.train.labels[same]] == label:
             in_train += 1
         else:
             raise InputError(
@@ -204,11 +219,17 @@ def check_images_exist(path: Path) -> None:
 
 
 def _check_same_label(known: Correction, new: Correction, where: str) -> None:
-    if known.label != new.label:
+    if not _is_same_label(known.label.strip(), new.label.strip()):
         raise InputError(
             f"{where} is labelled {new.label!r}, but the same image is already labelled "
             f"{known.label!r} ({known.origin})"
         )
+
+
+def _is_same_label(one: str, two: str) -> bool:
+    if NUMBER.fullmatch(one) and NUMBER.fullmatch(two):
+        return float(one) == float(two)
+    return one == two
 
 
 def _digest(pixels: UInt8Array) -> str:

@@ -40,7 +40,8 @@ def label(predictions: Path, labels: dict[str, str]) -> list[str]:
     with open(predictions.with_name("labels.csv"), "w", newline="") as file:
         writer = csv.DictWriter(file, [*rows[0], "label"])
         writer.writeheader()
-        writer.writerows({**row, "label": labels[row["path"]]} for row in rows)
+        # As pandas writes a column of whole numbers that has gaps.
+        writer.writerows({**row, "label": f"{labels[row['path']]}.0"} for row in rows)
     return [row["path"] for row in rows]
 
 

@@ -1,5 +1,6 @@
 """A correction is trained on once, and never if it is a test image."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,40 @@ def test_a_file_that_is_no_such_table_is_named(text: str, message: str, path: Pa
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         corrections.read(path)
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("7", "7"),
+        ("7.0", "7"),
+        (" 7\t", "7"),
+        ("+7.", "7"),
+        ("7e0", "7"),
+        ("3.0", "03"),  # a folder's name that pandas read as a number
+        ("box ", "box"),
+        ("7.5", None),
+        ("1_0", None),
+        ("10.0", None),  # 10 and 010 are both classes
+        ("10", "10"),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+    ],
+)
+def test_a_label_that_equals_a_class_as_a_number_is_that_class(
+    label: str, expected: str | None
+) -> None:
+    assert corrections.find_class(label, ("7", "03", "box", "10", "010")) == expected
+
+
+def test_corrections_that_went_through_pandas_are_the_same_corrections(path: Path) -> None:
+    raw = replace(RAW, source=replace(RAW.source, classes=("0", "1")))
+    corrections.write(path, [(IMAGES[6], "1", "x.png"), (IMAGES[1], "1", "y.png")])
+    path.write_text(path.read_text().replace(",1,", ",1.0 ,").replace("label", " label"))
+    assert corrections.write(path, [(IMAGES[6], "1", "x.png")]) == (0, 2)
+    added = corrections.add(PART, corrections.load(path, SIZE), raw)
+    assert (added.used, added.known) == (1, 1)
+    assert added.train.labels[-1] == 1
+    with pytest.raises(InputError, match=r"labelled '0', but .* already labelled '1\.0 '"):
+        corrections.write(path, [(IMAGES[6], "0", "x.png")])
