@@ -219,7 +219,7 @@ def test_a_model_that_is_not_in_the_remote_is_not_promoted(shop: Shop) -> None:
     shop.ann.run("git", "push", "--quiet", "origin", "main")
     machine = shop.machine("promote")
     assert machine.run(**{PROMOTED: "staging"})["Promote"] == "failure"
-    assert "models/digit-classifier is not in dvc/empty" in machine.log
+    assert "models/digit-classifier is missing or damaged in dvc/empty" in machine.log
     assert "Is it missing? dvc push" in machine.log
     assert shop.on_server("tags") == []
 

@@ -151,7 +151,7 @@ def test_damage_in_the_bucket_is_named_refused_and_mended(
         bucket.client.delete_object(Bucket=bucket.name, Key=key)
     else:
         bucket.write(key, whole[:-1] if how == "truncated" else whole[:-1] + b"?")
-    assert f"{MODEL} is not in" in ann.registry("promote", code=2)
+    assert f"{MODEL} is missing or damaged in" in ann.registry("promote", code=2)
     ben = ann.clone("ben")
     ben.environment |= s3.CREDENTIALS | {"AWS_ENDPOINT_URL": bucket.endpoint}
     ben.run("sh", "-c", "! dvc pull")  # it ends with 1, or with 255
@@ -170,7 +170,7 @@ def test_a_bucket_that_is_missing_is_named(ann: Models) -> None:
     ann.commit("another bucket")
     ann.run("git", "push", "--quiet", "origin", "main")
     said = ann.registry("promote", code=2)
-    assert "is not in nowhere/x/files/md5" in said or "NoSuchBucket" in said
+    assert "is missing or damaged in nowhere/x/files/md5" in said or "NoSuchBucket" in said
     said = ann.run("python", "-m", "ops.doctor", code=1, PYTHONPATH=str(ROOT))
     assert said.count("missing   in the remote") == 3
 

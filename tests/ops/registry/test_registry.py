@@ -208,7 +208,7 @@ def test_a_model_that_others_cannot_have_is_refused(ann: Models) -> None:
     ann.train(GOOD[3:], push=False)
     ann.run("git", "push", "--quiet", "origin", "main")
     said = ann.registry("promote", code=2)
-    assert "models/digit-classifier is not in" in said
+    assert "models/digit-classifier is missing or damaged in" in said
     assert "Is it missing? dvc push --rev " in said
     ann.run("dvc", "push", "--quiet")
     stored = ann.folder.parent / "storage" / "files" / "md5"
@@ -218,7 +218,7 @@ def test_a_model_that_others_cannot_have_is_refused(ann: Models) -> None:
     path.chmod(0o644)
     path.write_bytes(whole[:-1] + b"?")
     said = ann.registry("promote", code=2)
-    assert "models/digit-classifier/model.onnx is not in" in said
+    assert "models/digit-classifier/model.onnx is missing or damaged in" in said
     assert "digits doctor --repair" in said
     path.write_bytes(whole)
     ann.run("dvc", "remote", "remove", "storage")
@@ -232,7 +232,7 @@ def test_going_back_to_a_model_that_is_gone_requires_force(ann: Models) -> None:
     shutil.rmtree(ann.folder.parent / "storage")
     words = ("rollback", "--reason", "takes 7 for 1")
     assert "To roll back nevertheless: --force" in ann.registry(*words, code=2)
-    assert "warning: models/digit-classifier is not in" in ann.registry(*words, "--force")
+    assert "warning: models/digit-classifier is missing or damaged in" in ann.registry(*words, "--force")
     assert ann.held() == "v1.0.0"
 
 
