@@ -3,8 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from digits.core.errors import InputError
-from digits.core.workers import count_workers
 from tests.helpers import warm_python
 from tests.helpers.small import ROOT, small_params
 
@@ -55,23 +53,3 @@ def test_a_bad_number_of_workers_is_named(
     assert found.returncode == 1
     assert message in found.stderr
     assert "Traceback" not in found.stderr
-
-
-@pytest.mark.parametrize(("stated", "number"), [("1", 1), ("12", 12)])
-def test_the_environment_states_the_number(
-    monkeypatch: pytest.MonkeyPatch, stated: str, number: int
-) -> None:
-    monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", stated)
-    assert count_workers() == number
-
-
-def test_auto_is_a_worker_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", "auto")
-    assert count_workers() >= 1
-
-
-@pytest.mark.parametrize("stated", ["0", "-1", "two", ""])
-def test_anything_else_is_refused(monkeypatch: pytest.MonkeyPatch, stated: str) -> None:
-    monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", stated)
-    with pytest.raises(InputError, match="expected 'auto' or a number from 1"):
-        count_workers()
