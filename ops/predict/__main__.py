@@ -6,7 +6,8 @@ also be under s3://bucket/prefix; the environment has the endpoint and the crede
 
 OUTPUT is a .parquet or .csv file with one row per image: path, predicted, confidence, p0 to p9,
 review (true if the confidence is below --threshold), error. An image that can't be read is a row
-with an error. OUTPUT.manifest.json names the model and the plan of the run.
+with an error. If INPUT is one file and no image in it can be read, the command fails and writes no
+OUTPUT. OUTPUT.manifest.json names the model and the plan of the run.
 
 If a run is killed or fails, the same command continues it; no row appears twice. OUTPUT appears
 when all images are done.
@@ -75,6 +76,8 @@ def main() -> None:
         else:
             executor = find_executor(args.engine, args.model)
             compute(job, Task(path, source, args.threshold), executor)
+            if source.file is not None:
+                check_any_is_read(job, args.input, args.output)
             manifest = write_output(job, args.output, model, version, folder)
     print(manifest.model_dump_json(indent=2) if args.json else summary(args.output, manifest))
 
@@ -149,6 +152,22 @@ def compute(job: Job, task: Task, executor: Executor) -> None:
         for number, content in executor(task, job.pending(), len(rows)):
             job.save(number, content)
             bar.update(rows[number])
+
+
+def check_any_is_read(job: Job, file: str, output: str) -> None:
+    """Raises `InputError` with the reason if no row of a file has a prediction."""
+    reason = None
+    for table in job.tables():
+        if table["error"].null_count:
+            return
+        reason = reason or table["error"][0].as_py()
+    delete_parts(job.storage)
+    rows = job.plan.rows
+    which = f"none of its {rows:,} images can be read. The first one: " if rows > 1 else ""
+    raise InputError(
+        f"{file}: {which}{reason}\n  {output} was not written. Correct the file or name another "
+        f"one, then run the command again"
+    )
 
 
 def write_output(

@@ -22,7 +22,7 @@ from ops.tools import inputs, models
 from ops.tools.models import Release
 from tests.helpers import deployments, tiny_models
 from tests.helpers.small import ROOT
-from tests.ops.tools.test_inputs import IMAGES, npy, png, write
+from tests.ops.tools.test_inputs import IMAGES, npy, parquet, png, write
 
 pytestmark = pytest.mark.slow(4)
 
@@ -290,6 +290,44 @@ def test_an_empty_folder_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch
         run(monkeypatch, "nothing", "out.csv")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("b.png", b"hello", "not an image but 5 bytes of something else"),
+        ("b.png", png(IMAGES[0])[:60], "the image is truncated"),
+        ("b.npy", b"hello", "the file is not a NumPy array"),
+        ("b.parquet", b"hello", "the file is not a Parquet file"),
+        (
+            "b.npy",
+            npy(np.zeros((9, 8, 8, 2), np.uint8)),
+            "none of its 9 images can be read. The fi",
+        ),
+    ],
+)
+def test_a_named_file_that_cannot_be_read_at_all_is_an_error(
+    name: str, content: bytes, reason: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("scans", {name: content})
+    for _ in range(2):  # the parts of the first run are not the second one's answer
+        with pytest.raises(__main__.InputError, match=rf"^scans/{name}: .*{reason}") as refusal:
+            run(monkeypatch, f"scans/{name}", "out.csv")
+        assert "out.csv was not written. Correct the file" in str(refusal.value)
+        assert not list(here.glob("out.csv*"))
+    write("scans", {name: content + b"?"})
+    run(monkeypatch, "scans", "out.csv")
+    assert Path("out.csv").exists()
+
+
+def test_a_named_file_with_one_image_that_can_be_read_is_none(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images: list[bytes | None] = [b"hello"] * 9
+    images[7] = png(IMAGES[0])
+    write("scans", {"some.parquet": parquet(image=images)})
+    run(monkeypatch, "scans/some.parquet", "out.parquet")
+    assert [row["error"] is None for row in rows()] == [i == 7 for i in range(9)]
+
+
 def test_the_output_is_not_put_among_the_input(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(__main__.InputError, match="is in scans, which is the input"):
         run(monkeypatch, "scans", "scans/deep/out.csv")
@@ -337,6 +375,7 @@ def test_what_is_wrong_is_said_without_a_traceback(
         "scans", "out.csv", "--engine", "ray"
     )
     assert "nowhere does not exist" in fails("nowhere", "out.csv")
+    assert "scans/b.png: this is not an image" in fails("scans/b.png", "b.csv")
     assert "expected a name that ends with .parquet or .csv" in fails("scans", "out.txt")
     assert "scans holds no model: neither model.json" in fails(
         "scans", "out.csv", "--model", "scans"
