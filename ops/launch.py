@@ -90,4 +90,4 @@ def run_on_sagemaker(params: ComputeParams, module: str, arguments: list[str]) -
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(main, full_disk=errors.MAKE_ROOM_FOR_PIPELINE)

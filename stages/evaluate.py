@@ -54,4 +54,4 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(main, full_disk=errors.MAKE_ROOM_FOR_PIPELINE)

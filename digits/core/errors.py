@@ -3,11 +3,17 @@
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
-FULL_DISK = """{error}
-  No complete file is lost. Free some space, then run: dvc repro
+TRACEBACK = "DIGITS_TRACEBACK"  # in the environment: 1 shows the traceback of a fault
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+MAKE_ROOM = "Make room, then run the same command again"
+MAKE_ROOM_FOR_PIPELINE = """No complete file is lost. Make room, then run: dvc repro
   To go back to the last results: git checkout dvc.lock metrics && dvc checkout"""
+ROOT = Path(__file__).parents[2]
+ROOMS = ("digits", "ops", "stages", "serving", "benchmarks")
 
 
 class UserError(Exception):
@@ -22,12 +28,22 @@ class Unreachable(UserError):
     """A folder, a bucket or a service cannot be read or written, so its content is unknown."""
 
 
-def run(main: Callable[[], None], failure: int = 1) -> None:
-    """Run a command's `main`; print a `UserError` as a message and exit with code `failure`.
+def run(main: Callable[[], None], failure: int = 1, full_disk: str = MAKE_ROOM) -> None:
+    """Run a command's `main`; print an error as a message and exit with code `failure`.
 
     Ctrl-C exits with code 130. A reader that stops, as in `... | head`, ends the command with code
-    141. Any other exception is a bug and keeps its traceback.
+    141. Any other exception is a fault of the program, and Python exits with code 1. If this code
+    means something else (`failure` is not 1), the fault is a message too.
+
+    Parameters
+    ----------
+    main : the command
+    failure : the exit code that says that the command could not do its work
+    full_disk : the way out if the disk is full
     """
+    for stream in (sys.stdout, sys.stderr):
+        if stream.errors == "strict":  # a file's name may be no UTF-8
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         try:
             main()
@@ -38,13 +54,30 @@ def run(main: Callable[[], None], failure: int = 1) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the rest
         sys.exit(141)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _fail(FULL_DISK.format(error=error), failure)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            _fail(f"{error}\n  {full_disk}", failure)
+        if failure == 1:
+            raise
+        if os.environ.get(TRACEBACK) == "1":
+            traceback.print_exc()
+        _fail(_fault(error), failure)
+
+
+def _fault(error: Exception) -> str:
+    """A line on an exception that nothing expects, with its place in this project."""
+    text = " ".join("".join(traceback.format_exception_only(error)).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if any(f.filename.startswith(f"{ROOT}/{room}/") for room in ROOMS)]
+    place = (own or frames)[-1]
+    cause = "" if isinstance(error, OSError) else "a fault of the program: "
+    return (
+        f"{cause}{text} ({os.path.relpath(place.filename, ROOT)}, line {place.lineno}). "
+        f"{TRACEBACK}=1 shows the traceback"
+    )
 
 
 def _fail(message: object, code: int) -> None:
