@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Literal
 
-from digits.gate.judge import (
-    ALPHA,
-    CRITICAL_Z,
-    Difference,
-    error_differences,
-    exceeds_seed_spread,
-    standard_error,
-)
+from digits.gate.judge import ALPHA, Difference, error_differences
 from digits.gate.results import Run
+from digits.gate.seed_spread import mean_difference
 
 Unit = Literal["images", "share", "decimal", "count"]  # a share is shown in percent
 Mark = Literal["same", "noise", "better", "worse", "untested"]
@@ -54,8 +48,8 @@ def figures(
     """Compare the figures of two sides, the best-known figures first.
 
     A change in errors or accuracy is noise if the gate's paired test says so. A change in another
-    figure is noise within 1.96 standard errors, by the spread of the runs. With one run on each
-    side this spread is unknown, and the change is untested.
+    figure is noise within its 95 % interval, by the spread of the runs (Welch's t test). With one
+    run on each side this spread is unknown, and the change is untested.
 
     Parameters
     ----------
@@ -78,10 +72,10 @@ def figures(
         if unit == "count":
             noise = False
         elif paired:
-            noise = not (overall.p <= ALPHA and exceeds_seed_spread(overall))
+            noise = not (overall.p <= ALPHA and (overall.is_loss or overall.is_gain))
         else:
-            error = standard_error(sides)
-            noise = None if error is None else abs(after - before) <= CRITICAL_Z * error
+            spread = mean_difference(*sides)
+            noise = None if spread is None else abs(after - before) <= spread.margin
         if noise is None:
             return Figure(name, unit, before, after, "untested")
         better = (after < before) == less

@@ -10,22 +10,27 @@ Only images that exactly one of the two models gets wrong count. The gate blocks
 If the test set is too small for this bound, the rule `small_sample` decides. rules.py has the
 limits that no candidate may exceed, whatever its base. With several runs on each side (seeds), the
 differences are summed for each image: see paired_test.py.
+
+The spread of several runs is a second estimate of luck, and a poor one if there are few runs. To
+call a candidate better, the gain must exceed it with 95 % confidence (Student's t: seed_spread.py).
+To excuse a loss, it must be within 1.96 standard errors, as if the spread were known. So a spread
+that is hardly known neither proves a gain nor excuses a loss.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from math import sqrt
 from statistics import mean, variance
 
 from digits.core.errors import InputError
 from digits.gate.paired_test import loss_bound, sign_flip_p
 from digits.gate.results import Run
 from digits.gate.rules import PER, Rules
+from digits.gate.seed_spread import MeanDifference, mean_difference
 
 ALPHA = 0.05  # the largest two-sided p-value that counts as more than luck
-CRITICAL_Z = 1.96  # standard errors
+EXCUSED = 1.96  # standard errors of the runs' spread within which a loss may be luck
 OVERDISPERSION = 1.3  # times the variance that the images alone explain
 
 
@@ -37,7 +42,8 @@ class Difference:
     loss : broken minus fixed, images per run
     p : two-sided
     bound : upper 95 % bound of the loss, images per 10,000
-    seeds_error : standard error of the loss by the spread of the runs; None with one run a side
+    seeds_error : standard error of the loss by the spread of the runs; None if that is unknown
+    seeds_margin : half the width of the 95 % interval of the loss, by the same spread
     """
 
     images: int
@@ -47,6 +53,19 @@ class Difference:
     p: float
     bound: float
     seeds_error: float | None
+    seeds_margin: float | None
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the gate blocks this difference if its p-value is small enough."""
+        return self.loss > 0 and (
+            self.seeds_error is None or self.loss > EXCUSED * self.seeds_error
+        )
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether this difference may be called better if its p-value is small enough."""
+        return self.loss < 0 and (self.seeds_margin is None or -self.loss > self.seeds_margin)
 
 
 @dataclass(frozen=True)
@@ -87,7 +106,7 @@ def judge(base: Sequence[Run], candidate: Sequence[Run], rules: Rules, looks: in
     reasons += leaks(base, candidate)
     notes = too_few if rules.small_sample == "pass" else []
     notes += seeds_wanted(base, candidate)
-    better = overall.loss < 0 and overall.p <= ALPHA / looks and exceeds_seed_spread(overall)
+    better = overall.is_gain and overall.p <= ALPHA / looks
     errors = {
         "base": [run.scores.errors for run in base],
         "candidate": [run.scores.errors for run in candidate],
@@ -139,14 +158,22 @@ def difference(
     counts = error_differences(base, candidate, label)
     scores = base[0].scores
     images = scores.images if label is None else scores.support[label]
-    error = standard_error([[len(r.wrong(label)) for r in runs] for runs in (base, candidate)])
-    return measure([d for d in counts.values() if d], images, len(base) * len(candidate), error)
+    spread = mean_difference(*[[len(r.wrong(label)) for r in runs] for runs in (base, candidate)])
+    return measure([d for d in counts.values() if d], images, len(base) * len(candidate), spread)
 
 
 def measure(
-    differences: Sequence[int], images: int, pairs: int = 1, seeds_error: float | None = None
+    differences: Sequence[int], images: int, pairs: int = 1, spread: MeanDifference | None = None
 ) -> Difference:
-    """Test differences; `pairs` is the number of runs of one side times that of the other."""
+    """Test differences.
+
+    Parameters
+    ----------
+    differences : one integer for each image on which the runs disagree: see paired_test.py
+    images : number of images in the test set
+    pairs : the number of runs of one side times that of the other
+    spread : of the runs' numbers of errors; None if it is unknown
+    """
     loss = sum(differences) / pairs
     discordance = sum(d * d for d in differences) / pairs**2
     return Difference(
@@ -156,12 +183,13 @@ def measure(
         loss=loss,
         p=sign_flip_p(differences),
         bound=PER * loss_bound(loss, discordance, images),
-        seeds_error=seeds_error,
+        seeds_error=spread and spread.error,
+        seeds_margin=spread and spread.margin,
     )
 
 
 def worse_than_luck(subject: str, measured: Difference, largest_p: float) -> list[str]:
-    if measured.loss > 0 and measured.p <= largest_p and exceeds_seed_spread(measured):
+    if measured.is_loss and measured.p <= largest_p:
         return [
             f"{subject}: {measured.broken} broken, {measured.fixed} fixed is more than luck "
             f"(p = {measured.p:.2g}, limit {largest_p:g})"
@@ -188,24 +216,12 @@ def small_sample(images: int, rules: Rules) -> list[str]:
     ]
 
 
-def exceeds_seed_spread(measured: Difference) -> bool:
-    """Whether the loss is larger than the runs' spread explains; True if that is unknown."""
-    error = measured.seeds_error
-    return error is None or abs(measured.loss) > CRITICAL_Z * error
-
-
 def pooled_variance(sides: Sequence[Sequence[float]]) -> float | None:
     """Variance of the runs within their sides; None if each side has one run."""
     freedom = sum(len(side) - 1 for side in sides)
     if freedom == 0:
         return None
     return sum((len(s) - 1) * variance(s) for s in sides if len(s) > 1) / freedom
-
-
-def standard_error(sides: Sequence[Sequence[float]]) -> float | None:
-    """Standard error of the difference of two sides' means, by the runs' spread, if known."""
-    spread = pooled_variance(sides)
-    return None if spread is None else sqrt(sum(spread / len(side) for side in sides))
 
 
 def seeds_wanted(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:

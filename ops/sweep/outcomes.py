@@ -1,20 +1,16 @@
 """Compare each setting of a sweep with the default."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
-
-import scipy
+from statistics import mean
 
 from digits.core.errors import InputError
 from digits.gate import diff, judge
 from digits.gate.diff import Figure
 from digits.gate.judge import Difference
 from digits.gate.results import Run
+from digits.gate.seed_spread import mean_margin
 from ops.sweep.settings import DEFAULT, Setting
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Outcome:
     @property
     def margin(self) -> float | None:
         """Half the width of the mean's 95 % interval."""
-        return margin(self.accuracies)
+        return mean_margin(self.accuracies)
 
     @property
     def mark(self) -> str:
@@ -69,14 +65,6 @@ def _difference(default: Sequence[Run], runs: Sequence[Run]) -> Difference | Non
     except InputError:
         return None
     return judge.difference(default, runs)
-
-
-def margin(values: Sequence[float]) -> float | None:
-    """Half the width of the mean's 95 % confidence interval (Student's t); None for one value."""
-    if len(values) < 2:
-        return None
-    quantile = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return quantile * stdev(values) / math.sqrt(len(values))
 
 
 def describe(outcome: Outcome) -> tuple[str, str]:

@@ -48,6 +48,18 @@ def test_what_no_image_tells_is_untested_by_one_run_a_side_and_tested_by_several
     assert marks(base, [run({}, nll=n) for n in (0.2, 0.201, 0.202)])["nll"] == "worse"
 
 
+def test_two_runs_a_side_know_their_spread_too_badly_to_mark_a_small_change() -> None:
+    """Three standard errors: much for many runs, little for two degrees of freedom."""
+    base = [run({}, nll=n) for n in (0.100, 0.102)]
+    assert marks(base, [run({}, nll=n) for n in (0.105, 0.107)])["nll"] == "noise"
+    assert marks(base, [run({}, nll=n) for n in (0.108, 0.110)])["nll"] == "worse"
+    assert marks(base, [run({}, nll=0.107)])["nll"] == "noise"
+
+
+def test_runs_that_are_all_equal_have_no_known_spread() -> None:
+    assert marks([run({}, nll=0.1)] * 2, [run({}, nll=0.2)] * 2)["nll"] == "untested"
+
+
 def test_without_a_base_there_is_no_before_and_no_mark() -> None:
     found = diff.figures([], [run({})], None)
     assert {(f.before, f.change, f.mark) for f in found} == {(None, None, None)}

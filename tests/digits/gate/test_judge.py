@@ -183,6 +183,23 @@ def test_a_loss_beyond_the_seeds_spread_is_blocked() -> None:
     assert len(found.errors["base"]) == 3
 
 
+def test_two_seeds_hardly_prove_a_gain_but_excuse_no_loss() -> None:
+    """Nineteen images fewer or more, in runs that differ by eight: within Student's t interval."""
+    few = [run([*range(100, 110), *range(200, 204)]), run([*range(100, 110), *range(300, 312)])]
+    many = [run(range(100, 133)), run(range(100, 141))]
+    gain = judging.judge(many, few, RULES)
+    assert gain.overall.loss == -19
+    assert gain.overall.p < 0.05
+    assert not gain.better
+    assert "more than luck" in str(judging.judge(few, many, RULES).reasons)
+
+
+def test_many_seeds_prove_a_gain() -> None:
+    few = [run(range(100, 116 + i)) for i in range(5)]
+    many = [run(range(100, 135 + i)) for i in range(5)]
+    assert judging.judge(many, few, RULES).better
+
+
 def test_sides_may_have_different_numbers_of_runs() -> None:
     base, candidate = [run([*COMMON, 2000])], [run([*COMMON, 1000])] * 3
     found = judging.judge(base, candidate, RULES).overall

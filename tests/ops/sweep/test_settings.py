@@ -10,6 +10,7 @@ from digits.core import params
 from digits.core.errors import InputError
 from digits.gate import results
 from digits.gate.results import Run
+from digits.gate.seed_spread import mean_margin
 from ops.sweep import outcomes, picture, settings
 from ops.sweep.settings import Setting, Sweep
 from tests.helpers.metrics_files import metrics_files
@@ -138,5 +139,5 @@ def test_what_has_no_runs_is_left_out_and_other_test_images_are_not_compared() -
 
 
 def test_the_margin_is_that_of_students_t() -> None:
-    assert outcomes.margin([1.0]) is None
-    assert outcomes.margin([0.0, 1.0, 2.0]) == pytest.approx(2.4841, abs=1e-4)
+    assert mean_margin([1.0]) is None
+    assert mean_margin([0.0, 1.0, 2.0]) == pytest.approx(2.4841, abs=1e-4)
