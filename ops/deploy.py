@@ -1,7 +1,8 @@
 """Deploy a promoted model to a folder, a bucket or SageMaker: digits deploy --to URL
 
 URL is a folder or s3://bucket/prefix. The endpoint and the credentials come from the environment,
-as for any AWS tool (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_PROFILE, ...).
+as for any AWS tool (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_PROFILE, ...). If the bucket demands
+encryption by the server: DIGITS_S3_SSE=AES256 or aws:kms, and DIGITS_S3_SSE_KMS_KEY.
 
 The newest tag of the environment (digit-classifier#production#N) names the commit to deploy. Its
 models/digit-classifier comes from DVC's cache or remote, and must be the model that its

@@ -27,6 +27,10 @@ ATTEMPTS = 3  # for a request without an answer, after waits of up to 1 and 2 se
 DEADLINE_S = 120  # for a request with all its attempts, even if bytes still arrive
 LOCK_S = 30
 
+# In the environment: the encryption by the server that a bucket's policy may demand of each write.
+ENCRYPTION, KMS_KEY = "DIGITS_S3_SSE", "DIGITS_S3_SSE_KMS_KEY"
+ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
+
 T = TypeVar("T")
 
 
@@ -65,6 +69,7 @@ def find(url: str) -> Storage:
     filesystem = fsspec.filesystem(
         "s3",
         use_listings_cache=False,  # other processes write too
+        s3_additional_kwargs=encryption(),
         config_kwargs={
             "connect_timeout": CONNECT_S,
             "read_timeout": READ_S,
@@ -76,6 +81,23 @@ def find(url: str) -> Storage:
     )
     filesystem.retries = 2  # for an answer that breaks off; botocore retries if there is none
     return Storage(f"s3://{rest}", filesystem, rest, True)
+
+
+def encryption() -> dict[str, str]:
+    """S3's options of a write that has the server encrypt it, as the environment says.
+
+    Raises
+    ------
+    InputError
+        If a variable has another value than S3 knows.
+    """
+    kind, key = os.environ.get(ENCRYPTION, ""), os.environ.get(KMS_KEY, "")
+    if kind not in ("", *ENCRYPTIONS):
+        raise InputError(f"{ENCRYPTION} is {kind!r}; expected one of: {', '.join(ENCRYPTIONS)}")
+    if key and not kind.startswith("aws:kms"):
+        raise InputError(f"{KMS_KEY} is set; then {ENCRYPTION} must be aws:kms or aws:kms:dsse")
+    options = {"ServerSideEncryption": kind, "SSEKMSKeyId": key}
+    return {name: value for name, value in options.items() if value}
 
 
 def find_file(url: str) -> tuple[Storage, str]:
@@ -157,7 +179,7 @@ def write(storage: Storage, name: str, content: bytes) -> None:
 
 def put(storage: Storage, name: str, file: Path) -> None:
     """Copy a local file of any size, as atomically as `write`; raises `Unreachable`."""
-    with explained(storage, name):
+    with explained(storage, name, is_write=True):
         if storage.is_bucket:
             storage.filesystem.put_file(str(file), storage.path(name))
             return
@@ -266,7 +288,10 @@ def _time(entry: Mapping[str, Any]) -> float:
 
 def _write(storage: Storage, name: str, content: bytes, **condition: str) -> None:
     if storage.is_bucket:
-        _call(storage, name, storage.filesystem.pipe_file, storage.path(name), content, **condition)
+        with explained(storage, name, is_write=True):
+            storage.filesystem.pipe_file(
+                storage.path(name), content, timeout=DEADLINE_S, **condition
+            )
     else:
         _call(storage, name, _write_durably, Path(storage.path(name)), content)
 
@@ -330,7 +355,7 @@ def _call(
 
 
 @contextmanager
-def explained(storage: Storage, name: str = "") -> Iterator[None]:
+def explained(storage: Storage, name: str = "", is_write: bool = False) -> Iterator[None]:
     """Raise a file system's errors as `Unreachable`, in words; pass on `FileNotFoundError`."""
     try:
         yield
@@ -338,7 +363,8 @@ def explained(storage: Storage, name: str = "") -> Iterator[None]:
         if isinstance(error, FileNotFoundError) and _code(error) != "NoSuchBucket":
             raise
         where = f"{storage.url}/{name}".rstrip("/")
-        raise Unreachable(f"{where}: {_explain(storage, error)}") from error
+        reason = _explain(storage, error) + _explain_encryption(storage, error) * is_write
+        raise Unreachable(f"{where}: {reason}") from error
 
 
 def _failures(storage: Storage) -> tuple[type[Exception], ...]:
@@ -378,3 +404,20 @@ def _explain(storage: Storage, error: Exception) -> str:
         f"no valid answer {at}: {str(error) or type(error).__name__}. The served model has not "
         f"changed. When the server works again, try again"
     )
+
+
+def _explain_encryption(storage: Storage, error: Exception) -> str:
+    """A second cause of a refused write, which S3's answer does not name."""
+    if _code(error) is None or not storage.is_bucket:  # not an answer by S3
+        return ""
+    if kind := os.environ.get(ENCRYPTION):
+        return (
+            f". The write asked for encryption by the server ({ENCRYPTION}={kind}): the server "
+            f"must support it, and the credentials need the rights to use its key"
+        )
+    if isinstance(error, PermissionError):
+        return (
+            f". Or the bucket's policy demands encryption by the server: set {ENCRYPTION} to "
+            f"AES256 or aws:kms ({KMS_KEY} names another key than the bucket's own)"
+        )
+    return ""

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from digits.core import files
 from digits.core.errors import InputError
+from digits.storage import filesystem
 from ops.tools.sagemaker import aws
 from ops.tools.sagemaker.aws import Clients
 from ops.tools.sagemaker.container import tree_digest
@@ -60,6 +61,7 @@ def send(clients: Clients, bucket: str, kind: str, contents: Mapping[str, Conten
                 Body=body,
                 ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256(content))).decode(),
                 Tagging=f"{aws.TAG}={kind}",
+                **filesystem.encryption(),
             )
     return folder_url
 

@@ -1,5 +1,6 @@
 """Models in S3 when the server, or the way to it, fails."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,82 @@ def test_without_credentials_it_says_which_variables_to_set(
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(Unreachable, match="no credentials: set AWS_ACCESS_KEY_ID"):
         model_store.read_pointer("s3://models", "production")
+
+
+DENIED = 403, b"<Error><Code>AccessDenied</Code><Message>explicit deny</Message></Error>"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"DIGITS_S3_SSE": "AES256"},
+        {"DIGITS_S3_SSE": "aws:kms"},
+        {"DIGITS_S3_SSE": "aws:kms", "DIGITS_S3_SSE_KMS_KEY": "alias/digits"},
+    ],
+)
+def test_a_bucket_that_demands_encryption_is_written_to(
+    s3_proxy: Proxy,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, str],
+) -> None:
+    """As with a bucket policy: a PUT, or a POST that begins a large file, needs the header."""
+    headers = ("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id")
+    expected = dict(zip(headers, asked.values(), strict=False))
+
+    def answer(
+        method: str, path: str, sent: Mapping[str, str], body: bytes
+    ) -> tuple[int, bytes] | None:
+        begins = (method == "PUT" and "uploadId=" not in path) or path.endswith("?uploads")
+        found = {name: sent[name] for name in headers if name in sent}
+        return DENIED if begins and found != expected else None
+
+    s3_proxy.instead = answer
+    with pytest.raises(Unreachable, match=r"production\.json|model|golden") as refusal:
+        deploy(bucket, ONE)
+    assert "forbidden at" in str(refusal.value)
+    assert "Or the bucket's policy demands encryption by the server: set DIGITS_S3_SSE to" in str(
+        refusal.value
+    )
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    new = deploy(bucket, ONE)
+    model_store.fetch_model(bucket, new.model, tmp_path / "model")
+    large = tmp_path / "large"
+    large.write_bytes(bytes(120 << 20))  # in several parts
+    filesystem.put(filesystem.find(bucket), "large", large)
+    assert any(seen.startswith("POST") and seen.endswith("?uploads") for seen in s3_proxy.seen)
+
+
+def test_a_write_with_encryption_that_is_refused_says_so(
+    s3_proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIGITS_S3_SSE", "aws:kms")
+    s3_proxy.fail("forbidden", "PUT")
+    with pytest.raises(Unreachable, match=r"DIGITS_S3_SSE=aws:kms\): the server must support it"):
+        deploy(bucket, ONE)
+    s3_proxy.fail("forbidden", "GET")
+    with pytest.raises(Unreachable) as refusal:
+        model_store.read_pointer(bucket, "production")
+    assert "DIGITS_S3_SSE" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"DIGITS_S3_SSE": "aes256"},
+            "DIGITS_S3_SSE is 'aes256'; expected one of: AES256, aws:kms, aws:kms:dsse",
+        ),
+        ({"DIGITS_S3_SSE_KMS_KEY": "k"}, "DIGITS_S3_SSE must be aws:kms"),
+        ({"DIGITS_S3_SSE_KMS_KEY": "k", "DIGITS_S3_SSE": "AES256"}, "DIGITS_S3_SSE must be"),
+    ],
+)
+def test_an_encryption_that_s3_does_not_have_is_refused(
+    variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=message):
+        filesystem.find("s3://bucket/prefix")
