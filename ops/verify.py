@@ -93,8 +93,7 @@ def main() -> None:
 def verify(rev: str, source: str) -> Comparison:
     """Run the revision in a temporary clone, and compare the results."""
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-        clone = Path(folder, "clone")
-        clone_with_data(git.commit(rev), clone)
+        clone = clone_with_data(git.commit(rev), Path(folder, "clone"))
         if source == "uci":
             cores = max(2, count_workers())
             shorten(clone / "params.yaml")

@@ -46,6 +46,11 @@ class Trial:
         return CLONES / self.name
 
     @property
+    def project(self) -> Path:
+        """The project's folder in the clone."""
+        return self.clone / git.project_in_repository()
+
+    @property
     def log(self) -> Path:
         return CLONES / f"{self.name}.log"
 
@@ -74,7 +79,7 @@ def collect_finished(trials: Iterable[Trial], commit: str) -> None:
 
 def run_all(trials: Sequence[Trial], commit: str, jobs: int) -> list[Trial]:
     """Run each trial on a commit, `jobs` at a time. Returns those that failed."""
-    environment = os.environ | compute.environment_for_clones()
+    environment = git.clean_environment() | compute.environment_for_clones()
     params = compute.load_params("params.yaml")
     if jobs > 1 and params.backend == "local":
         environment[WORKERS_VARIABLE] = str(share_of_workers(params, jobs))
@@ -116,25 +121,25 @@ def prepare(trial: Trial, commit: str, identity: Mapping[str, str | None]) -> No
     The state is moved out of the old clone, then into the new one. A kill in between leaves it
     next to the clone, where the next call finds it.
     """
-    resume, saved = trial.clone / RESUME, CLONES / f"{trial.name}{RESUME}"
+    resume, saved = trial.project / RESUME, CLONES / f"{trial.name}{RESUME}"
     if resume.exists():
         shutil.rmtree(saved, ignore_errors=True)
         resume.rename(saved)
     with files.new_directory(trial.clone) as folder:
-        git.clone(commit, folder)
+        project = git.clone(commit, folder)
         for key, value in identity.items():
             git.run("config", key, value or "", folder=folder)
-        configure(folder)
+        configure(project)
     if saved.exists():
         saved.rename(resume)
 
 
-def configure(clone: Path) -> None:
+def configure(project: Path) -> None:
     """Have a clone use this repository's cache, and the DVC settings that are not in Git."""
     from dvc.config import Config
     from dvc.repo import Repo
 
-    with Repo() as repo, Config(str(clone / ".dvc")).edit("local") as local:
+    with Repo() as repo, Config(str(project / ".dvc")).edit("local") as local:
         local.update(repo.config.read("local"))
         local["cache"] = {**local.get("cache", {}), "dir": repo.cache.local_cache_dir}
 
@@ -145,7 +150,7 @@ def start(trial: Trial, environment: Mapping[str, str]) -> subprocess.Popen[byte
     with open(trial.log, "wb") as log:
         return subprocess.Popen(
             [*owned, "dvc", "exp", "run", "--name", trial.name, *set_params(trial.changes)],
-            cwd=trial.clone,
+            cwd=trial.project,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

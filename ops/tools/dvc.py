@@ -1,6 +1,5 @@
 """Work with DVC: parameters of experiments, outputs of a commit, runs of the whole pipeline."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -55,18 +54,23 @@ def cached(oid: str) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def clone_with_data(commit: str, clone: Path) -> None:
-    """Check out a commit into a new folder, with the data under DVC that no stage writes."""
-    git.clone(commit, clone)
+def clone_with_data(commit: str, clone: Path) -> Path:
+    """Check out a commit into a new folder, with the data under DVC that no stage writes.
+
+    Returns the project's folder in it.
+    """
+    project = git.clone(commit, clone)
     for path in git.paths(commit, "data"):
         if path.endswith(".dvc"):
             data = path.removesuffix(".dvc")
-            fetch_committed(commit, data, clone / data)
+            fetch_committed(commit, data, project / data)
+    return project
 
 
-def reproduce(clone: Path, workers: int) -> None:
-    """Run every stage in a clone without the run cache; raises `InputError` if a stage fails."""
+def reproduce(project: Path, workers: int) -> None:
+    """Run every stage of a clone without the run cache; raises `InputError` if a stage fails."""
     words = ["dvc", "repro", "--force", "--no-run-cache"]
-    environment = os.environ | compute.environment_for_clones() | {WORKERS_VARIABLE: str(workers)}
-    if subprocess.run(words, cwd=clone, env=environment, stdout=sys.stderr).returncode:
+    environment = git.clean_environment() | compute.environment_for_clones()
+    environment[WORKERS_VARIABLE] = str(workers)
+    if subprocess.run(words, cwd=project, env=environment, stdout=sys.stderr).returncode:
         raise InputError("the pipeline failed; its own message is above")

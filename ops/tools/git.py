@@ -1,20 +1,55 @@
-"""Ask Git. Nothing here changes the working tree."""
+"""Ask Git. Nothing here changes the working tree.
 
+Git sets variables such as GIT_DIR and GIT_INDEX_FILE for its hooks and aliases. They name the
+user's repository, so Git gets them for that repository only, and nothing in a clone gets them.
+"""
+
+import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
 from digits.core.errors import InputError
 
+# They configure Git, and name no repository: `git clone` may need safe.directory from them.
+CONFIGURATION = {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}
 
-def run(*words: str | Path, folder: str | Path = ".", stdin: str | None = None) -> str:
-    """Run git and return its output; raises `InputError` with its message if it fails."""
-    git = ["git", *words]
-    result = subprocess.run(git, cwd=folder, input=stdin, capture_output=True, text=True)
+
+def run(
+    *words: str | Path,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+) -> str:
+    """Run git and return its output; raises `InputError` with its message if it fails.
+
+    Bytes that are no UTF-8 become surrogates, as in the names that Python's `os` returns.
+
+    Parameters
+    ----------
+    words : the arguments
+    folder : a clone of ours; by default the user's repository
+    environment : by default the user's, in a clone `clean_environment`
+    stdin : the input
+    """
+    if environment is None and folder is not None:
+        environment = clean_environment()
+    result = _run(words, folder, environment, stdin)
     if result.returncode:
-        raise InputError(f"git {' '.join(map(str, words))}: {result.stderr.strip()}")
-    return result.stdout.strip()
+        raise _failure(words, result)
+    return result.stdout.rstrip("\n")
+
+
+def lines(*words: str) -> list[str]:
+    """As `run`, by line."""
+    return [line for line in run(*words).split("\n") if line]
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without Git's variables that name a repository: for all work in a clone."""
+    return {key: value for key, value in os.environ.items() if key not in _variables()}
 
 
 def commit(rev: str) -> str:
@@ -26,53 +61,84 @@ def commit(rev: str) -> str:
 
 
 def find_commit(rev: str) -> str | None:
-    """The commit of a revision, or of a DVC experiment: HEAD's, or else the newest."""
-    words = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"]
-    commit = subprocess.run(words, capture_output=True, text=True).stdout.strip()
-    return commit or experiments().get(rev) or experiments(of_all=True).get(rev)
+    """The commit of a revision, or of a DVC experiment: HEAD's, or else the newest.
+
+    None if there is no such commit; raises `InputError` if Git can't tell, as in a repository of
+    another owner.
+    """
+    return _parse(rev) or experiments().get(rev) or experiments(of_all=True).get(rev)
 
 
 def experiments(of: str = "HEAD", *, of_all: bool = False) -> dict[str, str]:
     """The commit of each DVC experiment by name: those of a revision, or the newest of all."""
-    words = ["git", "rev-parse", "--verify", "--quiet", of]
-    base = subprocess.run(words, capture_output=True, text=True).stdout.strip()
+    base = _parse(of)
     if not base:
         return {}
     refs = f"refs/exps/{'*/*' if of_all else f'{base[:2]}/{base[2:]}'}/*"
     form = "--format=%(objectname) %(refname:lstrip=4)"
-    listing = run("for-each-ref", "--sort=committerdate", form, refs)
-    return {name: commit for commit, name in map(str.split, listing.splitlines())}
+    listing = lines("for-each-ref", "--sort=committerdate", form, refs)
+    return {name: commit for commit, _, name in (line.partition(" ") for line in listing)}
 
 
-def setting(key: str) -> str | None:
-    """A value of Git's configuration, or None."""
-    result = subprocess.run(["git", "config", key], capture_output=True, text=True)
+def setting(key: str, kind: str = "") -> str | None:
+    """A value of Git's configuration, or None; with the kind `bool`, true or false."""
+    words = ["config", *([f"--type={kind}"] if kind else []), key]
+    result = _run(words)
+    if result.returncode not in (0, 1):
+        raise _failure(words, result)
     return result.stdout.strip() or None
 
 
-def clone(commit: str, folder: Path) -> None:
-    """Clone this repository into a new folder, and check out a commit."""
-    run("clone", "--quiet", "--no-checkout", run("rev-parse", "--show-toplevel"), folder)
+def clone(commit: str, folder: Path) -> Path:
+    """Clone this repository into a new folder, and check out a commit.
+
+    Returns the project's folder in the clone: the project may be a subfolder of its repository.
+    """
+    source = Path(run("rev-parse", "--git-common-dir")).resolve()
+    configuration = {key: os.environ[key] for key in CONFIGURATION & os.environ.keys()}
+    environment = clean_environment() | configuration
+    run("clone", "--quiet", "--no-checkout", source, folder, environment=environment)
     run("checkout", "--quiet", "--detach", commit, folder=folder)
+    return folder / project_in_repository()
+
+
+def project_in_repository() -> Path:
+    """The current folder, from the repository's root; the project may be a subfolder."""
+    return Path(run("rev-parse", "--show-prefix"))
 
 
 def read(commit: str, path: str) -> bytes | None:
     """A file's content in a commit; None if the commit lacks it."""
     words = ["git", "cat-file", "blob", f"{commit}:./{path}"]  # the project may be a subfolder
-    result = subprocess.run(words, capture_output=True)
-    return result.stdout if result.returncode == 0 else None
+    result = subprocess.run(words, env=_environment(), capture_output=True)
+    if result.returncode == 0:
+        return result.stdout
+    entry = run("ls-tree", commit, path)
+    if " blob " in entry.partition("\t")[0]:
+        error = os.fsdecode(result.stderr).strip()
+        raise InputError(f"{path} of {commit[:9]} can't be read from Git: {error}")
+    return None
 
 
 def read_all(commit: str, paths: Sequence[str]) -> dict[str, bytes]:
-    """The contents of files in a commit, by path. One call of git, however many files."""
-    names = "".join(f"{commit}:./{path}\n" for path in paths).encode()
+    """The contents of files in a commit, by path; without submodules.
+
+    One call of git, however many files; another one for each name that has a line break.
+    """
+    by_line = [path for path in paths if "\n" not in path]
+    names = b"".join(os.fsencode(f"{commit}:./{path}\n") for path in by_line)
     words = ["git", "cat-file", "--batch"]
-    output = BytesIO(subprocess.run(words, input=names, capture_output=True, check=True).stdout)
+    result = subprocess.run(words, input=names, env=_environment(), capture_output=True)
+    output = BytesIO(result.stdout)
     contents = {}
-    for path in paths:
-        size = int(output.readline().split()[2])
-        contents[path] = output.read(size)
-        output.read(1)  # a newline
+    for path in by_line:
+        head = output.readline().rsplit(maxsplit=2)
+        if head[1:2] == [b"blob"]:
+            contents[path] = output.read(int(head[2]))
+            output.read(1)  # a newline
+    for path in set(paths) - contents.keys():
+        if (content := read(commit, path)) is not None:
+            contents[path] = content
     return contents
 
 
@@ -92,3 +158,55 @@ def require_history() -> None:
     """Raises `InputError` in a shallow clone, which lacks a part of the history."""
     if run("rev-parse", "--is-shallow-repository") == "true":
         raise InputError("this clone is shallow, so history is missing. git fetch --unshallow")
+
+
+def _parse(rev: str) -> str | None:
+    words = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"]
+    result = _run(words)
+    if result.returncode and result.stderr:
+        raise _failure(words, result)
+    return result.stdout.strip() or None
+
+
+def _run(
+    words: Sequence[str | Path],
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", *words],
+        cwd=folder,
+        env=_environment() if environment is None else environment,
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+
+
+def _failure(words: Sequence[str | Path], result: subprocess.CompletedProcess[str]) -> InputError:
+    said = f"{result.stderr.strip()}\n{result.stdout.strip()}".strip()
+    return InputError(f"git {' '.join(map(str, words))}: {said}")
+
+
+def _environment() -> dict[str, str]:
+    """The environment for Git in the user's repository.
+
+    In a worktree, hooks and aliases have a GIT_DIR, but no GIT_WORK_TREE. Git then takes the
+    current folder for the root, which is wrong if the project is a subfolder. So the variable goes
+    if Git finds the same repository without it.
+    """
+    environment = dict(os.environ)
+    if "GIT_DIR" in environment and "GIT_WORK_TREE" not in environment:
+        named = environment.pop("GIT_DIR")
+        found = _run(["rev-parse", "--absolute-git-dir"], environment=environment).stdout.strip()
+        if os.path.realpath(named) != os.path.realpath(found or "."):
+            environment["GIT_DIR"] = named
+    return environment
+
+
+@cache
+def _variables() -> frozenset[str]:
+    names = _run(["rev-parse", "--local-env-vars"], environment=os.environ).stdout.split()
+    return frozenset(names)
