@@ -14,14 +14,14 @@ from pathlib import Path
 
 from digits.core import command_line, errors
 from digits.core.errors import InputError
-from digits.core.params import read_yaml
-from ops.tools import object_store
-from ops.tools.dvc import DVC
+from ops.tools import dvc_files, object_store
+from ops.tools.dvc import DVC, omit_checksums
 from ops.tools.object_store import Output, Store
 
 
 def main() -> None:
     command_line.parser("ops.push", __doc__).parse_args()
+    omit_checksums()
     if subprocess.run([*DVC, "push", "--run-cache"]).returncode:
         raise InputError("dvc push failed; see its message above")
     with object_store.stores() as (cache, remote):
@@ -41,12 +41,14 @@ def small_outputs(cache: Store) -> Iterator[Output]:
     """Yield the outputs in DVC's run cache that are files, not folders; each content once."""
     oids = set()
     for entry in sorted(Path(cache.path).parents[1].glob("runs/*/*/*")):
-        run = read_yaml(entry)
-        for out in run["outs"]:
-            present = cache.fs.exists(cache.oid_to_path(out["md5"]))
-            if present and not out["md5"].endswith(".dir") and out["md5"] not in oids:
-                oids.add(out["md5"])
-                yield Output(out["path"], run["cmd"], out["md5"], out["size"])
+        run = dvc_files.parse_run(entry.read_bytes(), str(entry))
+        for out in run.outs:
+            output = object_store.stored_output(run.cmd, out, str(entry))
+            is_folder = output.oid.endswith(".dir")
+            present = not is_folder and cache.fs.exists(cache.oid_to_path(output.oid))
+            if present and output.oid not in oids:
+                oids.add(output.oid)
+                yield output
 
 
 if __name__ == "__main__":

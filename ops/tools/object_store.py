@@ -1,18 +1,19 @@
 """Read and hash the objects in DVC's cache and remote, since DVC itself does not check them."""
 
 import hashlib
-import json
+import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from digits.core.errors import InputError
-from digits.core.params import parse_yaml
-from ops.tools.pipeline import declared_outputs
+from ops.tools import dvc_files
+from ops.tools.dvc import omit_checksums
+from ops.tools.dvc_files import Entry
 from ops.tools.tree import Tree, list_of_files
 
 CHUNK = 1 << 20  # bytes
@@ -42,25 +43,32 @@ class Output:
 
 def outputs(tree: Tree) -> list[Output]:
     """The outputs that DVC stores, by a tree's dvc.lock and dvc.yaml."""
-    documents = []
+    contents = []
     for path in ("dvc.lock", "dvc.yaml"):
         content = tree.read(path)
         if content is None:
             raise InputError(f"{path} does not exist, so the expected outputs are unknown")
-        documents.append(parse_yaml(content, path))
-    lock, pipeline = documents
+        contents.append(content)
+    lock, pipeline = contents
     in_git = {
         path
-        for stage in pipeline["stages"].values()
-        for path, options in declared_outputs(stage).items()
-        if options.get("cache") is False
+        for stage in dvc_files.parse_pipeline(pipeline).values()
+        for path, options in stage.outputs.items()
+        if not options.cache
     }
     return [
-        Output(out["path"], name, out["md5"], out["size"])
-        for name, stage in lock["stages"].items()
-        for out in stage.get("outs", [])
-        if out["path"] not in in_git
+        stored_output(name, entry, "dvc.lock")
+        for name, stage in dvc_files.parse_lock(lock).items()
+        for entry in stage.outs
+        if entry.path not in in_git
     ]
+
+
+def stored_output(stage: str, entry: Entry, origin: str) -> Output:
+    """An output that DVC stores; raises `InputError` if the entry has no MD5."""
+    if entry.md5 is None or not re.fullmatch(dvc_files.MD5, entry.md5):
+        raise InputError(f"{origin}: {entry.path} has the md5 {entry.md5}; expected 32 hex digits")
+    return Output(entry.path, stage, entry.md5, entry.size)
 
 
 @contextmanager
@@ -78,6 +86,7 @@ def stores() -> Iterator[tuple[Store, Store | None]]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    omit_checksums()
     try:
         with Repo() as repo:
             try:
@@ -113,11 +122,6 @@ def content(store: Store, oid: str) -> bytes | None:
     except FileNotFoundError:
         return None
     return data if hashlib.md5(data).hexdigest() == oid.removesuffix(".dir") else None
-
-
-def listing(folder: bytes) -> Mapping[str, str]:
-    """The MD5 of each file in a folder, by path, from the folder's object."""
-    return {entry["relpath"]: entry["md5"] for entry in json.loads(folder)}
 
 
 def list_folder(output: Output) -> bytes | None:
@@ -182,7 +186,7 @@ def read_folder(store: Store, output: Output) -> dict[str, bytes]:
     if folder is None:
         raise InputError(f"{output.path} is missing or damaged in {store.path}")
     contents = {}
-    for path, oid in listing(folder).items():
+    for path, oid in dvc_files.parse_folder(folder, f"the list of files in {output.path}").items():
         data = content(store, oid)
         if data is None:
             raise InputError(f"{output.path}/{path} is missing or damaged in {store.path}")

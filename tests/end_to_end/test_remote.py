@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow(50)
 
 SETTINGS = [f"--set-param={key}={json.dumps(value)}" for key, value in SMALL.items()]
 MODEL = "models/digit-classifier/model.onnx"
+SSE = ("", "-aws-kms-key-id")
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +28,11 @@ def bucket() -> Iterator[s3.Bucket]:
         yield found
 
 
-def set_up(project: Project, url: str, endpoint: str = "") -> str:
+def set_up(project: Project, url: str, endpoint: str = "", *more: str) -> str:
     """`make remote`, with this environment's tools."""
     bin = f"BIN={warm_python.programs()}"
     words = ("make", "--old-file=.venv/run", bin, "remote", f"URL={url}", f"ENDPOINT={endpoint}")
+    words = (*words, *more)
     project.environment |= s3.CREDENTIALS
     return project.run(*words)
 
@@ -118,12 +120,73 @@ def test_parameters_that_ran_before_train_nothing(tmp_path: Path) -> None:
 def ann(bucket: s3.Bucket, tmp_path: Path) -> Models:
     """A model in production and a newer one, in a part of the bucket of its own."""
     made = Models.create(tmp_path / "ann", server=tmp_path / "server", storage=None)
-    shutil.copy(ROOT / "Makefile", made.folder)
+    for name in ("Makefile", ".dvc/s3.config"):
+        shutil.copy(ROOT / name, made.folder / name)
     set_up(made, f"s3://{bucket.name}/{tmp_path.name}", bucket.endpoint)
     made.train(range(100, 130))
     made.registry("promote")
     made.train(range(100, 129))
     return made
+
+
+def refuse_checksums(
+    method: str, path: str, headers: Mapping[str, str], body: bytes
+) -> tuple[int, bytes] | None:
+    """As Google Cloud Storage and others do."""
+    kinds = ("x-amz-checksum", "x-amz-sdk-checksum", "x-amz-trailer")
+    if any(name.lower().startswith(kinds) for name in headers):
+        return 400, b"<Error><Code>InvalidArgument</Code><Message>a checksum</Message></Error>"
+    return None
+
+
+def test_a_server_that_refuses_checksums_is_used_as_any_other(
+    ann: Models, bucket: s3.Bucket, tmp_path: Path
+) -> None:
+    url, python = f"s3://{bucket.name}/{tmp_path.name}/plain", {"PYTHONPATH": str(ROOT)}
+    with s3.proxy(bucket.endpoint) as server:
+        server.instead = refuse_checksums
+        assert ".dvc/s3.config" not in set_up(ann, url, server.url)
+        ann.run("dvc", "push")
+        shutil.rmtree(ann.folder / ".dvc" / "cache")
+        ann.run("dvc", "pull", "--force")
+        ann.run("git", "add", "--all", ".dvc")
+
+        # On a machine that has a configuration already, which `make remote` leaves alone.
+        configuration = ann.folder.parent / "home" / ".aws" / "config"
+        configuration.parent.mkdir()
+        configuration.write_text("[default]\nregion = eu-central-1\n")
+        said = set_up(ann, f"{url}2", server.url)
+        assert f"add the lines of .dvc/s3.config to {configuration}" in said
+        assert "configpath" not in (ann.folder / ".dvc" / "config.local").read_text()
+        assert "a checksum" in ann.run("dvc", "push", code=1)
+        ann.run("python", "-m", "ops.push", **python)
+        ann.commit("another remote")
+        assert "whole: " in ann.run("python", "-m", "ops.doctor", **python)
+        with configuration.open("a") as file:
+            file.write((ann.folder / ".dvc" / "s3.config").read_text())
+        assert "s3.config" not in set_up(ann, f"{url}3", server.url)
+
+
+def test_a_bucket_that_demands_encryption_is_pushed_to(
+    ann: Models, bucket: s3.Bucket, tmp_path: Path
+) -> None:
+    seen = []
+
+    def note(
+        method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, bytes] | None:
+        if method == "PUT":
+            seen.append({name: headers.get(f"x-amz-server-side-encryption{name}") for name in SSE})
+        return None
+
+    with s3.proxy(bucket.endpoint) as server:
+        server.instead = note
+        url = f"s3://{bucket.name}/{tmp_path.name}/encrypted"
+        set_up(ann, url, server.url, "SSE=aws:kms", "KMS_KEY=alias/digits")
+        ann.run("dvc", "push")
+        assert seen
+        assert all(tuple(each.values()) == ("aws:kms", "alias/digits") for each in seen)
+    assert "sse = aws:kms" in (ann.folder / ".dvc" / "config").read_text()
 
 
 def test_what_is_in_use_outlives_a_clean_up(ann: Models, bucket: s3.Bucket, tmp_path: Path) -> None:
