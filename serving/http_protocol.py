@@ -1,7 +1,13 @@
-"""uvicorn's HTTP protocol with limits on a request's head, and a shutdown that loses no request."""
+"""uvicorn's HTTP protocol with limits on a request's head, and a shutdown that loses no request.
+
+A client may offer to go on in another protocol; Java's HttpClient offers HTTP/2 with each request.
+The offer is ignored, as RFC 9110, 7.8 allows, and the request is answered like any other. uvicorn
+alone would lose its body.
+"""
 
 from asyncio import TimerHandle, Transport
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 64 << 10
@@ -26,13 +32,48 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._advanced = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self._stop_timer()
+            self.send_400_response("Invalid HTTP request received.")
+            return
         self._overhead = 0 if self._advanced else self._overhead + len(data)
         if self._overhead > HEAD_BYTES:
             self._stop_timer()
             self.send_400_response("The request's head is too large.")
         elif not (self._timer or self.timeout_keep_alive_task or self._is_answering()):
             self._start_timer(self.timeout_keep_alive)  # uvicorn's own timer stops at any byte
+
+    def _parse(self, data: bytes) -> None:
+        """Parse bytes; where a head with an offer makes the parser stop, go on without the offer.
+
+        Raises
+        ------
+        httptools.HttpParserError
+            If they are not HTTP, or a CONNECT: this server is no proxy.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            head = self._head_without_offer()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn
+            try:
+                self.parser.feed_data(head)
+            except httptools.HttpParserUpgrade:
+                raise httptools.HttpParserError("CONNECT") from None
+
+    def _head_without_offer(self) -> bytes:
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -46,7 +87,12 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._advanced = True
         self._stop_timer()
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         self._advanced = True

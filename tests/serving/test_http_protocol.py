@@ -1,10 +1,14 @@
 """A connection's limits, and the order of its answers."""
 
 import asyncio
+import json
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from http.client import HTTPResponse
+from pathlib import Path
 
 import pytest
 from starlette.responses import PlainTextResponse
@@ -16,6 +20,12 @@ from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
 from tests.serving.test_request_body import exchange, head
 
+OFFER = {  # as Java's HttpClient and curl --http2 send it
+    "Connection": "Upgrade, HTTP2-Settings",
+    "Upgrade": "h2c",
+    "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA",
+}
+OFFERS = tuple(f"{name}: {value}" for name, value in OFFER.items())
 HALF_A_HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -104,6 +114,8 @@ def test_half_a_head_does_not_end_the_request_before(monkeypatch: pytest.MonkeyP
     [
         b"\x16\x03\x01\x02\x00\x01\x00",  # TLS
         b"GET\r\n\r\n",
+        b"CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         head("Content-Length: -1"),
         head("Content-Length: 1", "Content-Length: 2"),
         head("Transfer-Encoding: chunked") + b"zz\r\n",
@@ -120,3 +132,53 @@ def test_bytes_that_are_not_http_end_the_connection(server: Server, text: bytes)
         found = b""
     assert found == b"" or found.startswith(b"HTTP/1.1 400 ")
     assert server.ask("/livez").status == 200
+
+
+TENSOR = {"name": "images", "datatype": "UINT8", "shape": [1, 8, 8], "data": [0] * 64}
+BODIES = {
+    "/predict": FILE,
+    "/invocations": FILE,
+    "/v2/models/digit-classifier/infer": json.dumps({"inputs": [TENSOR]}).encode(),
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_offer_of_another_protocol_loses_no_body(
+    server: Server, path: str, chunked: bool
+) -> None:
+    connection = server.connect()
+    expected = {server.ask(path, BODIES[path]).body}
+    for headers in (OFFER, {}, OFFER, {"Connection": "upgrade", "Upgrade": "websocket"}):
+        body = iter([BODIES[path][:50], BODIES[path][50:]]) if chunked else BODIES[path]
+        connection.request("POST", path, body, headers)
+        response = connection.getresponse()
+        assert (response.status, response.version) == (200, 11)
+        assert {response.read()} == expected
+    connection.close()
+
+
+def test_offers_are_ignored_however_their_bytes_arrive(server: Server) -> None:
+    request = head(*OFFERS, f"Content-Length: {len(FILE)}") + FILE
+    last = head("Connection: close, Upgrade", "Upgrade: h2c", f"Content-Length: {len(FILE)}") + FILE
+    with socket.create_connection(server.address, timeout=60) as connection:
+        for byte in request:
+            connection.sendall(bytes([byte]))
+        assert read(connection)[0] == 200
+    assert exchange(server, 2 * request + last).count(b"HTTP/1.1 200 ") == 3
+    get = HALF_A_HEAD + "\r\n".join([*OFFERS, "", ""]).encode()
+    ending = HALF_A_HEAD + b"Connection: close\r\n\r\n"
+    assert exchange(server, 2000 * get + ending).count(b"HTTP/1.1 200 ") == 2001
+
+
+@pytest.mark.parametrize("words", [(), ("-H", "Transfer-Encoding: chunked")])
+def test_curl_that_offers_http_2_is_answered(
+    server: Server, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    curl = shutil.which("curl")
+    if curl is None or "HTTP2" not in subprocess.check_output([curl, "--version"], text=True):
+        pytest.skip("no curl with HTTP/2")
+    (tmp_path / "digit.png").write_bytes(FILE)
+    body = f"@{tmp_path / 'digit.png'}"
+    command = [curl, "--silent", "--http2", "--data-binary", body, *words, f"{server.url}/predict"]
+    assert b'"predicted"' in subprocess.check_output(command)
