@@ -82,9 +82,11 @@ INPUT = {
 DESCRIPTION = f"""
 - One image file as the body: `curl --data-binary @digit.png URL/predict`. PNG, JPEG, WebP and
   more, of any size, dark on light or light on dark.
-- A form with up to {decode.FILES} image files:
+- A form with up to {decode.FILES} image files; fields of text are passed over:
   `curl -F image=@one.png -F image=@two.jpg URL/predict`
 - Pixels in the model's input size, with `Content-Type: application/json`
+
+The body may be compressed, with `Content-Encoding: gzip` or `deflate`.
 """
 
 
@@ -107,9 +109,10 @@ DESCRIPTION = f"""
         **{
             status: _problem(text)
             for status, text in {
-                400: "The body can't be parsed",
+                400: "The body can't be parsed or decompressed",
                 408: f"The body did not arrive within {request_body.BODY_S} s",
                 413: f"The body is larger than {request_body.BODY_BYTES:,} bytes",
+                415: "The body is compressed in another way than gzip or deflate",
                 429: "Too many requests are waiting; send it again after Retry-After seconds",
             }.items()
         },

@@ -1,15 +1,21 @@
-"""Read a request's body within limits of size and time."""
+"""Read a request's body, compressed or not, within limits of size and time."""
 
 import asyncio
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 
 from serving.problem_details import Problem
 
-BODY_BYTES = 8 << 20
+BODY_BYTES = 8 << 20  # as it arrives, and decompressed
 BODY_S = 20  # for a body to arrive
-ARRIVING_BYTES = 256 << 20  # of all bodies that are arriving
+ARRIVING_BYTES = 256 << 20  # of all bodies that are arriving, decompressed
+CODINGS = ("gzip", "deflate")
+PIECE_BYTES = 256 << 10  # decompressed at once, so that a bomb is noticed early
+MEMBERS = 100  # of a gzip body
 
 
 @dataclass
@@ -20,7 +26,7 @@ class ArrivingBodies:
 
 
 async def read(request: Request, arriving: ArrivingBodies) -> bytes:
-    """Receive the body.
+    """Receive the body, and decompress it as it arrives.
 
     Parameters
     ----------
@@ -30,32 +36,96 @@ async def read(request: Request, arriving: ArrivingBodies) -> bytes:
     Raises
     ------
     Problem
-        415 if the body is compressed, 413 if it is larger than `BODY_BYTES`, 408 if it takes longer
-        than `BODY_S`, 429 if all arriving bodies together are larger than `ARRIVING_BYTES`.
+        415 if the body has another coding than `CODINGS`, 400 if it can't be decompressed, 413 if
+        it is larger than `BODY_BYTES`, 408 if it takes longer than `BODY_S`, 429 if all arriving
+        bodies together are larger than `ARRIVING_BYTES`.
     """
-    if "content-encoding" in request.headers:
-        raise Problem(
-            415, "compressed bodies are not supported", [("Content-Encoding", "not supported")]
-        )
+    decompressor = _find_decompressor(request)
     if int(request.headers.get("content-length", 0)) > BODY_BYTES:
         raise _too_large()
-    chunks, size = [], 0
+    pieces, received, size = [], 0, 0
     try:
         async with asyncio.timeout(BODY_S):
             async for chunk in request.stream():
-                chunks.append(chunk)
-                size += len(chunk)
-                arriving.size += len(chunk)
-                if size > BODY_BYTES:
-                    raise _too_large()
-                if arriving.size > ARRIVING_BYTES:
-                    detail = "too many large bodies are arriving"
-                    raise Problem(429, detail, headers={"Retry-After": "1"})
+                received += len(chunk)
+                for piece in decompressor.decompress(chunk) if decompressor else (chunk,):
+                    pieces.append(piece)
+                    size += len(piece)
+                    arriving.size += len(piece)
+                    if size > BODY_BYTES or received > BODY_BYTES:
+                        raise _too_large()
+                    if arriving.size > ARRIVING_BYTES:
+                        detail = "too many large bodies are arriving"
+                        raise Problem(429, detail, headers={"Retry-After": "1"})
+        if decompressor:
+            decompressor.check_end()
     except TimeoutError:
         raise Problem(408, f"the body did not arrive within {BODY_S} s") from None
     finally:
         arriving.size -= size
-    return b"".join(chunks)
+    return b"".join(pieces)
+
+
+class _Decompressor:
+    """Decompresses gzip (one member or several) or deflate (with zlib's header or without)."""
+
+    def __init__(self, coding: str) -> None:
+        self._coding = coding
+        self._start = b""  # kept until the kind of stream is known
+        self._stream: Any = None  # zlib's
+        self._members = 0
+
+    def decompress(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield pieces of at most `PIECE_BYTES`; raises `Problem` 400 if the data is damaged."""
+        if self._stream is None:
+            self._start = chunk = self._start + chunk
+            if len(chunk) < 2:
+                return
+            self._open_stream()
+        more = bool(chunk)  # the last one of a request is empty
+        while more:
+            if self._stream.eof:
+                self._open_stream()
+            try:
+                piece = self._stream.decompress(chunk, PIECE_BYTES)
+            except zlib.error as error:
+                raise self._damaged(str(error)) from None
+            yield piece
+            chunk = self._stream.unconsumed_tail or self._stream.unused_data
+            more = bool(chunk) or (len(piece) == PIECE_BYTES and not self._stream.eof)
+
+    def check_end(self) -> None:
+        """Raise `Problem` 400 if the data is incomplete."""
+        if self._stream is None or not self._stream.eof:
+            raise self._damaged("it is incomplete")
+
+    def _open_stream(self) -> None:
+        self._members += 1
+        if self._members > (MEMBERS if self._coding == "gzip" else 1):
+            raise self._damaged("there is more after its end")
+        if self._coding == "gzip":
+            bits = 16 + zlib.MAX_WBITS
+        elif self._start[0] & 15 == 8 and int.from_bytes(self._start[:2]) % 31 == 0:
+            bits = zlib.MAX_WBITS  # zlib's header, as the standard demands
+        else:
+            bits = -zlib.MAX_WBITS  # without it, as some clients send it
+        self._stream = zlib.decompressobj(bits)
+
+    def _damaged(self, detail: str) -> Problem:
+        detail = f"the body is not valid {self._coding}: {detail}"
+        return Problem(400, detail, [("Content-Encoding", detail)])
+
+
+def _find_decompressor(request: Request) -> _Decompressor | None:
+    codings = ", ".join(request.headers.getlist("content-encoding")).lower().strip()
+    coding = codings.removeprefix("x-")  # x-gzip is gzip: RFC 9110, 8.4.1.3
+    if coding in ("", "identity"):
+        return None
+    if coding not in CODINGS:
+        detail = f"{codings} is not supported; expected {' or '.join(CODINGS)}"
+        headers = {"Accept-Encoding": ", ".join(CODINGS)}
+        raise Problem(415, detail, [("Content-Encoding", detail)], headers)
+    return _Decompressor(coding)
 
 
 def _too_large() -> Problem:

@@ -1,10 +1,12 @@
 """A body has limits of size and time; so have all bodies that are arriving, together."""
 
+import gzip
 import json
 import socket
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,8 +61,78 @@ def test_the_largest_body_is_taken(server: Server) -> None:
     assert len(answer.body) > len(pixels) * 40
 
 
-def test_a_compressed_body_is_refused(server: Server) -> None:
-    check_problem(server.ask("/predict", zlib.compress(FILE), **{"Content-Encoding": "gzip"}), 415)
+def raw_deflate(content: bytes) -> bytes:
+    return zlib.compress(content, wbits=-zlib.MAX_WBITS)
+
+
+BOMB = bytes(20 * request_body.BODY_BYTES)
+HALVES = gzip.compress(FILE[:90]) + gzip.compress(FILE[90:])
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(FILE)),
+        ("X-GZIP", gzip.compress(FILE)),
+        ("gzip", HALVES),
+        ("deflate", zlib.compress(FILE)),
+        ("Deflate", raw_deflate(FILE)),
+        ("identity", FILE),
+        ("", FILE),
+    ],
+)
+@pytest.mark.parametrize("pieces", [None, 1, 700])
+def test_a_compressed_body_is_answered_as_the_same_body_without(
+    server: Server, coding: str, body: bytes, pieces: int | None
+) -> None:
+    sent = (body[i : i + pieces] for i in range(0, len(body), pieces)) if pieces else body
+    answer = server.ask("/predict", sent, **{"Content-Encoding": coding})
+    assert answer.status == 200
+    assert answer.body == server.ask("/predict", FILE).body
+
+
+def test_a_body_of_any_size_is_decompressed_in_full(server: Server) -> None:
+    for size in (request_body.PIECE_BYTES + i for i in (-1, 0, 1, 200, 300)):
+        text = json.dumps({"images": [[[7] * 8] * 8]}).encode().ljust(size)
+        for body in (zlib.compress(text), raw_deflate(text)):
+            headers = {"Content-Encoding": "deflate", "Content-Type": "application/json"}
+            assert server.ask("/predict", body, **headers).status == 200
+
+
+@pytest.mark.parametrize(
+    ("coding", "compress"), [("gzip", gzip.compress), ("deflate", raw_deflate)]
+)
+def test_a_bomb_is_refused_early(server: Server, coding: str, compress: Any) -> None:
+    before = server.peak_bytes
+    answer = server.ask("/predict", compress(BOMB), **{"Content-Encoding": coding})
+    check_problem(answer, 413)
+    assert server.peak_bytes < before + 3 * request_body.BODY_BYTES
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        ("gzip", gzip.compress(FILE)[:-1], 400),
+        ("gzip", b"", 400),
+        ("gzip", FILE, 400),
+        ("gzip", gzip.compress(FILE) + b"more", 400),
+        ("gzip", gzip.compress(b"") * (request_body.MEMBERS + 1), 400),
+        ("deflate", zlib.compress(FILE)[:-1], 400),
+        ("deflate", zlib.compress(FILE) + b"more", 400),
+        ("deflate", raw_deflate(FILE)[:-1], 400),
+        ("deflate", b"x", 400),
+        ("br", FILE, 415),
+        ("gzip, gzip", gzip.compress(gzip.compress(FILE)), 415),
+    ],
+)
+def test_a_body_that_can_not_be_decompressed_is_refused(
+    server: Server, coding: str, body: bytes, status: int
+) -> None:
+    answer = server.ask("/predict", body, **{"Content-Encoding": coding})
+    check_problem(answer, status)
+    assert answer.json["errors"][0]["field"] == "Content-Encoding"
+    if status == 415:
+        assert answer.headers["Accept-Encoding"] == "gzip, deflate"
 
 
 def test_arriving_bodies_share_a_limit(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
