@@ -17,6 +17,7 @@ from serving.problem_details import Problem
 from serving.request_body import BODY_BYTES
 
 FILES = 100  # in one form
+FIELDS = 1000  # of text, which are passed over
 
 T = TypeVar("T")
 
@@ -98,19 +99,30 @@ class _InMemoryParser(MultiPartParser):
 
 
 def _parse_form(headers: Headers, body: bytes) -> list[tuple[str, bytes]]:
-    """The files of a form: the name of each field and its number, and the content."""
+    """The files of a form: the name of each field and its number, and the content.
+
+    Fields of text are passed over, and so are fields in which the user chose no file, for which a
+    browser sends an empty name.
+    """
 
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
-    parser = _InMemoryParser(headers, stream(), max_files=FILES, max_fields=0)
+    parser = _InMemoryParser(
+        headers, stream(), max_files=FILES, max_fields=FIELDS, max_part_size=BODY_BYTES
+    )
     try:
         form = _run_without_loop(parser.parse())
     except (MultiPartException, UnicodeError) as error:
         raise Problem(400, f"the form can't be read: {error}") from None
-    files = [(name, file) for name, file in form.multi_items() if isinstance(file, UploadFile)]
+    files = [
+        (name, field)
+        for name, field in form.multi_items()
+        if isinstance(field, UploadFile) and (field.filename or field.size)
+    ]
     if not files:
-        raise Problem(422, "the form has no file", [("image", "missing")])
+        detail = "the form has no file, which is a field with a filename"
+        raise Problem(422, detail, [("image", "missing")])
     return [(f"{name}[{i}]", file.file.read()) for i, (name, file) in enumerate(files)]
 
 

@@ -56,6 +56,17 @@ def test_several_files_are_answered_in_their_order(server: Server, classifier: C
     assert probabilities(answer) == expected(classifier, np.stack(read))
 
 
+def test_a_form_with_text_and_an_unused_file_field_is_answered(server: Server) -> None:
+    body, kind = form({"a.png": FILE})
+    field = b'--frontier\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n%b\r\n'
+    text = field % (b"note", b"", b"a seven, perhaps")
+    large = field % (b"image", b"", b"x" * 2_000_000)
+    unused = field % (b"other", b'; filename=""', b"")
+    answer = server.ask("/predict", text + unused + large + body, kind)
+    assert answer.body == server.ask("/predict", FILE).body
+    check_problem(server.ask("/predict", text + unused + b"--frontier--\r\n", kind), 422)
+
+
 def test_pixels_are_answered_as_they_are(server: Server, classifier: Classifier) -> None:
     many = RANDOM.integers(0, 256, (3, 8, 8), np.uint8)
     answer = server.ask("/predict", {"images": many.tolist()})
@@ -216,6 +227,43 @@ def test_other_errors_are_problem_details_too(
     server: Server, path: str, body: bytes | None, status: int
 ) -> None:
     check_problem(server.ask(path, body), status)
+
+
+PAGES = (
+    "/",
+    "/version",
+    "/livez",
+    "/readyz",
+    "/ping",
+    "/metrics",
+    "/openapi.json",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/models/digit-classifier",
+    "/v2/models/digit-classifier/ready",
+    "/v2/models/other",
+    "/nothing",
+    "/predict",
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_head_is_answered_as_get_without_a_body(server: Server, path: str) -> None:
+    connection = server.connect()
+    answers = []
+    for method in ("GET", "HEAD", "GET"):  # on one connection, which a body would confuse
+        connection.request(method, path)
+        response = connection.getresponse()
+        headers = {name: value for name, value in response.getheaders() if name != "date"}
+        answers.append((response.status, headers, response.read()))
+    connection.close()
+    if path == "/metrics":  # the numbers change
+        for _, headers, _ in answers:
+            del headers["content-length"]
+    get, head, again = answers
+    assert head == (*get[:2], b"")
+    assert again[:2] == get[:2]
 
 
 def test_the_documentation_is_valid_and_its_examples_have_the_stated_form(server: Server) -> None:
