@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import yaml
 
-from digits.core import files, params
+from digits.core import files, kernels, params
 from digits.data import dataset
 from digits.data.dataset import Labelled
 from digits.model.network import Architecture, initial_network
@@ -23,6 +23,8 @@ from digits.training import loop
 from digits.training.calibration import calibrate
 from digits.training.loop import Trained
 from digits.training.recipe import Recipe, resolve
+
+kernels.pin()  # before the first operation, which is when torch chooses its kernels
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
