@@ -16,7 +16,7 @@ from digits.core import command_line, errors, files
 from digits.core.errors import InputError
 from digits.core.workers import count_workers
 from ops.gate.bases import find_bases
-from ops.gate.evaluators import FETCHED, differences, fetch
+from ops.gate.evaluators import FETCHED, differences, fetch, unknown_evaluators
 from ops.tools.dvc import DATA, MODEL, clone_with_data, reproduce
 from ops.tools.revisions import METRICS, runs_in_folder
 from ops.tools.tree import WORKING_TREE
@@ -27,7 +27,9 @@ def main() -> None:
     candidate = runs_in_folder(Path(METRICS))
     for base in find_bases(args.base):
         differing = differences(base, candidate, WORKING_TREE)
-        result = f"differs in {', '.join(differing)}" if differing else "is the same"
+        known = not unknown_evaluators(base, candidate, WORKING_TREE)
+        same = "is the same" if known else "is unknown"
+        result = f"differs in {', '.join(differing)}" if differing else same
         print(f"the evaluator of {base.name} {result}", flush=True)
         if base.commit and differing:
             make_ready(base.commit)
@@ -42,10 +44,10 @@ def make_ready(commit: str) -> None:
         except InputError as error:
             print(f"{error}\nRunning the pipeline of {commit[:9]}", flush=True)
             with tempfile.TemporaryDirectory(prefix="base-") as clone:
-                clone_with_data(commit, Path(clone))
-                reproduce(Path(clone), count_workers())
+                project = clone_with_data(commit, Path(clone))
+                reproduce(project, count_workers())
                 for path in (MODEL, DATA):
-                    shutil.copytree(Path(clone, path), folder / path, dirs_exist_ok=True)
+                    shutil.copytree(project / path, folder / path, dirs_exist_ok=True)
 
 
 def parse_args() -> argparse.Namespace:

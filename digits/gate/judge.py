@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from statistics import mean, variance
+from typing import Literal
 
 from digits.core.errors import InputError
 from digits.gate.paired_test import loss_bound, sign_flip_p
@@ -32,6 +33,16 @@ from digits.gate.seed_spread import MeanDifference, mean_difference
 ALPHA = 0.05  # the largest two-sided p-value that counts as more than luck
 EXCUSED = 1.96  # standard errors of the runs' spread within which a loss may be luck
 OVERDISPERSION = 1.3  # times the variance that the images alone explain
+
+Kind = Literal["images", "class", "bound", "small_sample", "duplicates"]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A reason to block: the rule that decided, as listed above, and its finding."""
+
+    kind: Kind
+    text: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ class Judgement:
     overall: Difference
     by_class: dict[str, Difference]
     errors: dict[str, list[int]]  # of each run, base and candidate
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     better: bool = False
 
@@ -98,12 +109,19 @@ def judge(base: Sequence[Run], candidate: Sequence[Run], rules: Rules, looks: in
     overall = difference(base, candidate)
     classes = {name: difference(base, candidate, name) for name in base[0].scores.support}
     too_few = small_sample(overall.images, rules)
-    reasons = worse_than_luck("test images", overall, ALPHA)
-    for name, of_class in classes.items():
-        reasons += worse_than_luck(f"class {name}", of_class, ALPHA / len(classes))
-    reasons += too_few if rules.small_sample == "block" else []
-    reasons += [] if too_few else too_large_a_loss(overall, rules)
-    reasons += leaks(base, candidate)
+    losses = [
+        text
+        for name, of_class in classes.items()
+        for text in worse_than_luck(f"class {name}", of_class, ALPHA / len(classes))
+    ]
+    findings: dict[Kind, list[str]] = {
+        "images": worse_than_luck("test images", overall, ALPHA),
+        "class": losses,
+        "small_sample": too_few if rules.small_sample == "block" else [],
+        "bound": [] if too_few else too_large_a_loss(overall, rules),
+        "duplicates": leaks(base, candidate),
+    }
+    reasons = [Reason(kind, text) for kind, texts in findings.items() for text in texts]
     notes = too_few if rules.small_sample == "pass" else []
     notes += seeds_wanted(base, candidate)
     better = overall.is_gain and overall.p <= ALPHA / looks
@@ -120,6 +138,7 @@ def check_comparable(runs: Sequence[Run]) -> None:
     for other in runs[1:]:
         a, b = first.scores, other.scores
         for name, one, two in (
+            ("source", a.source, b.source),  # it decides which limits apply
             ("test_set", a.test_set, b.test_set),
             ("images", a.images, b.images),
             ("support", a.support, b.support),
@@ -241,8 +260,9 @@ def leaks(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:
     """Find out whether more test images are also training images than in the base."""
     before = [run.duplicates for run in base if run.duplicates is not None]
     now = [run.duplicates for run in candidate if run.duplicates is not None]
-    if before and not now:
-        raise InputError(f"{candidate[0].name}: data.json is missing, but the base has one")
+    lacking = [run.name for run in candidate if run.duplicates is None]
+    if before and lacking:
+        raise InputError(f"{lacking[0]}: data.json is missing, but the base has one")
     if before and max(now) > max(before):
         return [
             f"{max(now)} test images are also among the training images; in the base, "

@@ -21,6 +21,7 @@ class Question:
     metrics: tuple[Path, ...] = ()
     rules: Path | None = None
     base_model: bool = False  # if the evaluators differ, score both models with both
+    same_evaluator: bool = False  # the caller's claim, which counts where the code is unknown
     override: str | None = None  # the reason to pass although the gate blocks
 
 
@@ -59,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="if the evaluator or the test set has changed, score both models with both",
     )
+    parser.add_argument(
+        "--same-evaluator",
+        action="store_true",
+        help="state that one evaluator made both sides; required to compare folders, whose code is "
+        "unknown. The verdict repeats the statement",
+    )
     parser.add_argument("--override", metavar="REASON", help="pass although the gate blocks")
 
 
@@ -72,5 +79,6 @@ def question(args: argparse.Namespace) -> Question:
         metrics=tuple(args.metrics),
         rules=args.rules,
         base_model=args.base_model,
+        same_evaluator=args.same_evaluator,
         override=args.override,
     )

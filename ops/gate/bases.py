@@ -27,21 +27,42 @@ class Base:
     commit: str | None
     runs: list[Run]
 
+    @property
+    def code(self) -> Tree | None:
+        """The code that made the runs; None if unknown."""
+        return Tree(self.commit) if self.commit else None
+
 
 def find_bases(base: str) -> list[Base]:
     """Return the base that a user names, and what is in production."""
-    commit = git.find_commit(base)
-    if os.path.isdir(base):  # Path("") would be the current folder
-        if commit:
-            raise InputError(f"{base!r} is both a folder and a revision. For the folder: ./{base}")
-        return [Base(base, None, runs_in_folder(Path(base)))]
-    if commit is None:
-        raise InputError(f"{base!r} is neither a folder nor a revision of this repository")
+    named = find_base(base)
+    if named.commit is None:
+        return [named]
     git.require_history()
-    named = {base: commit}
-    if (tag := production_tag()) and git.commit(tag) != commit:
-        named[tag] = git.commit(tag)
-    return [Base(name, commit, runs_in_commit(commit, name)) for name, commit in named.items()]
+    tag = production_tag()
+    commit = git.commit(tag) if tag else None
+    if tag is None or commit is None or commit == named.commit:
+        return [named]
+    return [named, Base(tag, commit, runs_in_commit(commit, tag))]
+
+
+def find_base(base: str) -> Base:
+    """Return the base that a user names: a folder or a revision."""
+    commit = find_base_commit(base)
+    return Base(
+        base, commit, runs_in_commit(commit, base) if commit else runs_in_folder(Path(base))
+    )
+
+
+def find_base_commit(base: str) -> str | None:
+    """Return the commit of a base that a user names; None if it is a folder."""
+    commit = git.find_commit(base)
+    is_folder = os.path.isdir(base)  # Path("") would be the current folder
+    if commit and is_folder:
+        raise InputError(f"{base!r} is both a folder and a revision. For the folder: ./{base}")
+    if not (commit or is_folder):
+        raise InputError(f"{base!r} is neither a folder nor a revision of this repository")
+    return commit
 
 
 def production_tag() -> str | None:

@@ -1,11 +1,12 @@
 """Read the candidate, its bases and the rules, and decide whether it passes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from digits.core.errors import InputError
+from digits.core.errors import InputError, UserError
 from digits.gate import judge as judging
 from digits.gate.judge import Judgement
 from digits.gate.results import Run
@@ -13,12 +14,19 @@ from digits.gate.rules import Limit, Rules, check_limits, check_seeds
 from ops.gate import bases as gate_bases
 from ops.gate.arguments import Question
 from ops.gate.bases import Base
-from ops.gate.evaluators import comparable
+from ops.gate.best_version import BestVersion, find_best
+from ops.gate.evaluators import comparable, differences, unknown_evaluators
 from ops.tools import git
-from ops.tools.revisions import METRICS, check_lock, count_looks, runs_in_commit, runs_in_folder
+from ops.tools.revisions import (
+    check_lock,
+    count_looks,
+    runs_here,
+    runs_in_commit,
+    runs_in_folder,
+)
 from ops.tools.tree import WORKING_TREE, Tree
 
-Verdict = Literal["pass", "blocked", "overridden"]
+Verdict = Literal["pass", "blocked", "overridden", "none"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Decision:
 
     candidate: list[Run]
     bases: list[Base]
-    rules: Rules
+    rules: Rules | None  # None only if there is no verdict
     rules_from: str
     changed_rules: Mapping[str, tuple[object, object]]
     looks: int
@@ -36,6 +44,15 @@ class Decision:
     pairs: dict[str, tuple[list[Run], list[Run]]]  # the base's runs and the candidate's, by base
     judgements: dict[str, Judgement]  # by base
     code: Tree | None  # the code that made the candidate's metrics; None if unknown
+    stated: bool = False  # the caller states that one evaluator made both sides; nobody can check
+    best: BestVersion | None = None  # for information; None if no version can be compared
+    failure: str | None = None  # why there is no verdict: the error's message
+    differing: tuple[str, ...] = ()  # without a verdict: what differs between the evaluations
+
+    @property
+    def beyond(self) -> list[Limit]:
+        """The limits that are not held."""
+        return [limit for limit in self.limits if not limit.held]
 
     @property
     def reasons(self) -> list[str]:
@@ -43,29 +60,37 @@ class Decision:
         beyond = [
             f"{limit.name} is {limit.value:g}; allowed is at "
             f"{'least' if limit.at_least else 'most'} {limit.limit:g}"
-            for limit in self.limits
-            if not limit.held
+            for limit in self.beyond
         ]
         return beyond + [
-            f"against {name}, {reason}"
+            f"against {name}, {reason.text}"
             for name, judgement in self.judgements.items()
             for reason in judgement.reasons
         ]
 
     @property
     def verdict(self) -> Verdict:
+        if self.failure is not None:
+            return "none"
         if not self.reasons:
             return "pass"
         return "blocked" if self.override is None else "overridden"
 
     @property
     def passes(self) -> bool:
-        return self.verdict != "blocked"
+        return self.verdict in ("pass", "overridden")
+
+    @property
+    def title(self) -> str:
+        """The verdict in words."""
+        return "no verdict" if self.verdict == "none" else self.verdict
 
     @property
     def explanation(self) -> str:
         """The reason for the verdict, in one line."""
         match self.verdict:
+            case "none":
+                return parts_of(self.failure or "")[0]
             case "overridden":
                 return f"by a reviewer ({self.override}), in spite of: {self.reasons[0]}"
             case "blocked":
@@ -81,8 +106,15 @@ class Decision:
     @property
     def headline(self) -> str:
         """The verdict and its explanation, in one line."""
+        stated = " (the caller states that one evaluator made both)" if self.stated else ""
         separator = " " if self.verdict == "overridden" else ": "
-        return f"{self.verdict.upper()}{separator}{self.explanation}"
+        return f"{self.title.upper()}{stated}{separator}{self.explanation}"
+
+
+def parts_of(message: str) -> tuple[str, str]:
+    """Split an error's message into what happened and, if it says so, what to do."""
+    happened, _, remedy = " ".join(message.split()).partition(". ")
+    return happened, remedy
 
 
 def decide(question: Question) -> Decision:
@@ -93,18 +125,60 @@ def decide(question: Question) -> Decision:
     by_base_rules = bool(bases) and not question.rules
     latest = git.commit(question.revisions[0] if question.revisions else "HEAD")
     in_git = bool(bases) and bases[0].commit is not None
-    return judge(
+    decision = judge(
         candidate,
         bases,
         rules,
         rules_from,
         code=code,
         cross=question.base_model,
+        same_evaluator=question.same_evaluator,
         changed_rules=gate_bases.changed_rules(rules, code or WORKING_TREE)
         if by_base_rules
         else {},
         looks=count_looks(candidate[0].scores.test_set, latest) if in_git else 1,
         override=question.override,
+    )
+    best = find_best(candidate, code, latest, stated=decision.stated) if in_git else None
+    return replace(decision, best=best)
+
+
+def without_verdict(question: Question, failure: str) -> Decision:
+    """Collect for a report what can be read, although `decide` ended with an error."""
+    candidate: list[Run] = []
+    code: Tree | None = None
+    bases: list[Base] = []
+    rules: Rules | None = None
+    rules_from = ""
+    limits: list[Limit] = []
+    differing: list[str] = []
+    with suppress(UserError):
+        candidate, code = find_candidate(question)
+    with suppress(UserError):
+        bases = [] if question.base is None else [gate_bases.find_base(question.base)]
+    if bases or question.base is None:
+        with suppress(UserError):
+            rules, rules_from = gate_bases.find_rules(question.rules, bases)
+    if candidate and rules:
+        with suppress(UserError):
+            limits = check_limits(candidate, rules)
+    if candidate and bases:
+        with suppress(UserError):
+            differing = differences(bases[0], candidate, code)
+    return Decision(
+        candidate,
+        bases,
+        rules,
+        rules_from,
+        changed_rules={},
+        looks=1,
+        override=None,
+        limits=limits,
+        pairs={},
+        judgements={},
+        code=code,
+        failure=failure,
+        differing=tuple(differing),
     )
 
 
@@ -113,8 +187,7 @@ def find_candidate(question: Question) -> tuple[list[Run], Tree | None]:
     if question.metrics:
         return [run for folder in question.metrics for run in runs_in_folder(folder)], None
     if not question.revisions:
-        check_lock(WORKING_TREE)
-        return runs_in_folder(Path(METRICS)), WORKING_TREE
+        return runs_here(), WORKING_TREE
     runs, trees = [], []
     for rev in question.revisions:
         tree = Tree(git.commit(rev))
@@ -132,18 +205,21 @@ def judge(
     *,
     code: Tree | None,
     cross: bool = False,
+    same_evaluator: bool = False,
     changed_rules: Mapping[str, tuple[object, object]] | None = None,
     looks: int = 1,
     override: str | None = None,
 ) -> Decision:
-    """Judge a candidate by the limits and its bases; `code` and `cross` as in `comparable`."""
+    """Judge a candidate by the limits and its bases; the other arguments are as in `comparable`."""
     check_seeds(candidate, rules)
     for base in bases:
         check_none_left_over(candidate, base)
     pairs = {
         name: (theirs, ours)
         for base in bases
-        for name, theirs, ours in comparable(base, candidate, code=code, cross=cross)
+        for name, theirs, ours in comparable(
+            base, candidate, code=code, cross=cross, same_evaluator=same_evaluator
+        )
     }
     return Decision(
         candidate,
@@ -160,6 +236,7 @@ def judge(
             for name, (theirs, ours) in pairs.items()
         },
         code=code,
+        stated=any(unknown_evaluators(base, candidate, code) for base in bases),
     )
 
 

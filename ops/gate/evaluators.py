@@ -1,7 +1,8 @@
 """Which runs can be compared: those of the same evaluator, on the same test set.
 
 If the base was evaluated with different code, or on different images, both evaluators can score
-both models. That requires the base's model and data, which `digits evaluators` fetches.
+both models. That requires the base's model and data, which `digits evaluators` fetches. If it is
+unknown which code evaluated a side, only the caller can state that it was the same.
 """
 
 import shutil
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from digits.core import files
 from digits.core.errors import InputError
@@ -19,14 +21,21 @@ from digits.gate.results import Run
 from ops.gate.bases import Base
 from ops.tools import git, imports
 from ops.tools.dvc import DATA, MODEL, fetch_committed
-from ops.tools.revisions import runs_in_folder
+from ops.tools.revisions import LOCK, runs_in_folder
 from ops.tools.tree import WORKING_TREE, Tree
 
 FETCHED = Path(".bases")  # models and data of bases, by commit
+EVALUATOR = "stages/evaluate.py"
+STAGE = "evaluate"
 
 
 def comparable(
-    base: Base, candidate: list[Run], *, code: Tree | None, cross: bool
+    base: Base,
+    candidate: list[Run],
+    *,
+    code: Tree | None,
+    cross: bool,
+    same_evaluator: bool = False,
 ) -> Iterator[tuple[str, list[Run], list[Run]]]:
     """Yield comparable runs: (name of the comparison, the base's runs, the candidate's runs).
 
@@ -35,13 +44,23 @@ def comparable(
     base, candidate : the runs of each side
     code : the code that made the candidate's runs; None if unknown
     cross : if the evaluators differ, score both models with both; else a difference is an error
+    same_evaluator : the caller states that one evaluator made both; counts only where it is unknown
 
     Raises
     ------
     InputError
-        If the evaluators differ, and both models can't be scored or `cross` is not set.
+        If an evaluator is unknown and nobody states that both are the same. If the evaluators
+        differ, and both models can't be scored or `cross` is not set.
     """
     differing = differences(base, candidate, code)
+    unknown = unknown_evaluators(base, candidate, code)
+    if unknown and not differing and not same_evaluator:
+        raise InputError(
+            f"it is unknown which code evaluated {' and '.join(unknown)}, so the metrics may not "
+            f"be comparable. Compare revisions: --base REV, and --of REV in place of --metrics. If "
+            f"you know that the same code, libraries and test images made both, state it: "
+            f"--same-evaluator"
+        )
     if not differing:
         yield base.name, base.runs, candidate
         return
@@ -85,29 +104,63 @@ def check_model_here(run: Run) -> None:
 
 
 def differences(base: Base, candidate: list[Run], code: Tree | None) -> list[str]:
-    """Return what differs between the two evaluations: files of the evaluator, the test set."""
-    differing = evaluator_changes(Tree(base.commit), code) if base.commit and code else []
+    """Return what is known to differ: files of the evaluator, the test set."""
+    differing = evaluator_changes(base.code, code) if base.code and code else []
     if base.runs[0].scores.test_set != candidate[0].scores.test_set:
         differing.append("the test set")
     return differing
 
 
-def evaluator_changes(before: Tree, after: Tree) -> list[str]:
-    """Return the paths of the evaluator's files that differ between two trees."""
-    old, new = evaluator_files(before), evaluator_files(after)
-    return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+def unknown_evaluators(base: Base, candidate: list[Run], code: Tree | None) -> list[str]:
+    """Return the names of the sides of which it is unknown which code evaluated them.
 
-
-def evaluator_files(tree: Tree) -> dict[str, bytes]:
-    """Return the files that determine the evaluator's results: the pins, and its code by import.
-
-    dvc.yaml names whole folders of code; only the modules that the evaluator imports count.
+    That is a side without a commit or a working tree, and one whose tree has no evaluator.
     """
-    stages = parse_yaml(tree.read("dvc.yaml") or b"{}", "dvc.yaml").get("stages", {})
-    deps = stages.get("evaluate", {}).get("deps", [])
-    pins = {path for path in deps if not path.startswith((MODEL, DATA, "digits/", "stages/"))}
-    paths = pins | imports.reached("stages/evaluate.py", tree.read)
-    return {path: tree.read(path) or b"" for path in paths}
+    sides = ((base.name, base.code), (candidate[0].name, code))
+    return [name for name, tree in sides if tree is None or tree.read(EVALUATOR) is None]
+
+
+def evaluator_changes(before: Tree, after: Tree) -> list[str]:
+    """Return what differs between the evaluators of two trees, mostly paths of files."""
+    old, new = evaluator_parts(before), evaluator_parts(after)
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+
+
+def evaluator_parts(tree: Tree) -> dict[str, object]:
+    """Return everything that determines the evaluator's results, by name.
+
+    These are its code by import; the other files that its stage depends on, like the pins; the
+    command and the parameters with which it ran. dvc.yaml names whole folders of code, of which
+    only the modules that the evaluator imports count.
+    """
+    declared, ran = stage_in(tree, "dvc.yaml"), stage_in(tree, LOCK)
+    digests = {dep["path"]: dep.get("md5") for dep in ran.get("deps", [])}
+    parts: dict[str, object] = {
+        path: tree.read(path) for path in imports.reached(EVALUATOR, tree.read)
+    }
+    for dep in {*declared.get("deps", []), *digests}:
+        if not any(Path(dep).is_relative_to(judged) for judged in (MODEL, DATA)):
+            contents = tree.files(dep)
+            parts |= {path: content for path, content in contents.items() if not is_code(path)}
+            if not contents:  # it is under DVC
+                parts[dep] = tree.digest(dep) or digests.get(dep)
+    parts["the command in dvc.lock"] = str(ran.get("cmd")).split()
+    parts["the parameters in dvc.lock"] = ran.get("params")
+    return parts
+
+
+def stage_in(tree: Tree, file: str) -> dict[str, Any]:
+    """Return the evaluator's stage in dvc.yaml or dvc.lock; empty if there is none."""
+    stages = parse_yaml(tree.read(file) or b"{}", file).get("stages") or {}
+    stage = stages.get(STAGE) or {} if isinstance(stages, dict) else stages
+    if not isinstance(stage, dict):
+        raise InputError(f"{file}: stages is not a mapping of stages. Run: dvc repro")
+    return stage
+
+
+def is_code(path: str) -> bool:
+    """Whether a file is a module that counts only if the evaluator imports it."""
+    return path.endswith(".py") and path.startswith(("digits/", "stages/"))
 
 
 def evaluate_base_here(commit: str, folder: Path) -> Run:
@@ -117,10 +170,9 @@ def evaluate_base_here(commit: str, folder: Path) -> Run:
 
 
 def evaluate_candidate_there(commit: str, folder: Path) -> Run:
-    clone = folder / "clone"
-    git.clone(commit, clone)
+    project = git.clone(commit, folder / "clone")
     fetch(commit, DATA, folder / "data")
-    run_evaluator(clone, Path(MODEL), folder / "data", folder / "there")
+    run_evaluator(project, Path(MODEL), folder / "data", folder / "there")
     return runs_in_folder(folder / "there")[0]
 
 
@@ -142,6 +194,7 @@ def run_evaluator(code: Path, model: Path, data: Path, out: Path) -> None:
     words += ["--model", model.resolve(), "--data", data.resolve()]
     words += ["--metrics", out / "evaluation.json", "--errors", out / "errors.csv"]
     words += ["--plots", out / "plots"]
-    process = subprocess.run(words, cwd=code, capture_output=True, text=True)
+    environment = git.clean_environment()
+    process = subprocess.run(words, cwd=code, env=environment, capture_output=True, text=True)
     if process.returncode:
         raise InputError(f"the evaluator in {code} failed: {process.stderr.strip()}")

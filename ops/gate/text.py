@@ -1,18 +1,22 @@
 """A decision as text for a terminal, and as JSON."""
 
 from dataclasses import asdict
-from textwrap import indent
+from textwrap import fill, indent
 from typing import Any
 
-from digits.gate.judge import Difference
+from digits.gate.judge import Difference, Judgement
 from ops.gate.decision import Decision
+from ops.gate.sentences import explain
 from ops.tools.tables import aligned
+
+WIDTH = 100
 
 
 def render(decision: Decision) -> str:
-    """Render a decision for a terminal, headline first."""
+    """Render a decision for a terminal: headline, reasons, explanation, then the figures."""
     d = decision
-    lines = [d.headline, *(f"  and {reason}" for reason in d.reasons[1:])]
+    lines = [d.headline, *(f"  and {reason}" for reason in d.reasons[1:]), ""]
+    lines += [fill(sentence, WIDTH) for sentence in explain(d)]
     label_width = max(6, *(len(label) for label in d.candidate[0].scores.support))
     for name, judgement in d.judgements.items():
         counts = judgement.errors
@@ -65,14 +69,23 @@ def as_json(decision: Decision) -> dict[str, Any]:
     return {
         "verdict": "pass" if d.passes else "blocked",
         "headline": d.headline,
+        "explanation": explain(d),
+        "same_evaluator": "stated by the caller" if d.stated else "checked",
         "override": d.override,
         "reasons": d.reasons,
         "candidate": [run.name for run in d.candidate],
         "bases": {base.name: base.commit for base in d.bases},
-        "against": {name: asdict(judgement) for name, judgement in d.judgements.items()},
+        "against": {name: judgement_as_json(judgement) for name, judgement in d.judgements.items()},
+        "best_version": asdict(d.best) if d.best else None,
         "limits": [asdict(limit) | {"held": limit.held} for limit in d.limits],
-        "rules": d.rules.model_dump(),
+        "rules": d.rules.model_dump() if d.rules else None,
         "rules_from": d.rules_from,
         "changed_rules": {name: list(pair) for name, pair in d.changed_rules.items()},
         "looks": d.looks,
     }
+
+
+def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
+    texts = [reason.text for reason in judgement.reasons]
+    kinds = [reason.kind for reason in judgement.reasons]
+    return asdict(judgement) | {"reasons": texts, "kinds": kinds}

@@ -47,6 +47,8 @@ class Models(Project):
         (folder / ".gitignore").write_text("/models/\n")
         (folder / "dvc.yaml").write_text(PIPELINE)
         (folder / "code.py").write_text("")
+        (folder / "stages").mkdir()
+        (folder / "stages" / "evaluate.py").write_text("")
         if storage:
             made.run("dvc", "remote", "add", "--default", "storage", str(storage))
         if server:

@@ -8,6 +8,7 @@ from digits.core.errors import InputError
 from digits.gate import judge as judging
 from digits.gate import results
 from digits.gate import rules as gate_rules
+from digits.gate.judge import Reason
 from digits.gate.results import Run
 from digits.gate.rules import Rules
 from tests.helpers.metrics_files import metrics_files
@@ -58,7 +59,9 @@ def test_only_images_that_one_of_them_gets_wrong_count() -> None:
 
 def test_more_broken_than_luck_allows_is_blocked() -> None:
     assert judge(range(1000, 1010), [2000, 2001]).reasons == [
-        "test images: 10 broken, 2 fixed is more than luck (p = 0.039, limit 0.05)"
+        Reason(
+            "images", "test images: 10 broken, 2 fixed is more than luck (p = 0.039, limit 0.05)"
+        )
     ]
     assert judge(range(1000, 1009), [2000, 2001]).reasons == []
 
@@ -66,9 +69,10 @@ def test_more_broken_than_luck_allows_is_blocked() -> None:
 def test_a_loss_that_may_be_too_large_is_blocked_though_luck_could_explain_it() -> None:
     found = judge(range(1000, 1070), range(2000, 2051))
     assert found.overall.p > 0.05
-    assert found.reasons == [
+    text = (
         "the loss may be as large as 37.5 images per 10,000 (95 % bound); allowed is less than 30"
-    ]
+    )
+    assert found.reasons == [Reason("bound", text)]
 
 
 def test_the_largest_loss_is_the_rules_to_say() -> None:
@@ -93,7 +97,8 @@ def test_a_class_that_loses_is_blocked() -> None:
     """All of one digit, and as many of the others mended."""
     threes, others = range(1003, 1113, 10), (i for i in range(2000, 2020) if i % 10 != 3)
     reasons = judge(threes, list(others)[:11]).reasons
-    assert reasons == ["class 3: 11 broken, 0 fixed is more than luck (p = 0.00098, limit 0.005)"]
+    text = "class 3: 11 broken, 0 fixed is more than luck (p = 0.00098, limit 0.005)"
+    assert reasons == [Reason("class", text)]
 
 
 @pytest.mark.parametrize(("images", "small"), [(899, True), (900, False), (360, True)])
@@ -104,7 +109,8 @@ def test_a_sample_too_small_for_the_bound_is_said_in_words(images: int, small: b
     if small:
         assert f"{images} test images are too few to rule out a loss of 30 per 10,000" in notes[0]
         assert "at least 900 are needed" in notes[0]
-    assert bool(judging.judge(*pair, rules(small_sample="block")).reasons) == small
+    reasons = judging.judge(*pair, rules(small_sample="block")).reasons
+    assert [reason.kind for reason in reasons] == ["small_sample"] * small
 
 
 def test_more_test_images_in_the_training_set_are_blocked() -> None:
@@ -113,16 +119,19 @@ def test_more_test_images_in_the_training_set_are_blocked() -> None:
         return results.parse("run", files)
 
     found = judging.judge([with_duplicates(1)], [with_duplicates(2)], RULES)
-    assert found.reasons == ["2 test images are also among the training images; in the base, 1 are"]
+    text = "2 test images are also among the training images; in the base, 1 are"
+    assert found.reasons == [Reason("duplicates", text)]
     assert judging.judge([with_duplicates(1)], [with_duplicates(1)], RULES).reasons == []
-    with pytest.raises(InputError, match=r"run: data\.json is missing, but the base has one"):
-        judging.judge([with_duplicates(0)], [run(COMMON)], RULES)
+    for without in ([run(COMMON)], [with_duplicates(0), run(COMMON)]):
+        with pytest.raises(InputError, match=r"run: data\.json is missing, but the base has one"):
+            judging.judge([with_duplicates(0)], without, RULES)
 
 
 @pytest.mark.parametrize(
     ("base", "candidate", "message"),
     [
         ({"test_set": "c" * 64}, {}, "test_set differs"),
+        ({"source": "folder"}, {}, "source differs, folder and mnist"),
         ({"size": 9_000}, {}, "images differs, 9000 and 10000"),
         ({"robustness": {"blur": 0.8}}, {}, "the names in robustness differs"),
         ({}, {"robustness": {"blur": 0.8}}, "the names in robustness differs"),
@@ -179,7 +188,7 @@ def test_a_loss_within_the_seeds_own_spread_passes() -> None:
 def test_a_loss_beyond_the_seeds_spread_is_blocked() -> None:
     rng = random.Random(0)
     found = judging.judge(seeds(rng, 0, 2), seeds(rng, 25, 2), RULES)
-    assert "more than luck" in found.reasons[0]
+    assert "more than luck" in found.reasons[0].text
     assert len(found.errors["base"]) == 3
 
 
@@ -215,8 +224,9 @@ def test_runs_that_vary_more_than_their_images_call_for_three_seeds() -> None:
 
 
 def test_the_rules_may_name_the_seeds_to_bring() -> None:
-    def with_seed(seed: int) -> Run:
-        return results.parse("run", metrics_files(COMMON) | {"train.json": b'{"seed": %d}' % seed})
+    def with_seed(seed: int, model: str | None = None) -> Run:
+        files = metrics_files(COMMON, model=(model or str(seed)) * 64)
+        return results.parse(f"seed-{seed}", files | {"train.json": b'{"seed": %d}' % seed})
 
     three = rules(seeds=[0, 1, 2])
     gate_rules.check_seeds([with_seed(s) for s in (2, 0, 1)], three)
@@ -225,6 +235,8 @@ def test_the_rules_may_name_the_seeds_to_bring() -> None:
             gate_rules.check_seeds([with_seed(s) for s in brought], three)
     with pytest.raises(InputError, match="None"):
         gate_rules.check_seeds([*(with_seed(s) for s in (0, 1, 2)), run(COMMON)], three)
+    with pytest.raises(InputError, match="but seed-0, seed-1, seed-2 describe the same"):
+        gate_rules.check_seeds([with_seed(s, "a") for s in (0, 1, 2)], three)
 
 
 # Limits and rules

@@ -2,22 +2,26 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from digits.core import files, params
 from digits.core.params import override
+from digits.gate import judge
+from ops.gate import sentences
 from tests.helpers import warm_python
 from tests.helpers.metrics_files import metrics_files
 from tests.helpers.small import ROOT
 
 COMMON = range(100, 130)
+STATED = "(the caller states that one evaluator made both)"
 
 
 class Repository:
@@ -30,9 +34,11 @@ class Repository:
         self.git("config", "user.name", "A user")
         self.git("config", "user.email", "user@example.com")
         shutil.copy(ROOT / "params.yaml", folder)
+        files.write(folder / "stages" / "evaluate.py", "")
 
-    def git(self, *words: str) -> str:
-        return subprocess.check_output(["git", *words], cwd=self.folder, text=True)
+    def git(self, *words: str, **environment: str) -> str:
+        environment = os.environ | environment
+        return subprocess.check_output(["git", *words], cwd=self.folder, env=environment, text=True)
 
     def write(self, wrong: Iterable[int], **changes: Any) -> None:
         """Put a run's metrics in place, as `dvc repro` would: dvc.lock names them."""
@@ -161,8 +167,8 @@ def test_several_seeds_lie_in_subfolders(repository: Repository) -> None:
     printed = repository.gate("--base", "two", code=0)
     assert "30, 30 -> 30, 30" in printed
     other = repository.write_files("other", metrics_files(COMMON))
-    printed = repository.gate("--base", "two", "--metrics", other, "--metrics", other, code=0)
-    assert "30, 30 -> 30, 30" in printed
+    words = ("--base", "two", "--metrics", other, "--metrics", other, "--same-evaluator")
+    assert "30, 30 -> 30, 30" in repository.gate(*words, code=0)
 
 
 def test_a_further_seed_that_was_left_from_before_the_change_is_no_evidence(
@@ -182,8 +188,9 @@ def test_a_further_seed_that_was_left_from_before_the_change_is_no_evidence(
 def test_a_folder_serves_as_base_with_rules(repository: Repository, tmp_path: Path) -> None:
     folder = repository.write_files("old", metrics_files(COMMON))
     assert "--rules params.yaml" in repository.gate("--base", folder, code=2)
-    printed = repository.gate("--base", folder, "--rules", "params.yaml", code=0)
-    assert printed.startswith(f"PASS: no worse than {folder}")
+    words = ("--base", folder, "--rules", "params.yaml", "--same-evaluator")
+    printed = repository.gate(*words, code=0)
+    assert printed.startswith(f"PASS {STATED}: no worse than {folder}")
     repository.git("branch", "old")
     assert "For the folder: ./old" in repository.gate("--base", "old", code=2)
 
@@ -205,6 +212,100 @@ def test_the_seeds_to_bring_are_the_bases_to_name(repository: Repository) -> Non
     assert "gate.seeds requires runs with the seeds [0, 1]" in repository.gate(
         "--base", "main", code=2
     )
+
+
+# It explains itself
+
+
+def explained(repository: Repository, *words: str | Path, code: int = 0) -> str:
+    """The explanation in the terminal, which is the same as in the JSON, on one line."""
+    sentences = json.loads(repository.gate(*words, "--json", code=code))["explanation"]
+    printed = " ".join(repository.gate(*words, code=code).split())
+    assert " ".join(sentences) in printed
+    return " ".join(sentences)
+
+
+def test_a_pass_says_what_was_compared_what_decided_and_what_to_do(repository: Repository) -> None:
+    repository.write([*COMMON, 1000, 1001])
+    text = explained(repository, "--base", "main")
+    assert text.startswith(
+        "metrics was compared with main, image by image, on 10,000 test images (mnist), by the "
+        "rules of main:params.yaml. Against main: 32 errors, 30 before. 2 images are broken"
+    )
+    assert "at most 6.0 images per 10,000 (allowed: less than 30)" in text
+    assert "Every limit is held and no comparison shows a loss, so it passes." in text
+    assert text.endswith("Next: nothing is left to do here; merge or promote it.")
+    assert "held to the limits of params.yaml only" in explained(repository, "--first")
+    repository.write(COMMON[10:])
+    assert "chance does not explain the gain over main" in explained(repository, "--base", "main")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rules", "meaning", "advice"),
+    [
+        (range(100, 200), {}, "A limit holds for every model", "To move a limit"),
+        ([*COMMON, *range(1000, 1012)], {}, "than it fixed, by more than", "corrections.md"),
+        ([103, 113, *range(1003, 1133, 10)], {}, "of one class", "the broken images"),
+        ([*COMMON, *range(1000, 1002)], {"max_loss": 3}, "is not ruled out", "several seeds"),
+    ],
+    ids=["limit", "images", "class", "bound"],
+)
+def test_each_reason_to_block_says_what_it_means_and_what_to_do(
+    repository: Repository, wrong: Iterable[int], rules: dict[str, Any], meaning: str, advice: str
+) -> None:
+    repository.set_rules(**rules)
+    repository.commit()
+    repository.write(wrong)
+    text = explained(repository, "--base", "HEAD", code=1)
+    assert meaning in text.partition("So it is blocked.")[0]
+    assert advice in text.partition("Next: ")[2]
+    text = explained(repository, "--base", "HEAD", "--override", "known")
+    assert "a reviewer let it pass: known." in text
+    assert "losses included" in text
+
+
+def test_every_kind_of_reason_has_a_sentence() -> None:
+    assert set(get_args(judge.Kind)) == set(sentences.KINDS)
+
+
+# The best version of the last year
+
+
+def test_losses_that_add_up_are_shown_against_the_best_version(repository: Repository) -> None:
+    """Each loses five images, within noise; the third has lost fifteen, and passes."""
+    for number, wrong in enumerate((0, 5, 10)):
+        repository.write([*COMMON, *range(1000, 1000 + wrong)])
+        repository.commit()
+        repository.git("tag", "--annotate", "-m", "x", f"digit-classifier@v1.{number}.0")
+    repository.write([*COMMON, *range(1000, 1015)])
+    text = explained(repository, "--base", "HEAD")
+    assert "v1.0.0, with 30 errors, is the best version of the last year" in text
+    assert "15 images are broken and 0 fixed" in text
+    written = json.loads(repository.gate("--base", "HEAD", "--json", code=0))
+    assert written["best_version"]["name"] == "v1.0.0"
+    assert written["best_version"]["difference"]["broken"] == 15
+
+
+def test_a_version_of_another_year_evaluator_or_test_set_is_not_the_best(
+    repository: Repository,
+) -> None:
+    def tag(version: str, wrong: Iterable[int], **changes: Any) -> None:
+        repository.write(wrong, **changes)
+        repository.commit()
+        repository.git("tag", "--annotate", "-m", "x", f"digit-classifier@{version}")
+
+    tag("v1.0.0", COMMON[5:], test_set="c" * 64)
+    files.write(repository.folder / "stages" / "evaluate.py", "changed = True\n")
+    tag("v1.1.0", COMMON[5:])
+    files.write(repository.folder / "stages" / "evaluate.py", "")
+    (repository.folder / "metrics" / "errors.csv").write_text("broken")
+    repository.commit()
+    repository.git("tag", "--annotate", "-m", "x", "digit-classifier@v1.2.0")
+    tag("v1.3.0", COMMON)
+    assert "v1.3.0, with 30 errors, is the best" in explained(repository, "--base", "HEAD")
+    later = {"GIT_COMMITTER_DATE": "2040-01-01T00:00:00Z"}
+    repository.git("commit", "--quiet", "--allow-empty", "-m", "later", **later)
+    assert "best version" not in explained(repository, "--base", "HEAD")
 
 
 # Fails closed
@@ -294,6 +395,70 @@ def test_another_evaluator_is_not_compared_with(repository: Repository) -> None:
         assert f"HEAD was evaluated with different code or data ({name})" in message
         assert "--base-model" in message
         repository.git("checkout", "--", name)
+
+
+def test_unknown_code_is_not_the_same_code(repository: Repository) -> None:
+    folder = repository.write_files("old", metrics_files(COMMON))
+    of_folder = ("--base", "main", "--metrics", folder)
+    against_folder = ("--base", folder, "--rules", "params.yaml")
+    for words, name in ((of_folder, str(folder)), (against_folder, str(folder))):
+        message = repository.gate(*words, code=2)
+        assert f"it is unknown which code evaluated {name}, so the metrics may not be" in message
+        assert "--same-evaluator" in message
+        assert repository.gate(*words, "--same-evaluator", code=0).startswith(f"PASS {STATED}: ")
+    written = json.loads(repository.gate(*of_folder, "--same-evaluator", "--json", code=0))
+    assert written["headline"].startswith(f"PASS {STATED}")
+    assert written["same_evaluator"] == "stated by the caller"
+    repository.write_files("old", metrics_files([*COMMON, *range(1000, 1012)]))
+    printed = repository.gate(*of_folder, "--same-evaluator", code=1)
+    assert printed.startswith(f"BLOCKED {STATED}: against main")
+
+
+def test_a_tree_without_an_evaluator_is_unknown_code(repository: Repository) -> None:
+    repository.git("rm", "--quiet", "stages/evaluate.py")
+    repository.commit()
+    message = repository.gate("--base", "HEAD", code=2)
+    assert "it is unknown which code evaluated HEAD and metrics" in message
+
+
+def test_a_statement_does_not_outweigh_what_is_known(repository: Repository) -> None:
+    assert STATED not in repository.gate("--base", "main", "--same-evaluator", code=0)
+    files.write(repository.folder / "stages" / "evaluate.py", "changed = True\n")
+    message = repository.gate("--base", "main", "--same-evaluator", code=2)
+    assert "main was evaluated with different code or data (stages/evaluate.py)" in message
+
+
+@pytest.mark.parametrize("dep", ["requirements", "assets/fonts", "digits/evaluation"])
+def test_a_folder_that_the_evaluator_depends_on_compares_by_its_content(
+    repository: Repository, dep: str
+) -> None:
+    pipeline = {"stages": {"evaluate": {"deps": [dep]}}}
+    files.write(repository.folder / "dvc.yaml", yaml.safe_dump(pipeline))
+    files.write(repository.folder / dep / "deep" / "file.txt", "1\n")
+    repository.commit()
+    repository.gate("--base", "HEAD", code=0)
+    files.write(repository.folder / dep / "deep" / "file.txt", "2\n")
+    message = repository.gate("--base", "HEAD", code=2)
+    assert f"different code or data ({dep}/deep/file.txt)" in message
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ({"cmd": "evaluate --fast"}, "the command in dvc.lock"),
+        ({"params": {"params.yaml": {"evaluate.size": 3}}}, "the parameters in dvc.lock"),
+        ({"deps": [{"path": "more", "md5": "1"}]}, "more"),
+    ],
+)
+def test_how_the_evaluator_ran_is_compared(
+    repository: Repository, entry: dict[str, Any], named: str
+) -> None:
+    lock = repository.folder / "dvc.lock"
+    document = yaml.safe_load(lock.read_text())
+    document["stages"]["evaluate"] |= entry
+    lock.write_text(yaml.safe_dump(document))
+    message = repository.gate("--base", "main", code=2)
+    assert f"main was evaluated with different code or data ({named})" in message
 
 
 def test_another_test_set_is_not_compared_with(repository: Repository) -> None:

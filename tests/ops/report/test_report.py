@@ -100,6 +100,8 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     evaluate = {"cmd": "e", "outs": ["metrics/evaluation.json", "metrics/errors.csv"]}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"evaluate": evaluate}}))
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "evaluate.py").touch()
     write_run(tmp_path, {0: (1, 0.7), 1: (0, 0.6)})
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     git(tmp_path, "add", ".")
@@ -268,7 +270,7 @@ def test_there_need_be_no_base_and_no_plots(repository: Path, report: Report) ->
 def test_a_base_may_be_a_folder(repository: Path, report: Report) -> None:
     (repository / "metrics").rename(repository / "old")
     change(repository, {3: (0, 0.92)})
-    found = report("--base", "./old", "--rules", "params.yaml")
+    found = report("--base", "./old", "--rules", "params.yaml", "--same-evaluator")
     assert found.returncode == 0, found.stderr
     assert "<summary>2 fixed</summary>" in found.stdout
 
