@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from digits.core import command_line, errors
-from ops.tools import git, object_store
+from ops.tools import dvc_files, git, object_store
 from ops.tools.object_store import Output, Store
 from ops.tools.tree import WORKING_TREE, Tree
 
@@ -125,7 +125,8 @@ def find_objects(
             whole = next(filter(None, lists), None) or object_store.list_folder(output)
             if whole is None:
                 lost.append(output)
-            inside = dict(object_store.listing(whole)) if whole else {}
+            if whole:
+                inside = dict(dvc_files.parse_folder(whole, f"the list of files in {output.path}"))
             size = len(whole) if whole else None
         for path, oid in inside.items():
             file = Output(f"{output.path}/{path}", output.stage, oid)

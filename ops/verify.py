@@ -21,7 +21,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,10 +30,12 @@ import yaml
 
 from digits.core import command_line, errors
 from digits.core.errors import InputError
-from digits.core.params import flat, parse_yaml, read_yaml
+from digits.core.params import flat, override, read_yaml
 from digits.core.workers import count_workers
-from ops.tools import git
+from digits.gate import strict_json
+from ops.tools import dvc_files, git, object_store
 from ops.tools.dvc import clone_with_data, reproduce
+from ops.tools.dvc_files import Locked
 from ops.tools.revisions import METRICS
 
 # The largest difference that counts as rounding. A different seed alone moves accuracy by 0.0005.
@@ -43,7 +45,7 @@ TOLERANCES = {
 }
 # Of train.json: where all of these are equal, and the kernels portable, so are the weights.
 SAME_BYTES = ("kernels", "torch", "device", "instruction_set")
-SHORT = {"epochs": 2, "batch_size": 64, "ema": 0.9}
+SHORT = {"data.source": "uci", "train.epochs": 2, "train.batch_size": 64, "train.ema": 0.9}
 
 Digests = dict[str, dict[str, str]]
 Verdict = Literal["identical", "equivalent", "different", "stale"]
@@ -55,13 +57,14 @@ class Record:
 
     `digests` has the outputs' MD5s, by stage and path; `metrics` the files that have a tolerance;
     `inputs` each stage's command, code, pins, parameters and the paths of its outputs; `misfits`
-    the metrics files whose content dvc.lock does not name.
+    the metrics files whose content dvc.lock does not name; `missing` the stages that it lacks.
     """
 
     digests: Digests
     metrics: dict[str, dict[str, Any]]
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     misfits: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,7 @@ def verify(rev: str, source: str) -> Comparison:
 
 def shorten(path: Path) -> None:
     """Set the parameters to the bundled digits and a short training."""
-    document = read_yaml(path)
-    document["data"]["source"] = "uci"
-    document["train"] |= SHORT
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(yaml.safe_dump(override(read_yaml(path), SHORT)), encoding="utf-8")
 
 
 def run(clone: Path, workers: int) -> Record:
@@ -140,18 +140,33 @@ def read_folder(folder: Path) -> Record:
             raise InputError(f"{folder / path} does not exist. Run: dvc repro --force")
         return (folder / path).read_bytes()
 
-    return parse(read)
+    record = parse(read)
+    if record.missing:
+        raise InputError(
+            f"{folder / 'dvc.lock'} has no {', '.join(record.missing)}. Run: dvc repro --force"
+        )
+    return record
 
 
 def parse(read: Callable[[str], bytes]) -> Record:
     """Parse a run's files; `read` returns the content of each."""
-    lock = parse_yaml(read("dvc.lock"), "dvc.lock")["stages"]
-    order = [stage for stage in parse_yaml(read("dvc.yaml"), "dvc.yaml")["stages"] if stage in lock]
-    digests = {stage: {out["path"]: out["md5"] for out in lock[stage]["outs"]} for stage in order}
+    lock = dvc_files.parse_lock(read("dvc.lock"))
+    declared = dvc_files.parse_pipeline(read("dvc.yaml"))
+    if not declared:
+        raise InputError("dvc.yaml has no stages, so there is nothing to compare")
+    order = [stage for stage in declared if stage in lock]
+    digests = {
+        stage: {
+            out.path: object_store.stored_output(stage, out, "dvc.lock").oid
+            for out in lock[stage].outs
+        }
+        for stage in order
+    }
     outs = {path: md5 for by_path in digests.values() for path, md5 in by_path.items()}
     return Record(
         digests,
-        metrics={path: parse_json(read(path), path) for path in TOLERANCES},
+        missing=[stage for stage in declared if stage not in lock],
+        metrics={path: parse_metrics(read(path), path) for path in TOLERANCES},
         inputs={stage: inputs(lock[stage], tuple(outs)) for stage in order},
         misfits=[
             path
@@ -161,26 +176,23 @@ def parse(read: Callable[[str], bytes]) -> Record:
     )
 
 
-def parse_json(content: bytes, path: str) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(content)
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+def parse_metrics(content: bytes, path: str) -> dict[str, Any]:
+    """A file of metrics; raises `InputError` if one that has a tolerance is no finite number."""
+    document = strict_json.parse(path, content)
+    for name in TOLERANCES[path]:
+        if type(value := document.get(name)) not in (int, float):
+            raise InputError(f"{path}: {name} is {value!r}; expected a number. Run: dvc repro")
     return document
 
 
-def inputs(stage: Mapping[str, Any], outs: tuple[str, ...]) -> dict[str, Any]:
+def inputs(stage: Locked, outs: tuple[str, ...]) -> dict[str, Any]:
     """A stage's inputs by its entry in dvc.lock, except those that other stages make (`outs`)."""
     made = tuple(f"{out}/" for out in outs)
     return {
-        "cmd": stage["cmd"],
-        "outs": [out["path"] for out in stage["outs"]],
-        **flat(stage.get("params", {}).get("params.yaml", {})),
-        **{
-            dep["path"]: dep["md5"]
-            for dep in stage.get("deps", [])
-            if not f"{dep['path']}/".startswith(made)
-        },
+        "cmd": stage.cmd,
+        "outs": [out.path for out in stage.outs],
+        **flat(stage.params.get("params.yaml", {})),
+        **{dep.path: dep.md5 for dep in stage.deps if not f"{dep.path}/".startswith(made)},
     }
 
 
@@ -229,6 +241,8 @@ def outdated(expected: Record, actual: Record) -> Iterator[str]:
         names = [name for name in before | now if before.get(name) != now.get(name)]
         if names:
             yield f"{stage}: different {', '.join(names)}"
+    for stage in expected.missing:
+        yield f"{stage}: the committed dvc.lock lacks it"
     for path in expected.misfits:
         yield f"{path} is not the file that dvc.lock names"
 
@@ -248,7 +262,7 @@ def compare_metrics(expected: Record, actual: Record) -> list[tuple[str, bool]]:
 def same_kernels(expected: Record, actual: Record) -> bool:
     """Whether both models come from the same portable kernels, so that no byte may differ."""
     one, two = ({key: t.get(key) for key in SAME_BYTES} for t in trainings(expected, actual))
-    return one == two and one["kernels"] == "portable" and one["device"] == "cpu"
+    return one == two and (one["kernels"], one["device"]) == ("portable", "cpu")
 
 
 def compare_environments(expected: Record, actual: Record) -> list[str]:

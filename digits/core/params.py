@@ -13,6 +13,9 @@ from pydantic_core import ErrorDetails
 
 from digits.core.errors import InputError
 
+# PyYAML raises these for `2026-99-99`, `!!bool x`, bytes that are no UTF-8, and 1000 brackets.
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
 
 class Params(BaseModel):
     """A section of parameters. Refuses unknown keys, missing keys and values of another type."""
@@ -61,7 +64,7 @@ def parse_yaml(content: bytes, origin: str | Path) -> dict[str, Any]:
     """Parse YAML that holds a mapping; errors name it as `origin`."""
     try:
         document = yaml.load(content, _Loader)  # a SafeLoader with one more number format
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, *MALFORMED) as error:
         raise InputError(f"{origin} is not YAML: {error}") from None
     if not isinstance(document, dict):
         raise InputError(

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from digits.core.errors import InputError
 from digits.core.params import parse_yaml
+from ops.tools import dvc_files
+from ops.tools.dvc_files import Declared, Entry, Locked
 from ops.tools.tree import Tree
 
 State = Literal["up to date", "out of date", "never run"]
@@ -48,14 +50,12 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
     tree : a commit, or the working tree
     base : the tree to compare its outputs with
     """
-    declared = document(tree, "dvc.yaml").get("stages", {})
-    locked = document(tree, "dvc.lock").get("stages", {})
+    declared = _declared(tree)
+    locked = _locked(tree)
     params = document(tree, "params.yaml")
-    base_locked = document(base, "dvc.lock").get("stages", {}) if base else {}
-    makers = {path: name for name, stage in declared.items() for path in declared_outputs(stage)}
-    digests: dict[str, str | None] = {
-        out["path"]: out.get("md5") for entry in locked.values() for out in entry.get("outs", [])
-    }
+    base_locked = _locked(base) if base else {}
+    makers = {path: name for name, stage in declared.items() for path in stage.outputs}
+    digests = {out.path: out.md5 for entry in locked.values() for out in entry.outs}
 
     def is_same(path: str, locked_digest: str | None) -> bool:
         if path not in digests:
@@ -64,15 +64,15 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
             digests[path] = _digest(tree, path)
         return digests[path] == locked_digest
 
-    def changes(stage: Document, entry: Document) -> Iterable[str]:
-        if _words(stage["cmd"]) != _words(entry["cmd"]):
+    def changes(stage: Declared, entry: Locked) -> Iterable[str]:
+        if stage.cmd.split() != entry.cmd.split():
             yield "its command"
-        locked_digests = {dep["path"]: dep.get("md5") for dep in entry.get("deps", [])}
+        locked_digests = {dep.path: dep.md5 for dep in entry.deps}
         for path in _deps(stage, params):
             if path not in locked_digests or not is_same(path, locked_digests[path]):
                 yield path
-        values = entry.get("params", {}).get("params.yaml", {})
-        for name in stage.get("params", []):
+        values = entry.params.get("params.yaml", {})
+        for name in stage.params:
             if name not in values or values[name] != _dotted(params, name):
                 yield f"params.yaml: {name}"
 
@@ -90,7 +90,7 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
             inputs,
             state="never run" if not entry else "out of date" if changed else "up to date",
             changed=changed,
-            differing=None if in_base is None else _differing_outputs(entry or {}, in_base),
+            differing=None if in_base is None else _differing_outputs(entry, in_base),
         )
     order = TopologicalSorter({name: stage.inputs for name, stage in stages.items()})
     return [stages[name] for name in order.static_order()]
@@ -110,24 +110,21 @@ def _digest(tree: Tree, path: str) -> str | None:
         return None
 
 
-def declared_outputs(stage: Document) -> dict[str, Document]:
-    """The options of each output of a stage, plots and metrics included, by path."""
-    outputs: dict[str, Document] = {}
-    for key in ("outs", "metrics", "plots"):
-        for item in stage.get(key, []):
-            outputs |= item if isinstance(item, dict) else {item: {}}
-    return outputs
+def _declared(tree: Tree) -> dict[str, Declared]:
+    content = tree.read("dvc.yaml")
+    return {} if content is None else dvc_files.parse_pipeline(content)
 
 
-def _words(command: str | list[str]) -> list[str]:
-    return (command if isinstance(command, str) else " ".join(command)).split()
+def _locked(tree: Tree) -> dict[str, Locked]:
+    content = tree.read("dvc.lock")
+    return {} if content is None else dvc_files.parse_lock(content)
 
 
-def _deps(stage: Document, params: Document) -> list[str]:
+def _deps(stage: Declared, params: Document) -> list[str]:
     """A stage's dependencies, with the values of parameters in place of ${data.folder}."""
     return [
         re.sub(r"\$\{([\w.]+)\}", lambda match: str(_dotted(params, match[1])), path)
-        for path in stage.get("deps", [])
+        for path in stage.deps
     ]
 
 
@@ -143,6 +140,7 @@ def _dotted(params: Document, name: str) -> Any:
     return value
 
 
-def _differing_outputs(entry: Document, base_entry: Document) -> list[str]:
-    here, base = ({o["path"]: o.get("md5") for o in e.get("outs", [])} for e in (entry, base_entry))
+def _differing_outputs(entry: Locked | None, base_entry: Locked) -> list[str]:
+    outs: tuple[Entry, ...] = entry.outs if entry else ()
+    here, base = ({out.path: out.md5 for out in side} for side in (outs, base_entry.outs))
     return sorted(path for path in here.keys() | base.keys() if here.get(path) != base.get(path))

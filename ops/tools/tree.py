@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from digits.core.params import parse_yaml
-from ops.tools import dvc, git
+from ops.tools import dvc, dvc_files, git
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,15 @@ class Tree:
         of the list of its files. If a folder inside of it is under DVC, the cache must have the
         list of that one.
         """
-        if (pointer := self.read(f"{path}.dvc")) is not None:
-            return _pointed_to(pointer)
+        pointer = f"{path}.dvc"
+        if (content := self.read(pointer)) is not None:
+            return dvc_files.parse_pointer(content, pointer)
         digests: dict[str, str] = {}
         for name, content in self.files(path).items():
             digests[name] = hashlib.md5(content).hexdigest()
             if name.endswith(".dvc"):
-                digests |= _files_of(name.removesuffix(".dvc"), _pointed_to(content))
+                digest = dvc_files.parse_pointer(content, name)
+                digests |= _files_of(name.removesuffix(".dvc"), digest)
         if path in digests:
             return digests[path]
         return f"{_folder_digest(path, digests)}.dir" if digests else None
@@ -50,17 +51,12 @@ class Tree:
 WORKING_TREE = Tree(None)
 
 
-def _pointed_to(pointer: bytes) -> str:
-    digest: str = parse_yaml(pointer, "a .dvc file")["outs"][0]["md5"]
-    return digest
-
-
 def _files_of(path: str, digest: str) -> dict[str, str]:
     """The digests of the files of a path under DVC; empty if the cache lacks their list."""
     if not digest.endswith(".dir"):
         return {path: digest}
-    entries = json.loads(dvc.cached(digest) or b"[]")
-    return {f"{path}/{entry['relpath']}": entry["md5"] for entry in entries}
+    files = dvc_files.parse_folder(dvc.cached(digest) or b"[]", f"the list of files in {path}")
+    return {f"{path}/{name}": md5 for name, md5 in files.items()}
 
 
 def _folder_digest(folder: str, digests: Mapping[str, str]) -> str:

@@ -1,10 +1,16 @@
+import hashlib
+import json
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from digits.core.errors import InputError
 from ops import verify
+from ops.tools.dvc_files import Locked
 from ops.verify import Record
 
 DIGESTS = {"fetch": {"data/raw": "1"}, "train": {"weights": "2", "metrics/train.json": "3"}}
@@ -83,14 +89,6 @@ def test_a_metric_beyond_its_tolerance_is_different() -> None:
     assert "  accuracy 0.996 -> 0.99, BEYOND 0.0015" in comparison.lines
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_metric_that_is_no_number_is_different(value: float) -> None:
-    assert (
-        verify.compare(COMMITTED, changed("train", "weights", accuracy=value)).verdict
-        == "different"
-    )
-
-
 def test_other_data_are_different_whatever_the_metrics() -> None:
     assert verify.compare(COMMITTED, changed("fetch", "data/raw")).verdict == "different"
 
@@ -115,8 +113,87 @@ def test_committed_metrics_that_are_not_of_their_lock_are_stale() -> None:
     assert verify.compare(forged, COMMITTED).verdict == "stale"
 
 
+LOCK: dict[str, Any] = {
+    "stages": {
+        "train": {
+            "cmd": "t",
+            "deps": [{"path": "t.py", "md5": "0" * 32}],
+            "outs": [
+                {"path": "weights", "md5": "1" * 32},
+                *(
+                    {"path": path, "md5": hashlib.md5(json.dumps(content).encode()).hexdigest()}
+                    for path, content in METRICS.items()
+                ),
+            ],
+        }
+    }
+}
+
+
+def run_with(folder: Path, lock: object = LOCK, **metrics: object) -> Record:
+    """A run in a folder, with other metrics in evaluation.json."""
+    written = deepcopy(METRICS)
+    written["metrics/evaluation.json"] |= metrics
+    (folder / "metrics").mkdir()
+    for path, content in written.items():
+        (folder / path).write_text(json.dumps(content))
+    (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": {"cmd": "t"}}}))
+    return verify.read_folder(folder)
+
+
+def test_a_run_is_read_from_its_files(tmp_path: Path) -> None:
+    record = run_with(tmp_path)
+    assert record.metrics == METRICS
+    assert record.digests["train"]["weights"] == "1" * 32
+    assert not record.misfits
+    assert verify.compare(record, record).verdict == "identical"
+
+
+@pytest.mark.parametrize("value", [None, True, "0.99", [0.99], float("nan"), float("inf")])
+def test_a_metric_that_is_no_number_is_no_verdict(tmp_path: Path, value: object) -> None:
+    with pytest.raises(InputError, match=r"metrics/evaluation\.json: accuracy is "):
+        run_with(tmp_path, accuracy=value)
+
+
+def without(*keys: str | int) -> dict[str, Any]:
+    """LOCK without a key."""
+    lock = deepcopy(LOCK)
+    part: Any = lock
+    for key in keys[:-1]:
+        part = part[key]
+    del part[keys[-1]]
+    return lock
+
+
+@pytest.mark.parametrize(
+    ("lock", "message"),
+    [
+        ({}, "dvc.lock: stages is missing"),
+        ({"stages": None}, "dvc.lock: stages is None; expected a section"),
+        ({"stages": []}, r"dvc.lock: stages is \[\]; expected a section"),
+        ([], "dvc.lock holds list; expected a mapping"),
+        ({"stages": {}}, "dvc.lock has no train. Run: dvc repro --force"),
+        ({"stages": {"train": None}}, "dvc.lock: stages.train is None; expected a section"),
+        (without("stages", "train", "outs", 0, "md5"), "dvc.lock: weights has the md5 None"),
+        (without("stages", "train", "outs", 0, "path"), "stages.train.outs.0.path is missing"),
+        (without("stages", "train", "deps", 0, "path"), "stages.train.deps.0.path is missing"),
+    ],
+)
+def test_a_lock_that_is_broken_is_no_verdict(tmp_path: Path, lock: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run_with(tmp_path, lock)
+
+
+def test_a_committed_lock_without_a_stage_is_stale(tmp_path: Path) -> None:
+    record = run_with(tmp_path)
+    comparison = verify.compare(replace(record, missing=["train"]), record)
+    assert comparison.verdict == "stale"
+    assert "  train: the committed dvc.lock lacks it" in comparison.lines
+
+
 def test_inputs_leave_out_what_other_stages_made() -> None:
-    stage = {
+    entry = {
         "cmd": "python -m stages.train",
         "deps": [
             {"path": "data/prepared/test-images.npy", "md5": "1"},
@@ -126,6 +203,7 @@ def test_inputs_leave_out_what_other_stages_made() -> None:
         "params": {"params.yaml": {"train": {"optimizer": {"lr": 0.4}}}},
         "outs": [{"path": "models/weights.safetensors", "md5": "4"}],
     }
+    stage = Locked.parse(entry)
     assert verify.inputs(stage, ("data/prepared", "models/weights.safetensors")) == {
         "cmd": "python -m stages.train",
         "outs": ["models/weights.safetensors"],

@@ -133,7 +133,7 @@ def test_what_git_ignores_is_no_part_of_a_folder() -> None:
 
 def test_outputs_are_compared_with_the_bases() -> None:
     other = commit(**{"dvc.lock": yaml.safe_dump(OTHER)})
-    none = commit(**{"dvc.lock": "{}"})
+    none = commit(**{"dvc.lock": "stages: {}"})
     tree = commit()
     assert stages(tree, other)["train"].comparison == "other outputs"
     assert stages(tree, other)["train"].differing == ["weights"]

@@ -1,0 +1,147 @@
+"""Read dvc.yaml, dvc.lock and .dvc files. Each value is checked here, so that no other module does.
+
+Raises
+------
+InputError
+    In each function, if a key is missing or has another type; the message names it and the file.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from digits.core.errors import InputError
+from digits.core.params import Params, parse_yaml
+
+MD5 = r"^[0-9a-f]{32}(\.dir)?$"
+
+
+def _one_text(command: Any) -> Any:
+    """A command may be a list of commands."""
+    is_list = isinstance(command, tuple) and all(isinstance(line, str) for line in command)
+    return " ".join(command) if is_list else command
+
+
+def _with_options(outputs: Any) -> Any:
+    """An output is a path, or a path and its options; return them by path."""
+    if not isinstance(outputs, tuple):
+        return outputs
+    by_path: dict[Any, Any] = {}
+    for item in outputs:
+        if not isinstance(item, str | dict):
+            return outputs
+        by_path |= {item: {}} if isinstance(item, str) else {k: v or {} for k, v in item.items()}
+    return by_path
+
+
+class _Part(Params):
+    """A part of a file of DVC; other keys are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Entry(_Part):
+    """A path in dvc.lock; `md5` is None if DVC does not store it by MD5."""
+
+    path: str
+    md5: str | None = None
+    size: int | None = None  # bytes; of a folder, of all its files
+
+
+class Locked(_Part):
+    """A stage in dvc.lock; `params` has the values by file and name."""
+
+    cmd: Annotated[str, BeforeValidator(_one_text)] = ""
+    deps: tuple[Entry, ...] = ()
+    outs: tuple[Entry, ...] = ()
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Options(_Part):
+    """The options of an output in dvc.yaml."""
+
+    cache: bool = True
+
+
+Outputs = Annotated[dict[str, Options], BeforeValidator(_with_options)]
+
+
+class Declared(_Part):
+    """A stage in dvc.yaml."""
+
+    cmd: Annotated[str, BeforeValidator(_one_text)]
+    deps: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    outs: Outputs = Field(default_factory=dict)
+    metrics: Outputs = Field(default_factory=dict)
+    plots: Outputs = Field(default_factory=dict)
+
+    @property
+    def outputs(self) -> dict[str, Options]:
+        """The options of each output, plots and metrics included, by path."""
+        return {**self.outs, **self.metrics, **self.plots}
+
+
+class _Lock(_Part):
+    stages: dict[str, Locked]
+
+
+class _Pipeline(_Part):
+    stages: dict[str, Declared]
+
+
+class _Pointed(_Part):
+    md5: str
+
+
+class _Pointer(_Part):
+    outs: Annotated[tuple[_Pointed, ...], Field(min_length=1)]
+
+
+class ListedFile(_Part):
+    """A file in the list of a folder's files, as DVC stores it."""
+
+    md5: Annotated[str, Field(pattern=MD5)]
+    relpath: str
+
+
+class _FolderList(_Part):
+    files: tuple[ListedFile, ...]
+
+
+class CachedRun(_Part):
+    """An entry of DVC's run cache."""
+
+    cmd: Annotated[str, BeforeValidator(_one_text)]
+    outs: tuple[Entry, ...] = ()
+
+
+def parse_lock(content: bytes, origin: str = "dvc.lock") -> dict[str, Locked]:
+    """The stages of a dvc.lock, by name."""
+    return _Lock.parse(parse_yaml(content, origin), origin).stages
+
+
+def parse_pipeline(content: bytes, origin: str = "dvc.yaml") -> dict[str, Declared]:
+    """The stages of a dvc.yaml, by name."""
+    return _Pipeline.parse(parse_yaml(content, origin), origin).stages
+
+
+def parse_pointer(content: bytes, origin: str) -> str:
+    """The digest in a file NAME.dvc."""
+    return _Pointer.parse(parse_yaml(content, origin), origin).outs[0].md5
+
+
+def parse_run(content: bytes, origin: str) -> CachedRun:
+    """An entry of DVC's run cache."""
+    return CachedRun.parse(parse_yaml(content, origin), origin)
+
+
+def parse_folder(content: bytes, origin: str) -> Mapping[str, str]:
+    """The MD5 of each file in a folder, by path, from the list that DVC stores."""
+    try:
+        files = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{origin} is not JSON: {error}") from None
+    return {file.relpath: file.md5 for file in _FolderList.parse({"files": files}, origin).files}
