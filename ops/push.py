@@ -27,9 +27,7 @@ def main() -> None:
     with object_store.stores() as (cache, remote):
         assert remote is not None  # without a remote, dvc push fails
         missing = [
-            output
-            for output in small_outputs(cache)
-            if not remote.fs.exists(remote.oid_to_path(output.oid))
+            output for output in small_outputs(cache) if not object_store.exists(remote, output.oid)
         ]
         for output in missing:
             if not object_store.repair(remote, output, [cache]):
@@ -44,9 +42,8 @@ def small_outputs(cache: Store) -> Iterator[Output]:
         run = dvc_files.parse_run(entry.read_bytes(), str(entry))
         for out in run.outs:
             output = object_store.stored_output(run.cmd, out, str(entry))
-            is_folder = output.oid.endswith(".dir")
-            present = not is_folder and cache.fs.exists(cache.oid_to_path(output.oid))
-            if present and output.oid not in oids:
+            is_new = not output.oid.endswith(".dir") and output.oid not in oids
+            if is_new and object_store.exists(cache, output.oid):
                 oids.add(output.oid)
                 yield output
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from digits.core.errors import InputError
+from digits.core.errors import InputError, UserError
 from ops.registry import publishing
 from ops.registry.checks import check_model, figures, read_version, start, version_or_commit
 from ops.tools import tags
@@ -47,7 +47,7 @@ def roll_back(stage: str, to: str | None, *, force: bool, reason: str) -> None:
         run = runs_in_commit(commit, version)[0]
         check_model(commit, run.scores.model, server)
         metrics = figures(run)
-    except InputError as error:
+    except UserError as error:
         if not force:
             raise InputError(f"{error}\n  To roll back nevertheless: --force") from None
         print(f"warning: {error}", file=sys.stderr)

@@ -1,16 +1,19 @@
-"""Read and hash the objects in DVC's cache and remote, since DVC itself does not check them."""
+"""Read and hash the objects in DVC's cache and remote, since DVC itself does not check them.
+
+Each function raises `Unreachable` if the cache or the remote can't be read or written.
+"""
 
 import hashlib
 import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from digits.core.errors import InputError
+from digits.core.errors import FULL_DISK, InputError, Unreachable
 from ops.tools import dvc_files
 from ops.tools.dvc import omit_checksums
 from ops.tools.dvc_files import Entry
@@ -73,54 +76,68 @@ def stored_output(stage: str, entry: Entry, origin: str) -> Output:
 
 @contextmanager
 def stores() -> Iterator[tuple[Store, Store | None]]:
-    """The cache, and the remote if there is one.
-
-    Raises
-    ------
-    InputError
-        If they can't be read or written, also inside of the `with` block.
-    """
-    from aiohttp import ClientError
-    from botocore.exceptions import BotoCoreError
+    """The cache, and the remote if there is one; raises `Unreachable` if DVC can't open them."""
     from dvc.config import NoRemoteError
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     omit_checksums()
-    try:
-        with Repo() as repo:
+    with ExitStack() as stack:
+        with _reached("DVC's cache or its remote"):
+            repo = stack.enter_context(Repo())
             try:
                 remote = repo.cloud.get_remote_odb()
             except NoRemoteError:
                 remote = None
-            yield repo.cache.local, remote
+        yield repo.cache.local, remote
+
+
+@contextmanager
+def _reached(name: str) -> Iterator[None]:
+    """Raise `Unreachable` for an error of a store, in a block that does nothing else."""
+    from aiohttp import ClientError
+    from botocore.exceptions import BotoCoreError
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
     except (DvcException, BotoCoreError, ClientError, OSError) as error:
-        raise InputError(
-            f"DVC's cache or its remote can't be read or written: {error.__cause__ or error}. "
-            f"Which remote: dvc remote list"
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            raise
+        raise Unreachable(
+            f"{name} can't be read or written: {error.__cause__ or error}. Which remote: dvc "
+            f"remote list"
         ) from error
+
+
+def exists(store: Store, oid: str) -> bool:
+    """Whether a store has an object; it may be damaged."""
+    with _reached(store.path):
+        present: bool = store.fs.exists(store.oid_to_path(oid))
+        return present
 
 
 def digest(store: Store, oid: str) -> tuple[str, int] | None:
     """MD5 and size of an object as it is stored; None if it is missing."""
     md5, size = hashlib.md5(), 0
-    try:
-        with store.fs.open(store.oid_to_path(oid), "rb") as file:
-            while chunk := file.read(CHUNK):
-                md5.update(chunk)
-                size += len(chunk)
-    except FileNotFoundError:
-        return None
+    with _reached(store.path):
+        try:
+            with store.fs.open(store.oid_to_path(oid), "rb") as file:
+                while chunk := file.read(CHUNK):
+                    md5.update(chunk)
+                    size += len(chunk)
+        except FileNotFoundError:
+            return None
     return md5.hexdigest(), size
 
 
 def content(store: Store, oid: str) -> bytes | None:
     """An object's content; None if it is missing or damaged."""
-    try:
-        with store.fs.open(store.oid_to_path(oid), "rb") as file:
-            data: bytes = file.read()
-    except FileNotFoundError:
-        return None
+    with _reached(store.path):
+        try:
+            with store.fs.open(store.oid_to_path(oid), "rb") as file:
+                data: bytes = file.read()
+        except FileNotFoundError:
+            return None
     return data if hashlib.md5(data).hexdigest() == oid.removesuffix(".dir") else None
 
 
@@ -151,15 +168,17 @@ def repair(target: Store, output: Output, sources: Iterable[Store]) -> bool:
     with tempfile.TemporaryDirectory(prefix="repair-") as folder:
         copy = Path(folder, "copy")
         for source in sources:
-            source.fs.get_file(source.oid_to_path(oid), str(copy))
+            with _reached(source.path):
+                source.fs.get_file(source.oid_to_path(oid), str(copy))
             if hash_file(copy) == oid.removesuffix(".dir"):
                 break
         else:
             if not copy_from_working_tree(output, copy):
                 return False
         path = target.oid_to_path(oid)
-        target.fs.put_file(str(copy), path)
-        target.protect(path)
+        with _reached(target.path):
+            target.fs.put_file(str(copy), path)
+            target.protect(path)
     stored = digest(target, oid)
     return stored is not None and stored[0] == oid.removesuffix(".dir")
 
@@ -177,7 +196,8 @@ def copy_from_working_tree(output: Output, copy: Path) -> bool:
 
 
 def remove(store: Store, oid: str) -> None:
-    store.fs.remove(store.oid_to_path(oid))
+    with _reached(store.path):
+        store.fs.remove(store.oid_to_path(oid))
 
 
 def read_folder(store: Store, output: Output) -> dict[str, bytes]:

@@ -150,6 +150,18 @@ def test_a_remote_that_never_got_it_gets_it(ann: Models) -> None:
     assert "whole: 3 objects" in doctor(ann, code=0)
 
 
+def test_a_reader_that_stops_is_no_fault_of_the_cache(ann: Models) -> None:
+    damage(stored(ann, "cache", "model.onnx"), "corrupt")
+    program = "import sys; sys.argv = ['x']; sys.stdout = open(1, 'w', buffering=1); from ops "
+    program += "import doctor; from digits.core import errors; errors.run(doctor.main, 2)"
+    words = f'sleep 0.1 | python -c "{program}" 2>../said | true; echo ${{PIPESTATUS[1]}}'
+    said = ann.run("bash", "-c", words, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
+    said += (ann.folder.parent / "said").read_text()
+    assert "can't be read" not in said
+    assert "error" not in said
+    assert said.startswith("141\n")
+
+
 def test_without_a_remote_the_cache_is_looked_at(ann: Models) -> None:
     ann.run("dvc", "remote", "remove", "storage")
     assert "whole: 3 objects in the cache\n" in doctor(ann, code=0)
@@ -164,6 +176,6 @@ def test_a_remote_that_cannot_be_read_is_no_verdict(ann: Models) -> None:
         "python", "-m", "ops.doctor", code=2, PYTHONPATH=str(ROOT),
         AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x",
     )  # fmt: skip
-    assert "error: DVC's cache or its remote can't be read or written: Could not connect" in said
+    assert "error: no_bucket/x/files/md5 can't be read or written: Could not connect" in said
     (ann.folder / "dvc.lock").unlink()
     assert "dvc.lock does not exist" in doctor(ann, code=2)
