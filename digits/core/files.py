@@ -14,12 +14,23 @@ from typing import Any, BinaryIO
 
 from digits.core.errors import InputError
 
+# Files and folders that operating systems and network drives leave among a person's own.
+SYSTEM_FILES = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+    *("__macosx", "icon\r", "@eadir", "lost+found"),
+}
+
 
 def existing(path: str | Path) -> Path:
     """The path of a file that a pipeline stage wrote; raises `InputError` if it does not exist."""
     if not Path(path).exists():
         raise InputError(f"{path} does not exist. Run: dvc repro")
     return Path(path)
+
+
+def is_system_file(name: str) -> bool:
+    """Whether a file or folder of this name is hidden or the operating system's own."""
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
 def sha256(path: str | Path) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from fsspec.utils import glob_translate
 
+from digits.core import files
 from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError, UserError
 from digits.imaging import decoding, model_form
@@ -224,6 +225,8 @@ def _files(storage: Storage, source: Input, day: date | None) -> Iterator[tuple[
         yield source.file, filesystem.state(storage, source.file)
         return
     for name, written, state in filesystem.walk(storage):
+        if any(files.is_system_file(part) for part in name.split("/")):
+            continue
         if re.match(source.pattern, name) and (day is None or _day(written) == day):
             yield name, state
 

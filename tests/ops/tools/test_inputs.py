@@ -252,3 +252,13 @@ def test_an_input_that_does_not_exist_is_an_error() -> None:
         inputs.find("nowhere")
     with pytest.raises(InputError, match="nowhere is not a folder"):
         inputs.find("nowhere/*.png")
+
+
+@pytest.mark.parametrize("text", ["scans", "scans/**"])
+def test_the_operating_systems_files_are_passed_over(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    system = ("Thumbs.db", "desktop.ini", ".DS_Store", "__MACOSX/a.png", "deep/__MACOSX/a/b.png")
+    write("scans", {"a.png": png(IMAGES[0]), **{name: b"of the system" for name in system}})
+    assert [path for path, _ in rows(text)] == ["scans/a.png"]
