@@ -202,8 +202,8 @@ def measure(
         loss=loss,
         p=sign_flip_p(differences),
         bound=PER * loss_bound(loss, discordance, images),
-        seeds_error=spread and spread.error,
-        seeds_margin=spread and spread.margin,
+        seeds_error=spread.error if spread else None,
+        seeds_margin=spread.margin if spread else None,
     )
 
 

@@ -2,28 +2,35 @@
 
 import csv
 import io
-import json
-import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
 from digits.core.errors import InputError
 from digits.core.params import Params
+from digits.gate import strict_json
 
 TOLERANCE = 1e-6  # figures are written with six digits
 COLUMNS = ["index", "label", "predicted", "confidence"]
+INDEX: Final = re.compile(r"0|[1-9][0-9]{0,11}")
+FRACTION: Final = re.compile(r"[01](\.[0-9]{1,20})?|[0-9](\.[0-9]{1,20})?e-[0-9]{1,2}")
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+LONGEST = 400  # characters of a line of a message, which may show a value
 
-Count = Annotated[int, Field(ge=0)]
+# The bounds are far beyond any real value; they keep the arithmetic from overflowing.
+Count = Annotated[int, Field(ge=0, le=10**12)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Answers(Params):
     """Numbers of test images by predicted class, and by confidence (see evaluation/drift.py)."""
+
+    model_config = ConfigDict(extra="ignore")
 
     predicted: tuple[Count, ...]
     confidence: tuple[Count, ...]
@@ -35,13 +42,13 @@ class Scores(Params):
     model_config = ConfigDict(extra="ignore")
 
     source: str
-    images: Annotated[int, Field(ge=1)]
+    images: Annotated[int, Field(ge=1, le=10**9)]
     errors: Count
     accuracy: Share
-    nll: Annotated[float, Field(ge=0)]
+    nll: Annotated[float, Field(ge=0, le=1e9)]
     ece: Share
     recall: dict[str, Share]
-    support: dict[str, Annotated[int, Field(ge=1)]]
+    support: dict[str, Annotated[int, Field(ge=1, le=10**9)]]
     robustness: dict[str, Share]
     parameters: Count
     model_bytes: Count
@@ -61,7 +68,7 @@ class Error:
 
 @dataclass(frozen=True)
 class Run:
-    """The content of a run's metrics files; `duplicates` and `seed` are None if absent."""
+    """The content of a run's metrics files; `duplicates` and `seed` are None without their file."""
 
     name: str
     scores: Scores
@@ -92,6 +99,17 @@ def parse(name: str, files: Mapping[str, bytes]) -> Run:
     InputError
         If a file is missing or malformed, or contradicts another; names the file and the field.
     """
+    try:
+        return _parse(name, files)
+    except InputError as error:
+        raise InputError("\n".join(map(_shortened, str(error).splitlines()))) from None
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 100]} ... {line[-95:]}"
+
+
+def _parse(name: str, files: Mapping[str, bytes]) -> Run:
     scores = _scores(f"{name}/evaluation.json", _content(name, files, "evaluation.json"))
     errors = _errors(f"{name}/errors.csv", _content(name, files, "errors.csv"), scores)
     _check_counts(name, scores, errors)
@@ -110,27 +128,23 @@ def _content(name: str, files: Mapping[str, bytes], file: str) -> bytes:
     return files[file]
 
 
-def _json(path: str, content: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise InputError(f"{path} holds a {type(document).__name__}; expected an object")
-    return document
-
-
 def _optional_count(name: str, files: Mapping[str, bytes], file: str, key: str) -> int | None:
     if file not in files:
         return None
-    value = _json(f"{name}/{file}", files[file]).get(key)
-    if value is not None and (type(value) is not int or value < 0):
+    document = strict_json.parse(f"{name}/{file}", files[file])
+    if key not in document:
+        raise InputError(f"{name}/{file}: {key} is missing")
+    value = document[key]
+    if type(value) is not int or value < 0:
         raise InputError(f"{name}/{file}: {key} is {value!r}; expected a count")
     return value
 
 
 def _scores(path: str, content: bytes) -> Scores:
-    scores = Scores.parse(_json(path, content), path)
+    scores = Scores.parse(strict_json.parse(path, content), path)
+    for key, value in (("model", scores.model), ("test_set", scores.test_set)):
+        if not DIGEST.fullmatch(value):
+            raise InputError(f"{path}: {key} is {value!r}; expected a SHA-256 digest")
     if scores.recall.keys() != scores.support.keys():
         only_one = ", ".join(sorted(scores.recall.keys() ^ scores.support.keys()))
         raise InputError(f"{path}: only one of recall and support has the classes {only_one}")
@@ -153,6 +167,8 @@ def _errors(path: str, content: bytes, scores: Scores) -> dict[int, Error]:
         raise InputError(f"{path} is not CSV: {error}") from None
     if not rows or rows[0] != COLUMNS:
         raise InputError(f"{path}: expected the first line {','.join(COLUMNS)}")
+    if not content.endswith(b"\n"):
+        raise InputError(f"{path}, line {len(rows)}: the line has no end, so the file was cut off")
     errors: dict[int, Error] = {}
     last = -1
     for number, row in enumerate(rows[1:], start=2):
@@ -171,7 +187,7 @@ def _errors(path: str, content: bytes, scores: Scores) -> dict[int, Error]:
 
 
 def _index(where: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not INDEX.fullmatch(text):
         raise InputError(f"{where}: index is {text!r}; expected a whole number")
     return int(text)
 
@@ -187,13 +203,9 @@ def _error(where: str, row: list[str], scores: Scores) -> Error:
         raise InputError(
             f"{where}: label and predicted are both {label!r}, so this is not an error"
         )
-    try:
-        share = float(confidence)
-    except ValueError:
-        share = math.nan
-    if not 0 <= share <= 1:
+    if not FRACTION.fullmatch(confidence) or float(confidence) > 1:
         raise InputError(f"{where}: confidence is {confidence!r}; expected a fraction")
-    return Error(label, predicted, share)
+    return Error(label, predicted, float(confidence))
 
 
 def _check_counts(name: str, scores: Scores, errors: dict[int, Error]) -> None:

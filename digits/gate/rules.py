@@ -12,7 +12,7 @@ from digits.gate.results import Run
 
 PER = 10_000  # images; the rules are counts per so many
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -63,8 +63,8 @@ def check_limits(runs: Sequence[Run], rules: Rules) -> list[Limit]:
         s = run.scores
         if s.source not in rules.limits:
             raise InputError(
-                f"{run.name}: source is {s.source!r}, which has no limits; expected one of: "
-                f"{', '.join(rules.limits) or 'none'} (gate.limits)"
+                f"{run.name}/evaluation.json: source is {s.source!r}, which has no limits; "
+                f"expected one of: {', '.join(rules.limits) or 'none'} (gate.limits)"
             )
         limits = rules.limits[s.source]
         label = f" ({run.name})" if len(runs) > 1 else ""
@@ -84,12 +84,22 @@ def check_limits(runs: Sequence[Run], rules: Rules) -> list[Limit]:
 
 
 def check_seeds(candidate: Sequence[Run], rules: Rules) -> None:
-    """Raises `InputError` unless the candidate's runs have the seeds that the rules require."""
+    """Raises `InputError` unless the candidate's runs have the seeds that the rules require.
+
+    Copies of one run, with another seed written into each, are no runs.
+    """
     seeds = sorted(run.seed for run in candidate if run.seed is not None)
     if rules.seeds and (seeds != sorted(rules.seeds) or len(seeds) < len(candidate)):
         raise InputError(
             f"gate.seeds requires runs with the seeds {list(rules.seeds)}; the candidate's have "
             f"{[run.seed for run in candidate]} (train.json: seed)"
+        )
+    models = [run.scores.model for run in candidate]
+    copies = [run.name for run in candidate if models.count(run.scores.model) > 1]
+    if rules.seeds and copies:
+        raise InputError(
+            f"gate.seeds requires a model for each seed, but {', '.join(copies)} describe the same "
+            f"(evaluation.json: model)"
         )
 
 

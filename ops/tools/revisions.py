@@ -1,40 +1,106 @@
 """Read the metrics of the runs in a folder or in a commit."""
 
 import hashlib
+import os
+import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from digits.core.errors import InputError
 from digits.core.params import parse_yaml
 from digits.gate import results
 from digits.gate.results import Run
 from ops.tools import git
-from ops.tools.tree import Tree
+from ops.tools.tree import WORKING_TREE, Tree
 
 METRICS = "metrics"
 RUN = "/evaluation.json"
 FILES = ("evaluation.json", "errors.csv", "data.json", "train.json")
 PARAMS = "params.yaml"
 LOCK = "dvc.lock"
+LARGEST = 100 * 10**6  # bytes of a metrics file
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe"}
 
 
 def runs_in_folder(folder: Path) -> list[Run]:
-    """The run in a folder, then those in its subfolders, which have other seeds."""
-    folders = sorted(path.parent for path in folder.glob("*/evaluation.json"))
-    if (folder / "evaluation.json").exists() or not folders:
-        folders.insert(0, folder)
-    return [
-        results.parse(
-            str(run),
-            {name: (run / name).read_bytes() for name in FILES if (run / name).is_file()},
-        )
-        for run in folders
-    ]
+    """The run in a folder, then those in its subfolders, which have other seeds.
+
+    Raises
+    ------
+    InputError
+        If a run is malformed. If something that is no regular file has the name of a metrics file.
+        If a file changes while the folder is read.
+    """
+    return [results.parse(str(run), read_files(run)) for run in run_folders(folder)]
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """A folder and its subfolders, those that have a metrics file; else the folder alone."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        entries = []  # the messages of `read_files` and `results.parse` say what is missing
+    folders = [path for path in [folder, *entries] if path.is_dir() and any(states(path).values())]
+    for path in folders[1:]:
+        if path.is_symlink():
+            raise InputError(f"{path} is a symbolic link; expected a folder")
+    return folders or [folder]
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Read each metrics file of a run once."""
+    before = states(folder)
+    contents = {name: read_file(folder / name) for name, state in before.items() if state}
+    after = states(folder)
+    for name in FILES:
+        if before[name] != after[name]:
+            raise InputError(
+                f"{folder / name} changed while it was read. Wait until the pipeline has ended, "
+                f"then run the command again"
+            )
+    return contents
+
+
+def states(folder: Path) -> dict[str, tuple[int, ...] | None]:
+    """What changes when a metrics file is written, by name; None if there is nothing."""
+    found: dict[str, tuple[int, ...] | None] = dict.fromkeys(FILES)
+    for name in FILES:
+        try:
+            s = os.lstat(folder / name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise InputError(f"{folder / name} can't be read: {error.strerror}") from None
+        found[name] = (s.st_mode, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+    return found
+
+
+def read_file(path: Path) -> bytes:
+    """Read a regular file; not a link, since Git would keep its target's name as the content."""
+    try:
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise InputError(
+                f"{path} is {KINDS.get(stat.S_IFMT(mode), 'no file')}; expected a file"
+            )
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
+    if len(content) > LARGEST:
+        raise InputError(f"{path} has more than {LARGEST:,} bytes, so it is no metrics file")
+    return content
 
 
 def runs_in_commit(commit: str, name: str) -> list[Run]:
     """As `runs_in_folder`, for a commit; messages call the commit `name`."""
-    paths = set(git.paths(commit, METRICS))
-    folders = sorted(path.removesuffix(RUN) for path in paths if path.endswith(RUN))
+    paths = [
+        path
+        for path in git.paths(commit, METRICS)
+        if path.count("/") <= 2 and path.endswith(tuple(f"/{file}" for file in FILES))
+    ]
+    folders = sorted({path.rpartition("/")[0] for path in paths})
     if not folders:
         raise InputError(
             f"{name} has no {METRICS}{RUN} to compare with. If this is the first model, add --first"
@@ -52,24 +118,51 @@ def runs_in_commit(commit: str, name: str) -> list[Run]:
     ]
 
 
+def runs_here() -> list[Run]:
+    """The runs in metrics/, where dvc.lock must name the files of the first; reads each file once.
+
+    Raises
+    ------
+    InputError
+        As `runs_in_folder` and `check_lock`.
+    """
+    contents = {run: read_files(run) for run in run_folders(Path(METRICS))}
+    compare_with_lock(WORKING_TREE.read(LOCK), contents.get(Path(METRICS), {}))
+    return [results.parse(str(run), files) for run, files in contents.items()]
+
+
 def check_lock(tree: Tree) -> None:
     """Raises `InputError` if the files in metrics/ are not those that dvc.lock names."""
-    lock = tree.read(LOCK)
+    contents = {name: tree.read(f"{METRICS}/{name}") for name in FILES}
+    compare_with_lock(tree.read(LOCK), {name: c for name, c in contents.items() if c is not None})
+
+
+def compare_with_lock(lock: bytes | None, contents: Mapping[str, bytes]) -> None:
+    """Raises `InputError` unless dvc.lock names these files of metrics/, and no others of a run."""
     if lock is None:
         raise InputError(
             f"{LOCK} does not exist, so the origin of {METRICS}/ is unknown. Run: dvc repro"
         )
-    locked = {
-        out["path"]: out["md5"]
-        for stage in parse_yaml(lock, LOCK)["stages"].values()
-        for out in stage["outs"]
-    }
+    locked = locked_digests(lock)
     for name in FILES:
         file = f"{METRICS}/{name}"
-        content = tree.read(file)
-        digest = None if content is None else hashlib.md5(content).hexdigest()
+        digest = hashlib.md5(contents[name]).hexdigest() if name in contents else None
         if digest != locked.get(file):
             raise InputError(f"{file} is not the file that {LOCK} names. Run: dvc repro")
+
+
+def locked_digests(lock: bytes) -> dict[str, str]:
+    """The MD5 of each output by path, as in the content of dvc.lock."""
+    stages: Any = parse_yaml(lock, LOCK).get("stages")
+    try:
+        return {
+            out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise InputError(
+            f"{LOCK}: stages does not name the outputs of each stage with their md5. Restore it: "
+            f"git checkout {LOCK}, or run: dvc repro --force"
+        ) from None
 
 
 def count_looks(test_set: str, rev: str = "HEAD") -> int:

@@ -66,6 +66,13 @@ def test_counts_of_answers_that_can_not_be_are_refused(
         results.parse("here", with_answers(predicted, confidence))
 
 
+def test_answers_without_counts_are_refused() -> None:
+    files = metrics_files(WRONG)
+    evaluation = json.loads(files["evaluation.json"]) | {"answers": {"x": 1}}
+    with pytest.raises(InputError, match=r"answers\.predicted is missing"):
+        results.parse("here", files | {"evaluation.json": json.dumps(evaluation).encode()})
+
+
 @pytest.mark.parametrize("name", ["evaluation.json", "errors.csv"])
 def test_a_missing_file_is_named(name: str) -> None:
     files = metrics_files(WRONG)
@@ -83,6 +90,18 @@ def test_a_missing_file_is_named(name: str) -> None:
         (b"[]", "holds a list; expected an object"),
         (b"null", "holds a NoneType; expected an object"),
         (b"{}", "images is missing"),
+        (b"\xef\xbb\xbf{}", "is not JSON: Unexpected UTF-8 BOM"),
+        ("{}".encode("utf-16"), "is not JSON"),
+        (b'{"images": 1, "images": 1}', "images is there twice"),
+        (b'{"recall": {"3": 1, "3": 1}}', "recall.3 is there twice"),
+        (b'{"more": [1, {"a": 1e400}]}', "more.1.a is inf; expected a finite number"),
+        (b'{"images": ' + b"9" * 5000 + b"}", "images is inf"),
+        (b'{"images": ' + b"9" * 30 + b"}", "images is '9999.*expected at most 2"),
+        (b"[" * 100_000, "is nested too deeply"),
+        (b'{"a":' * 20 + b"1" + b"}" * 20, "a.a.a.* is nested too deeply; expected at most 16"),
+        (b'{"source": "a\\nb"}', r"source is 'a\\nb'; expected a short text in one line"),
+        (b'{"source": "\\ud800"}', r"source is '\\ud800'; expected a short text"),
+        (b'{"recall": {"\\u0000": 1}}', r"recall has the key '\\x00'"),
     ],
 )
 def test_an_evaluation_that_is_none_is_refused(content: bytes, message: str) -> None:
@@ -131,6 +150,10 @@ def test_a_number_in_quotes_is_none(key: str) -> None:
         ({"support": {"7": 0}}, r"support\.7 is 0"),
         ({"robustness": {"mean": None}}, r"robustness\.mean is None"),
         ({"nll": -0.1}, "nll is -0.1; expected greater than or equal to 0"),
+        ({"nll": 10**12}, "nll is 1000000000000; expected"),
+        ({"images": 10**15}, "images is 1000000000000000; expected less than"),
+        ({"model": "abc"}, "model is 'abc'; expected a SHA-256 digest"),
+        ({"test_set": ""}, "test_set is ''; expected a SHA-256 digest"),
     ],
 )
 def test_figures_that_contradict_each_other_are_refused(
@@ -155,6 +178,10 @@ def test_the_mean_robustness_may_not_be_missing() -> None:
         (["7,7,8,0.9", "40,0,1,0.9", "40,0,1,0.9"], "line 4: index is 40; expected more than 40"),
         (["40,0,1,0.9", "7,7,8,0.9", "41,1,2,0.9"], "line 3: index is 7; expected more than 40"),
         (["7,7,8,0.9", "40,0,1,0.9", "10000,0,1,0.9"], "index is 10000; .* less than 10000"),
+        (["7,7,8,0.9", "40,0,1,0.9", "041,1,2,0.9"], "index is '041'; expected a whole number"),
+        (["7,7,8,0.9", "40,0,1,0.9", f"{'9' * 5000},1,2,0.9"], "index is '9999.* whole number"),
+        (["7,7,8,0_9", "40,0,1,0.9", "41,1,2,0.9"], "confidence is '0_9'; expected a fraction"),
+        (["7,7,8, 0.9", "40,0,1,0.9", "41,1,2,0.9"], "confidence is ' 0.9'"),
         (["-7,7,8,0.9", "40,0,1,0.9", "41,1,2,0.9"], "index is '-7'; expected a whole number"),
         (["7.0,7,8,0.9", "40,0,1,0.9", "41,1,2,0.9"], "index is '7.0'"),
         (["7,7,7,0.9", "40,0,1,0.9", "41,1,2,0.9"], "label and predicted are both '7'"),
@@ -175,6 +202,20 @@ def test_errors_that_cannot_be_are_refused(rows: list[str], message: str) -> Non
         results.parse("here", metrics_files(WRONG) | {"errors.csv": content})
 
 
+def test_errors_whose_last_line_is_cut_off_are_refused() -> None:
+    files = metrics_files(WRONG)
+    cut = files["errors.csv"].removesuffix(b"000\n")
+    with pytest.raises(InputError, match=r"here/errors\.csv, line 4: the line has no end"):
+        results.parse("here", files | {"errors.csv": cut})
+
+
+def test_a_message_stays_short_whatever_the_value() -> None:
+    with pytest.raises(InputError) as caught:
+        results.parse("here", metrics_files(WRONG, images=[0] * 100_000))
+    assert "evaluation.json: images is [0, 0" in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize("content", [b"", b"index,label\n", b"7,7,8,0.9\n", b"\xff"])
 def test_errors_want_their_header(content: bytes) -> None:
     with pytest.raises(InputError, match=r"here/errors\.csv"):
@@ -186,6 +227,8 @@ def test_errors_want_their_header(content: bytes) -> None:
     [
         ("data.json", b'{"duplicates": null, "duplicates": -1}'),
         ("data.json", b'{"duplicates": NaN}'),
+        ("data.json", b"{}"),
+        ("data.json", b'{"duplicates": null}'),
         ("train.json", b'{"seed": "0"}'),
         ("train.json", b"[]"),
     ],
