@@ -53,6 +53,8 @@ class Shop:
             "secrets.DVC_AWS_SECRET_ACCESS_KEY": "test",
             "secrets.SLACK_WEBHOOK_URL": "",
             "vars.DVC_AWS_ENDPOINT_URL": endpoint,
+            "vars.DIGITS_S3_SSE": "AES256",
+            "vars.DIGITS_S3_SSE_KMS_KEY": "",
             "vars.DVC_AWS_REGION || 'us-east-1'": "us-east-1",
         }
 
