@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from typing import Any, Literal
 
 from digits.core.errors import InputError
-from digits.core.params import parse_yaml
+from digits.core.params import as_text, parse_yaml
 from ops.tools import dvc_files
 from ops.tools.dvc_files import Declared, Entry, Locked
 from ops.tools.tree import Tree
@@ -73,7 +73,7 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
                 yield path
         values = entry.params.get("params.yaml", {})
         for name in stage.params:
-            if name not in values or values[name] != _dotted(params, name):
+            if name not in values or as_text(values[name]) != as_text(_dotted(params, name)):
                 yield f"params.yaml: {name}"
 
     stages = {}

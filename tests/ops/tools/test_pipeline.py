@@ -16,13 +16,14 @@ PIPELINE: dict[str, Any] = {
         "train": {
             "cmd": "t",
             "deps": ["data", "lib", "t.py"],
-            "params": ["lr"],
+            "params": ["lr", "net"],
             "outs": ["weights"],
         },
         "prepare": {"cmd": "p  x", "deps": ["p.py"], "outs": [{"data": {"cache": False}}]},
         "look": {"cmd": "l", "deps": ["data/one.npy"]},
     }
 }
+PARAMS = {"lr": 0.1, "net": {"channels": [1, 2]}}
 FILES = {"p.py": "prepare", "t.py": "train", "lib/a.py": "a", "lib/deep/b.py": "b"}
 # As DVC has it for this folder: the MD5 of its list of files.
 LIB = "d41c363df81a8f1f3ec2bd9ed31bff0f.dir"
@@ -46,7 +47,7 @@ LOCK: dict[str, Any] = {
                 {"path": "lib", "md5": LIB},
                 {"path": "t.py", "md5": digest("t.py")},
             ],
-            "params": {"params.yaml": {"lr": 0.1}},
+            "params": {"params.yaml": {"lr": 0.1, "net": {"channels": [1, 2]}}},
             "outs": [{"path": "weights", "md5": "2"}],
         },
     }
@@ -68,7 +69,7 @@ def git(*words: str) -> str:
 
 def commit(**changes: Any) -> Tree:
     """A commit of the files, with dvc.yaml, dvc.lock and params.yaml."""
-    documents = {"dvc.yaml": PIPELINE, "dvc.lock": LOCK, "params.yaml": {"lr": 0.1}}
+    documents = {"dvc.yaml": PIPELINE, "dvc.lock": LOCK, "params.yaml": PARAMS}
     contents = {name: yaml.safe_dump(document) for name, document in documents.items()}
     for name, content in (contents | FILES | changes).items():
         files.write(name, content)
@@ -100,7 +101,8 @@ def test_unchanged_stages_are_as_in_the_base_though_no_data_is_here() -> None:
         ({"t.py": "other"}, ["t.py"]),
         ({"lib/deep/b.py": "other"}, ["lib"]),
         ({"lib/new.py": ""}, ["lib"]),
-        ({"params.yaml": "lr: 0.2"}, ["params.yaml: lr"]),
+        ({"params.yaml": "{lr: 0.2, net: {channels: [1, 2]}}"}, ["params.yaml: lr"]),
+        ({"params.yaml": "{lr: 0.1, net: {channels: [1, 3]}}"}, ["params.yaml: net"]),
     ],
 )
 def test_a_stage_is_out_of_date_by_what_changed_since_it_ran(
