@@ -1,5 +1,6 @@
 """The state of each stage, from dvc.yaml and dvc.lock; needs neither the data nor DVC's lock."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from graphlib import TopologicalSorter
 from typing import Any, Literal
 
 from digits.core.errors import InputError
-from digits.core.params import as_text, parse_yaml
+from digits.core.params import parse_yaml
 from ops.tools import dvc_files
 from ops.tools.dvc_files import Declared, Entry, Locked
 from ops.tools.tree import Tree
@@ -73,7 +74,7 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
                 yield path
         values = entry.params.get("params.yaml", {})
         for name in stage.params:
-            if name not in values or as_text(values[name]) != as_text(_dotted(params, name)):
+            if name not in values or not _is_equal(values[name], _dotted(params, name)):
                 yield f"params.yaml: {name}"
 
     stages = {}
@@ -131,6 +132,11 @@ def _deps(stage: Declared, params: Document) -> list[str]:
 def _maker(path: str, makers: Mapping[str, str]) -> str | None:
     """The stage that writes a path, or a folder that has it."""
     return next((m for out, m in makers.items() if f"{path}/".startswith(f"{out}/")), None)
+
+
+def _is_equal(one: Any, two: Any) -> bool:
+    """Whether values are the same, where one may have tuples and the other lists."""
+    return json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True)
 
 
 def _dotted(params: Document, name: str) -> Any:
