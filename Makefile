@@ -21,8 +21,8 @@ demo: .venv/run  ## run the whole pipeline on bundled digits, without a network,
 repro: .venv/run  ## run the pipeline on MNIST: dvc repro
 	$(BIN)/dvc repro
 
-experiment: .venv/run  ## run the pipeline with a preset: make experiment PRESET=fast
-	@$(BIN)/python -m ops.experiment $(PRESET)
+experiment: .venv/run  ## run the pipeline with a preset, or several seeds: make experiment PRESET=fast SEEDS=3
+	@$(BIN)/python -m ops.experiment $(PRESET) $(if $(SEEDS),--seeds $(SEEDS))
 
 serve: .venv/serve  ## serve the drawing page and the API on localhost: make serve [ARGS="--model URL"]
 	@$(BIN)/python -m serving $(ARGS)
@@ -49,6 +49,10 @@ remote: .venv/run  ## set where data and models are kept: make remote URL=s3://b
 	@if [ -z "$(URL)" ]; then \
 	  echo "URL is missing: make remote URL=s3://bucket/path [ENDPOINT=https://host], or URL=/a/folder" >&2; \
 	  exit 2; fi
+	@case "$(URL)" in s3://?*) ;; [sS]3*:*|[sS]3//*) \
+	  echo "URL is $(URL); expected s3://bucket/path, or a folder" >&2; exit 2; esac
+	@case "$(ENDPOINT)" in ""|http://?*|https://?*) ;; *) \
+	  echo "ENDPOINT is $(ENDPOINT); expected http://HOST:PORT or https://HOST:PORT" >&2; exit 2; esac
 	@for key in endpointurl configpath; do \
 	  $(BIN)/dvc remote modify --quiet --local --unset storage $$key 2>/dev/null || true; done
 	@$(BIN)/dvc remote add --quiet --force --default storage "$(URL)"

@@ -9,6 +9,7 @@ Authorization: Bearer TOKEN.
 """
 
 import argparse
+import re
 import signal
 import time
 from types import FrameType
@@ -26,6 +27,9 @@ from serving.live_model import LiveModel, log
 from serving.worker_pool import WorkerPool
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
+LABEL = r"[A-Za-z0-9_-]{1,63}"
+HOST = re.compile(rf"{LABEL}(\.{LABEL})*\.?|[0-9a-fA-F:.]+(%\w+)?")  # a name or IPv4; IPv6
+DAY_S = 86_400
 STOP_S = 20  # to finish the requests in flight; SageMaker kills 30 s after SIGTERM
 
 
@@ -64,6 +68,7 @@ def main() -> None:
         http=HttpProtocol,
         ws="none",
         lifespan="off",
+        workers=1,  # or uvicorn reads WEB_CONCURRENCY
         server_header=False,
         timeout_keep_alive=75,  # longer than a load balancer's, so that the balancer closes first
         timeout_graceful_shutdown=STOP_S,
@@ -108,8 +113,16 @@ def parse_args() -> argparse.Namespace:
         help="seconds to accept requests after SIGTERM, while /readyz is red",
     )
     args = parser.parse_args()
-    if args.queue < 1 or args.poll <= 0 or args.drain < 0:
-        parser.error("expected --queue 1 or more, --poll more than 0, --drain 0 or more")
+    if not 0 <= args.port <= 65535:
+        parser.error(f"--port is {args.port}; expected 0 to 65535")
+    if not HOST.fullmatch(args.host):
+        parser.error(f"--host is {args.host!r}; expected an address or a name, without a port")
+    if args.queue < 1:
+        parser.error(f"--queue is {args.queue}; expected 1 or more")
+    if not 0 < args.poll <= DAY_S:
+        parser.error(f"--poll is {args.poll:g}; expected more than 0 seconds, and at most {DAY_S}")
+    if not 0 <= args.drain <= DAY_S:
+        parser.error(f"--drain is {args.drain:g}; expected 0 to {DAY_S} seconds")
     return args
 
 

@@ -32,12 +32,17 @@ def token() -> str | None:
     Raises
     ------
     InputError
-        If it is shorter than 16 characters.
+        If it is shorter than 16 characters, or has characters that no header can carry.
     """
     value = os.environ.get(TOKEN)
     if value is not None and len(value) < 16:
         raise InputError(
             f"{TOKEN} has {len(value)} characters; expected 16 or more, or unset for no token"
+        )
+    if value is not None and (value != value.strip() or not value.isprintable()):
+        raise InputError(
+            f"{TOKEN} has a blank at its start or end, or a character that cannot be printed, such "
+            f"as a line end; expected printable characters without a blank around them"
         )
     return value
 

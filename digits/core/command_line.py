@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from digits.core.urls import looks_like_url
+
 # The folder in which the user typed the command, if it is not the current one.
 STARTED_IN = "DIGITS_STARTED_IN"
 
@@ -41,7 +43,7 @@ def path(text: str) -> Path:
 def path_or_url(text: str) -> str:
     """Convert a path as `path` does; return a URL unchanged."""
     folder = os.environ.get(STARTED_IN)
-    if folder is None or not text or os.path.isabs(text) or "://" in text:
+    if folder is None or not text or os.path.isabs(text) or looks_like_url(text):
         return text
     return os.path.relpath(os.path.join(folder, text))
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from digits.core import files
+from digits.core import files, urls
 from digits.core.errors import InputError, Unreachable
 
 CONNECT_S = 5
@@ -26,6 +26,12 @@ READ_S = 10  # without receiving a byte
 ATTEMPTS = 3  # for a request without an answer, after waits of up to 1 and 2 seconds
 DEADLINE_S = 120  # for a request with all its attempts, even if bytes still arrive
 LOCK_S = 30
+SETTINGS_ERRORS = (  # botocore's, which it raises before it sends anything
+    "ConfigParseError",
+    "InvalidSTSRegionalEndpointsConfigError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+)
 
 # In the environment: the encryption by the server that a bucket's policy may demand of each write.
 ENCRYPTION, KMS_KEY = "DIGITS_S3_SSE", "DIGITS_S3_SSE_KMS_KEY"
@@ -57,15 +63,19 @@ def find(url: str) -> Storage:
     Raises
     ------
     InputError
-        If the URL is none of these.
+        If the URL is none of these, a misspelt one included, or the endpoint is not a server's URL.
     """
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme == "file":
-        folder = Path(rest if separator else url).absolute()
+    is_path = not urls.looks_like_url(url)
+    if not url:  # as from a variable that is not set
+        raise _not_usable(url)
+    if is_path or (separator and scheme == "file"):
+        folder = Path(url if is_path else rest).absolute()
         return Storage(str(folder), fsspec.filesystem("file"), str(folder), False)
     rest = rest.strip("/")
     if scheme != "s3" or not rest:
-        raise InputError(f"{url!r} cannot be used; expected a folder or s3://bucket/prefix")
+        raise _not_usable(url)
+    urls.endpoint("S3")
     filesystem = fsspec.filesystem(
         "s3",
         use_listings_cache=False,  # other processes write too
@@ -102,6 +112,9 @@ def encryption() -> dict[str, str]:
 
 def find_file(url: str) -> tuple[Storage, str]:
     """The storage that holds a file, and the file's name in it; raises `InputError` as `find`."""
+    storage = find(url)
+    if storage.is_bucket and "/" not in storage.root:
+        raise InputError(f"{url!r} names no file; expected s3://bucket/name")
     folder, separator, name = url.rpartition("/")
     return find(folder or separator or "."), name
 
@@ -246,6 +259,10 @@ def remove(
         return True
 
 
+def _not_usable(url: str) -> InputError:
+    return InputError(f"{url!r} cannot be used; expected a folder or s3://bucket/prefix")
+
+
 def _walk_bucket(storage: Storage) -> Iterator[tuple[str, float, str]]:
     bucket, key, _ = storage.filesystem.split_path(storage.root)
     prefix = f"{key}/" if key else ""
@@ -351,7 +368,15 @@ def _call(
     if storage.is_bucket:
         options["timeout"] = DEADLINE_S
     with explained(storage, name):
-        return function(*words, **options)
+        try:
+            return function(*words, **options)
+        except ValueError as error:
+            if not storage.is_bucket:
+                raise
+            raise InputError(
+                f"{storage.path(name)!r} cannot be used with the settings of S3 (AWS_... in the "
+                f"environment, and ~/.aws/config): {error}"
+            ) from None
 
 
 @contextmanager
@@ -387,8 +412,8 @@ def _explain(storage: Storage, error: Exception) -> str:
         return "no space left. The served model has not changed. Free some space, then try again"
     if not storage.is_bucket:
         return str(error)
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    at = f"at {endpoint}" if endpoint else "at AWS (AWS_ENDPOINT_URL names another server)"
+    endpoint = urls.endpoint("S3")
+    at = f"at {endpoint[1]}" if endpoint else "at AWS (AWS_ENDPOINT_URL names another server)"
     if _code(error) == "NoSuchBucket":
         bucket = storage.root.split("/")[0]
         return f"there is no bucket {bucket} {at}. Create it: aws s3 mb s3://{bucket}"
@@ -400,6 +425,8 @@ def _explain(storage: Storage, error: Exception) -> str:
         )
     if type(error).__name__ == "NoCredentialsError":
         return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    if type(error).__name__ in SETTINGS_ERRORS:
+        return f"a setting in the environment or in ~/.aws/config is wrong: {error}"
     return (
         f"no valid answer {at}: {str(error) or type(error).__name__}. The served model has not "
         f"changed. When the server works again, try again"

@@ -120,12 +120,17 @@ def on_ray(task: Task, pending: Pending, parts: int) -> Done:
 
 
 def _check_reachable(address: str) -> None:
-    """Raises `InputError` if nothing listens at the address; Ray itself would wait for minutes."""
-    match = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
-    if match is None:
+    """Raises `InputError` if nothing listens at the address, or it has another form than Ray's.
+
+    Ray itself would wait for minutes.
+    """
+    if address in ("auto", "local"):
         return
+    match = re.fullmatch(r"(?:ray://)?([^:/\s]+|\[[0-9a-f:]+\]):([0-9]{1,5})", address)
+    if match is None or int(match[2]) > 65535:
+        raise InputError(f"RAY_ADDRESS is {address!r}; expected HOST:PORT, ray://HOST:PORT or auto")
     try:
-        socket.create_connection((match[1], int(match[2])), CONNECT_S).close()
+        socket.create_connection((match[1].strip("[]"), int(match[2])), CONNECT_S).close()
     except OSError as error:
         raise InputError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}") from None
 

@@ -278,3 +278,8 @@ def test_a_folder_serves_as_well(ann: Models, tmp_path: Path) -> None:
 def test_a_remote_wants_a_place(ann: Models) -> None:
     words = ("make", "--old-file=.venv/run", f"BIN={warm_python.programs()}", "remote")
     assert "URL is missing: make remote URL=s3://bucket/path" in ann.run(*words, code=2)
+    for url in ("s3:/bucket", "s3:bucket/x", "S3://bucket", "s3://", "s3//bucket", "s3a://b"):
+        said = ann.run(*words, f"URL={url}", code=2)
+        assert f"URL is {url}; expected s3://bucket/path" in said
+    said = ann.run(*words, "URL=s3://bucket/x", "ENDPOINT=minio:9000", code=2)
+    assert "ENDPOINT is minio:9000; expected http://HOST:PORT" in said

@@ -1,6 +1,7 @@
 """SIGTERM: what is in flight is finished, a balancer has time to go elsewhere, nothing is lost."""
 
 import signal
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.__main__ import parse_args
 from tests.helpers.servers import serve
 from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
@@ -70,3 +72,33 @@ def test_ctrl_c_stops_at_once(model_folder: Path, tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGINT)
         server.process.wait(60)
         assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--port", "70000"),
+        ("--port", "-1"),
+        ("--port", "http"),
+        ("--host", ""),
+        ("--host", "localhost:8000"),
+        ("--host", "http://0.0.0.0"),
+        ("--host", "x" * 64),
+        ("--queue", "0"),
+        ("--poll", "0"),
+        ("--poll", "nan"),
+        ("--poll", "inf"),
+        ("--drain", "-1"),
+        ("--drain", "nan"),
+    ],
+)
+def test_a_value_that_can_not_be_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["serving", *words])
+    with pytest.raises(SystemExit) as caught:
+        parse_args()
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert words[0] in said
+    assert words[1] in said

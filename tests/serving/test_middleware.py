@@ -107,6 +107,17 @@ def test_what_keeps_it_from_starting_is_told(model_folder: Path, tmp_path: Path)
             {middleware.TOKEN: "short"},
             "has 5 characters; expected 16",
         ),
+        (
+            ("--model", str(model_folder)),
+            {middleware.TOKEN: f"{TOKEN}\n"},
+            "a character that cannot be printed",
+        ),
+        (("--model", "s3:/bucket/digits"), {}, "'s3:/bucket/digits' cannot be used"),
+        (
+            ("--model", "s3://bucket/digits"),
+            {"AWS_ENDPOINT_URL": "minio:9000"},
+            "AWS_ENDPOINT_URL is 'minio:9000'; expected http://HOST:PORT",
+        ),
     ):
         found = start(*words, folder=tmp_path, **environment)
         assert found.returncode == 1

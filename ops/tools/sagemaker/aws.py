@@ -22,6 +22,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from digits.core import urls
 from digits.core.errors import Unreachable
 from ops.tools.sagemaker.settings import Settings
 
@@ -88,6 +89,8 @@ def connect(region: str) -> Clients:
     def client(service: str) -> Any:
         return boto3.client(service, region_name=region, config=config)
 
+    for service in ("SAGEMAKER", "SAGEMAKER_RUNTIME", "S3", "CLOUDWATCH_LOGS"):
+        urls.endpoint(service)
     with explained():
         return Clients(*map(client, ("sagemaker", "sagemaker-runtime", "s3", "logs")))
 

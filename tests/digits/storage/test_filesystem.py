@@ -1,7 +1,8 @@
-"""Models in S3 when the server, or the way to it, fails."""
+"""Models in S3 when the server, or the way to it, fails; URLs and settings that are wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -213,3 +214,61 @@ def test_an_encryption_that_s3_does_not_have_is_refused(
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=message):
         filesystem.find("s3://bucket/prefix")
+
+
+MISSPELT = ["s3:/bucket/x", "s3:bucket/x", "S3://bucket/x", "s3//bucket/x", "s3a://b/x", "gs://b/x"]
+
+
+@pytest.mark.parametrize("url", [*MISSPELT, "s3://", "s3:", ""])
+@pytest.mark.parametrize("find", [filesystem.find, filesystem.find_file, model_store.locate])
+def test_a_misspelt_url_never_becomes_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, find: Callable[[str], Any], url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"cannot be used; expected a folder or s3://bucket/pre"):
+        find(url)
+    with pytest.raises(InputError, match="cannot be used"):
+        deploy(url, ONE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_no_bucket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"names no file; expected s3://bucket/name"):
+        filesystem.find_file("s3://out.csv")
+    storage, name = filesystem.find_file("./s3:out.csv")  # so a user can write such a name
+    assert (storage.root, name) == (str(tmp_path), "s3:out.csv")
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_an_endpoint_of_another_form_is_named(
+    s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "minio:9000")
+    with pytest.raises(InputError, match=rf"^{variable} is 'minio:9000'; expected http://HOST"):
+        model_store.read_pointer("s3://models", "production")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"AWS_CONFIG_FILE": "config"}, "Invalid endpoint: minio:9000"),
+        ({"AWS_PROFILE": "nobody"}, "a setting .* is wrong: .*nobody"),
+        ({"AWS_DEFAULT_REGION": "us east"}, "the settings of S3 .*us east"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    s3_proxy: Proxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config").write_text("[default]\nendpoint_url = minio:9000\n")
+    if "AWS_CONFIG_FILE" in changes:
+        monkeypatch.delenv("AWS_ENDPOINT_URL")
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        model_store.read_pointer("s3://models", "production")

@@ -370,6 +370,18 @@ def test_what_is_wrong_is_said_without_a_traceback(
         assert "Traceback" not in found.stderr
         return found.stderr
 
+    monkeypatch.setenv("RAY_ADDRESS", "http://head:6379")
+    assert (
+        "RAY_ADDRESS is 'http://head:6379'; expected HOST:PORT, ray://HOST:PORT or auto"
+        in fails("scans", "out.csv", "--engine", "ray")
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "minio:9000")
+    assert "AWS_ENDPOINT_URL is 'minio:9000'; expected http://HOST:PORT" in fails(
+        "s3://bucket/scans", "out.csv"
+    )
+    assert "'s3:/out.csv' cannot be used; expected a folder or s3://" in fails(
+        "scans", "s3:/out.csv"
+    )
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     assert "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1" in fails(
         "scans", "out.csv", "--engine", "ray"
