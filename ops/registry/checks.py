@@ -16,8 +16,8 @@ from ops.tools.tree import Tree
 
 def start() -> tuple[str | None, list[Tag]]:
     """Fetch, and return the Git remote, if there is one, and all tags."""
-    publishing.identity()
     git.require_history()
+    publishing.identity()
     server = publishing.find_server()
     if server:
         publishing.fetch(server)

@@ -5,14 +5,18 @@ server, and only then are they created here. So this repository never has a tag 
 lacks, even if the command is killed. (`git tag -a` and a push can leave such tags behind.)
 """
 
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from digits.core.errors import InputError
 from ops.tools import git, tags
 from ops.tools.tags import ARTIFACT, Tag
 
 PATTERN = f"refs/tags/{ARTIFACT}*"
+SIGNATURE = "%(objectname)%0a%(contents:signature)"
+SIGNED = ("tag.gpgSign", "tag.forceSignAnnotated")  # each has Git sign every annotated tag
 
 
 def identity() -> str:
@@ -21,20 +25,21 @@ def identity() -> str:
         return git.run("var", "GIT_COMMITTER_IDENT")
     except InputError as error:
         raise InputError(
-            "Git does not know your name, which every tag records. Set it:\n"
+            f"{error}\n  Every tag records your name and address. To set them:\n"
             '  git config user.name "Your Name"; git config user.email you@example.com'
-        ) from error
+        ) from None
 
 
 def find_server() -> str | None:
     """Return the name of the Git remote that has the tags; None if there is no remote."""
-    names = git.run("remote").splitlines()
+    names = git.lines("remote")
     if not names or "origin" in names:
         return "origin" if names else None
     if len(names) > 1:
         raise InputError(
             f"there are several Git remotes ({', '.join(names)}), and none is named origin. "
-            f"Rename the one that has the tags: git remote rename {names[0]} origin"
+            f"Rename the one that has the tags: git remote rename NAME origin. Which URL each has: "
+            f"git remote --verbose"
         )
     return names[0]
 
@@ -42,34 +47,38 @@ def find_server() -> str | None:
 def fetch(server: str) -> None:
     """Fetch branches and tags; raises `InputError` if a tag here differs from the server's."""
     remote, local = remote_tags(server), local_tags()
-    for name in local:
-        if name not in remote:
+    for tag in tags.read():
+        if tag.name not in remote:
             raise InputError(
-                f"the tag {name} is here, but not on {server}, so others see a different history.\n"
-                f"  To publish it: git push {server} 'refs/tags/{name}'\n"
-                f"  To delete it:  git tag --delete '{name}'"
+                f"the tag {tag.name} is here, but not on {server}, so others see a different "
+                f"history.\n"
+                f"  To publish it: git push {server} 'refs/tags/{tag.name}'\n"
+                f"  To delete it:  git tag --delete '{tag.name}'"
             )
-        if remote[name] != local[name]:
+    counted = [name for name in remote if tags.NAME.fullmatch(name)]
+    for name in counted:
+        if local.get(name, remote[name]) != remote[name]:
             raise InputError(
                 f"the tag {name} here differs from the one on {server}, which counts.\n"
                 f"  To delete it:  git tag --delete '{name}'"
             )
     branches = f"+refs/heads/*:refs/remotes/{server}/*"
     git.run("fetch", "--quiet", "--no-tags", "--prune", server, branches)
-    git.run("fetch", "--quiet", "--no-tags", server, f"{PATTERN}:{PATTERN}")
+    if missing := [f"refs/tags/{name}:refs/tags/{name}" for name in counted if name not in local]:
+        git.run("fetch", "--quiet", "--no-tags", server, *missing)
 
 
 def remote_tags(server: str) -> dict[str, str]:
-    return parse_refs(git.run("ls-remote", "--refs", server, PATTERN))
+    return parse_refs(git.lines("ls-remote", "--refs", server, PATTERN))
 
 
 def local_tags() -> dict[str, str]:
-    return parse_refs(git.run("for-each-ref", "--format=%(objectname) %(refname)", PATTERN))
+    return parse_refs(git.lines("for-each-ref", "--format=%(objectname)\t%(refname)", PATTERN))
 
 
-def parse_refs(text: str) -> dict[str, str]:
+def parse_refs(lines: Sequence[str]) -> dict[str, str]:
     """Parse lines of an object and a ref into objects by tag name."""
-    pairs = (line.split() for line in text.splitlines())
+    pairs = (line.split("\t") for line in lines)
     return {name.removeprefix("refs/tags/"): oid for oid, name in pairs}
 
 
@@ -94,6 +103,8 @@ def publish(
     InputError
         If another person's tag came first, or Git refuses.
     """
+    counted = {tag.name for tag in tags.read()}
+    check_free(names, local_tags().keys() - counted, server)
     when = tags.next_time(known, int(time.time()))
     text = message(evidence)
     oids = {name: make_object(name, commit, text, when) for name in names}
@@ -106,14 +117,63 @@ def publish(
     except InputError as error:
         if server:
             raise InputError(f"{error}\n  {server} has the tags. Run: git fetch --tags") from None
-        raise refusal(error, "this repository", local_tags(), oids) from None
+        raise refusal(error, None, local_tags(), oids) from None
+
+
+def check_free(names: Iterable[str], others: Iterable[str], server: str | None) -> None:
+    """Raise `InputError` if a tag that does not count has a new tag's name, or is in its way.
+
+    Refs are like files: `a` and `a/b` cannot both exist.
+    """
+    others = sorted(others)
+    for name in names:
+        for other in others:
+            if f"{other}/".startswith(f"{name}/") or f"{name}/".startswith(f"{other}/"):
+                on_server = f"; git push {server} --delete 'refs/tags/{other}'" if server else ""
+                raise InputError(
+                    f"the tag {other} is in the way of the new tag {name}. It counts for nothing, "
+                    f"since it is not an annotated tag of a commit in GTO's format. Nothing was "
+                    f"published.\n  To delete it, here and on the server: "
+                    f"git tag --delete '{other}'{on_server}"
+                )
 
 
 def make_object(name: str, commit: str, text: str, when: int) -> str:
     """Write the object of an annotated tag, as `git tag -a` does, without a ref to it."""
     who, _, zone = identity().rsplit(" ", 2)
+    if any(git.setting(key, "bool") == "true" for key in SIGNED):
+        return make_signed_object(name, commit, text, f"{when} {zone}")
     head = f"object {commit}\ntype commit\ntag {name}\ntagger {who} {when} {zone}\n\n"
     return git.run("mktag", stdin=head + text)
+
+
+def make_signed_object(name: str, commit: str, text: str, when: str) -> str:
+    """As `make_object`, signed by Git, which makes the ref in a repository that is then removed."""
+    settings = [pair.partition("\n") for pair in git.run("config", "--list", "-z").split("\0")]
+    chosen = [(key, value) for key, _, value in settings if key.startswith(("gpg.", "user."))]
+    with tempfile.TemporaryDirectory(prefix="tag-") as folder:
+        environment = git.clean_environment() | {
+            "GIT_DIR": folder,
+            "GIT_OBJECT_DIRECTORY": str(
+                Path(git.run("rev-parse", "--git-path", "objects")).resolve()
+            ),
+            "GIT_COMMITTER_DATE": when,
+            "GIT_CONFIG_COUNT": str(len(chosen)),
+        }
+        for i, (key, value) in enumerate(chosen):
+            environment |= {f"GIT_CONFIG_KEY_{i}": key, f"GIT_CONFIG_VALUE_{i}": value}
+        words = ("tag", "--sign", "--cleanup=verbatim", "--file=-", name, commit)
+        refused = f"Git could not sign the tag {name}, as {' or '.join(SIGNED)} asks for it"
+        try:
+            git.run("init", "--quiet", "--bare", environment=environment)
+            git.run(*words, stdin=text, environment=environment)
+        except InputError as error:
+            raise InputError(f"{refused}. Nothing was published.\n  {error}") from None
+        made = git.run("for-each-ref", f"--format={SIGNATURE}", environment=environment)
+        oid, _, signature = made.partition("\n")
+        if not signature:  # Git 2.39 does not fail if an SSH key is missing
+            raise InputError(f"{refused}. Nothing was published. To see why: git tag --sign test")
+        return oid
 
 
 def message(evidence: Mapping[str, str]) -> str:
@@ -126,8 +186,9 @@ def message(evidence: Mapping[str, str]) -> str:
 def push(server: str, oids: Mapping[str, str]) -> None:
     """Push tags atomically; raises `InputError` if the server lacks them, or may lack them."""
     refs = [f"{oid}:refs/tags/{name}" for name, oid in oids.items()]
+    alone = ("--no-follow-tags", "--recurse-submodules=no")  # whatever the user's settings are
     try:
-        git.run("push", "--quiet", "--atomic", server, *refs)
+        git.run("push", "--quiet", "--atomic", *alone, server, *refs)
     except InputError as error:
         try:
             remote = remote_tags(server)
@@ -141,14 +202,16 @@ def push(server: str, oids: Mapping[str, str]) -> None:
 
 
 def refusal(
-    error: InputError, where: str, present: Mapping[str, str], wanted: Mapping[str, str]
+    error: InputError, server: str | None, present: Mapping[str, str], wanted: Mapping[str, str]
 ) -> InputError:
     """Return the error to raise: another person's tags came first, or what Git reports."""
     taken = [name for name in wanted if name in present]
-    if not taken:
-        return InputError(f"{error}\n  Nothing was published")
-    return InputError(
-        f"another promotion or rollback came first: {where} has {', '.join(taken)}. Nothing was "
-        f"published.\n  To see it: git fetch --tags; digits registry history\n"
-        f"  If yours is still wanted, run the command again"
-    )
+    if taken:
+        return InputError(
+            f"another promotion or rollback came first: {server or 'this repository'} has "
+            f"{', '.join(taken)}. Nothing was published.\n"
+            f"  To see it: git fetch --tags; digits registry history\n"
+            f"  If yours is still wanted, run the command again"
+        )
+    check_free(wanted, present, server)
+    return InputError(f"{error}\n  Nothing was published")

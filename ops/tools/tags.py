@@ -3,8 +3,8 @@
     digit-classifier@v1.2.0          the commit is this version; a commit is never two versions
     digit-classifier#production#3    the commit is assigned to this GTO stage; a running number
 
-Only annotated tags count. Of two tags the later one wins, by the tagger's clock, not by the number.
-A tag with a `!` cancels an earlier one.
+Only annotated tags of a commit count; tags with other names are somebody else's. Of two tags the
+later one wins, by the tagger's clock, not by the number. A tag with a `!` cancels an earlier one.
 """
 
 import re
@@ -23,7 +23,7 @@ NAME = re.compile(
 )
 FIELDS = (
     "refname:strip=2",
-    "objecttype",
+    "*objecttype",  # empty for a tag that is not annotated
     "*objectname",
     "taggerdate:unix",
     "taggername",
@@ -64,17 +64,18 @@ def read() -> list[Tag]:
     rows = zip(*(cells[i :: len(FIELDS)] for i in range(len(FIELDS))), strict=False)
     tags = []
     for name, kind, commit, time, person, _, body in rows:
-        match = NAME.fullmatch(name.strip())
-        if match and kind == "tag":
+        name = name.removeprefix("\n")
+        match = NAME.fullmatch(name)
+        if match and kind == "commit":
             tags.append(
                 Tag(
-                    name.strip(),
+                    name,
                     match["version"],
                     match["stage"],
                     bool(match["cancels"]),
                     int(match["number"] or 0),
                     commit,
-                    int(time),
+                    int(time or 0),  # some tags have no tagger
                     person,
                     body,
                 )

@@ -232,7 +232,9 @@ def test_going_back_to_a_model_that_is_gone_requires_force(ann: Models) -> None:
     shutil.rmtree(ann.folder.parent / "storage")
     words = ("rollback", "--reason", "takes 7 for 1")
     assert "To roll back nevertheless: --force" in ann.registry(*words, code=2)
-    assert "warning: models/digit-classifier is missing or damaged in" in ann.registry(*words, "--force")
+    assert "warning: models/digit-classifier is missing or damaged in" in ann.registry(
+        *words, "--force"
+    )
     assert ann.held() == "v1.0.0"
 
 
@@ -406,7 +408,113 @@ def test_killed_between_any_two_writes_the_same_again_completes_it(
         assert copy.tags() == copy.tags_on_server()
         assert holder == copy.history()[0]["to"]
         shutil.rmtree(folder)
-    assert number == {"promote": 7, "rollback": 6}[command[0]]
+    assert number == {"promote": 6, "rollback": 5}[command[0]]
+
+
+# Git as people have it
+
+
+FOREIGN = ("v9", "other@v1.0.0", "digit-classifier@vfoo", "digit-classifier-latest", "digit")
+
+
+def test_tags_of_other_tools_are_left_alone(ann: Models) -> None:
+    """Here alone, on the server alone, and on both with another meaning."""
+    annotate = ("git", "tag", "--annotate", "--message=x")
+    for name in FOREIGN:
+        ann.run(*annotate, f"{name}-here")
+        for place in ("server", "moved"):
+            ann.run(*annotate, f"{name}-{place}")
+            ann.run("git", "push", "--quiet", "origin", f"refs/tags/{name}-{place}")
+        ann.run("git", "tag", "--delete", f"{name}-server")
+        ann.run(*annotate, "--force", f"{name}-moved", "HEAD~1")
+    ann.run("git", "tag", "digit-classifier@v7.0.0")  # not annotated, so it does not count
+    ann.run("git", "config", "push.followTags", "true")
+    here, there = ann.tags(), ann.tags_on_server()
+    ann.registry("promote")
+    new = {"digit-classifier@v1.1.0", "digit-classifier#production#2"}
+    assert ann.tags().keys() - here.keys() == new
+    assert ann.tags_on_server().keys() - there.keys() == new
+    assert here.items() <= ann.tags().items()
+    assert there.items() <= ann.tags_on_server().items()
+    assert ann.registry("history").startswith("production is v1.1.0\n")
+
+
+@pytest.mark.parametrize("name", ["digit-classifier@v1.1.0", "digit-classifier#production#2/x"])
+def test_a_tag_in_the_way_is_named_with_the_command_that_helps(ann: Models, name: str) -> None:
+    ann.run("git", "tag", name)
+    ann.run("git", "push", "--quiet", "origin", f"refs/tags/{name}")
+    if "/" in name:  # on the server alone, where it is no tag of ours that would be fetched
+        ann.run("git", "tag", "--delete", name)
+    before = ann.tags(), ann.tags_on_server()
+    said = ann.registry("promote", code=2)
+    assert f"the tag {name} is in the way of the new tag digit-classifier" in said
+    assert "run the command again" not in said
+    assert (ann.tags(), ann.tags_on_server()) == before
+    ann.run("sh", "-c", said.split("here and on the server:")[1])
+    ann.registry("promote")
+    assert ann.held() == "v1.1.0"
+    assert ann.tags() == ann.tags_on_server()
+
+
+@pytest.mark.parametrize("key", ["tag.gpgSign", "tag.forceSignAnnotated"])
+def test_tags_are_signed_if_the_users_git_signs_tags(ann: Models, key: str) -> None:
+    secret = ann.folder.parent / "key"
+    ann.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(secret))
+    signers = ann.folder.parent / "signers"
+    signers.write_text(f"user@example.com {secret.with_suffix('.pub').read_text()}")
+    settings = {"gpg.format": "ssh", "gpg.ssh.allowedSignersFile": str(signers), key: "yes"}
+    for name, value in settings.items():
+        ann.run("git", "config", name, value)
+    ann.run("git", "config", "user.signingKey", f"{secret}-that-is-lost")
+    before = ann.tags()
+    said = ann.registry("promote", code=2)
+    assert "Git could not sign the tag digit-classifier@v1.1.0, as tag.gpgSign or" in said
+    assert "Nothing was published" in said
+    assert ann.tags() == ann.tags_on_server() == before
+    ann.run("git", "config", "user.signingKey", str(secret))
+    ann.registry("promote", "--reason", "Monday's")
+    assert ann.tags() == ann.tags_on_server()
+    for name in ann.tags().keys() - before.keys():
+        assert 'Good "git" signature for user@example.com' in ann.run("git", "verify-tag", name)
+    assert ann.held() == "v1.1.0"
+    last = ann.history()[0]
+    assert (last["why"], len(last["model"]), last["by"]) == ("Monday's", 64, "A user")
+    assert ann.run("git", "status", "--porcelain") == ""
+
+
+def test_a_hook_that_refuses_the_push_leaves_nothing_behind(ann: Models) -> None:
+    hook = ann.folder / ".git" / "hooks" / "pre-push"
+    hook.write_text("#!/bin/sh\necho no pushes on a Friday\nexit 1\n")
+    hook.chmod(0o755)
+    before = ann.tags()
+    said = ann.registry("promote", code=2)
+    assert "no pushes on a Friday" in said
+    assert "Nothing was published" in said
+    assert ann.tags() == ann.tags_on_server() == before
+    hook.unlink()
+    ann.registry("promote")
+    assert ann.held() == "v1.1.0"
+
+
+def test_of_two_remotes_none_is_guessed(ann: Models) -> None:
+    ann.run("git", "remote", "rename", "origin", "company")
+    ann.run("git", "remote", "add", "backup", "../backup")
+    said = ann.registry("promote", code=2)
+    assert "several Git remotes (backup, company), and none is named origin" in said
+    assert "git remote rename NAME origin" in said
+
+
+def test_a_person_whose_name_is_no_utf8_promotes(ann: Models) -> None:
+    ann.run("sh", "-c", "git config user.name \"$(printf 'Ren\\351')\"")
+    ann.registry("promote")
+    assert ann.history()[0]["by"] == "Ren\udce9"
+    assert "Ren" in ann.registry("history", PYTHONIOENCODING="utf-8:backslashreplace")
+
+
+def test_the_words_of_git_on_another_owner_come_through(ann: Models) -> None:
+    for command in (["promote"], ["rollback", "--reason", "x"], ["history"]):
+        said = ann.registry(*command, code=2, GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
+        assert "git config --global --add safe.directory" in said
 
 
 def test_a_clock_that_was_ahead_is_overtaken(ann: Models) -> None:
