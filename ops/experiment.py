@@ -1,23 +1,42 @@
-"""Run the pipeline with a preset's parameters, as a DVC experiment: digits experiment NAME
+"""Run the pipeline with a preset's parameters, or with several seeds: digits experiment [NAME]
 
     digits experiment                          # lists the presets
     digits experiment tiny                     # runs dvc exp run --name tiny --set-param ...
-    digits experiment tiny -S train.seed=1     # options of dvc exp run may follow
+    digits experiment tiny -S train.ema=0.99   # options of dvc exp run may follow
+    digits experiment --seeds 3                # trains the parameters here with three seeds
+    digits experiment tiny --seeds 3           # the same with a preset
 
 The working tree then has the results. `dvc exp show` compares experiments; `git checkout . && dvc
 checkout` restores the committed results. If the commit has an experiment of this name, a number is
 added to the name.
+
+With several seeds, the first is train.seed, and its results are the working tree's. Each further
+seed is an experiment of its own, whose metrics are copied to metrics/seed-N/, where the gate reads
+them; those of earlier seeds are removed. If the rules (gate.seeds in params.yaml) require certain
+seeds, these are trained. --rules REV takes the rules of a revision, such as the branch that a
+change goes to; without --seeds it trains as many seeds as the rules require, or as metrics/ has.
 """
 
 import itertools
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from textwrap import indent
+from typing import Any
 
-from digits.core import errors
-from ops.tools import git, presets
-from ops.tools.dvc import DVC
+from digits.core import errors, files, params
+from digits.core.command_line import say
+from digits.core.errors import InputError
+from digits.gate.rules import Rules
+from ops.tools import git, presets, training_time
+from ops.tools.dvc import DVC, set_params
+from ops.tools.revisions import FILES, METRICS, PARAMS, run_folders, runs_in_commit
 from ops.tools.tables import aligned
+
+SEED = "train.seed"
 
 
 def main() -> None:
@@ -25,17 +44,37 @@ def main() -> None:
         case [] | ["-h" | "--help"]:
             print(__doc__)
             print(indent(aligned(list(presets.names().items())), "  "))
-        case [name, *options]:
-            words = [
-                *DVC,
-                "exp",
-                "run",
-                *presets.set_params_of(name),
-                "--name",
-                free_name(name),
-                *options,
-            ]
-            sys.exit(subprocess.run(words).returncode)
+        case words:
+            count, rules_of, words = seed_options(words)
+            name = words[0] if words and not words[0].startswith("-") else None
+            options = words[1:] if name else words
+            if count is not None or rules_of is not None:
+                run_seeds(name, options, count, rules_of)
+            elif name:
+                run_or_exit(experiment_words(name, name, options))
+            else:
+                raise InputError(f"{options[0]} is no preset. Options follow the preset's name")
+
+
+def seed_options(words: Sequence[str]) -> tuple[int | None, str | None, list[str]]:
+    """The values of --seeds and --rules, and the other words."""
+    others = list(words)
+    values: dict[str, str] = {}
+    for option in ("--seeds", "--rules"):
+        if option in others:
+            at = others.index(option)
+            values[option] = "".join(others[at + 1 : at + 2])
+            del others[at : at + 2]
+    count = values.get("--seeds")
+    if count is not None and not (count.isascii() and count.isdigit() and 1 <= int(count) <= 100):
+        raise InputError(f"--seeds is {count!r}; expected how many seeds, 1 to 100")
+    return None if count is None else int(count), values.get("--rules"), others
+
+
+def experiment_words(name: str | None, title: str, options: Sequence[str]) -> list[str]:
+    """The command that runs a preset, or the parameters here, as an experiment."""
+    settings = presets.set_params_of(name) if name else []
+    return [*DVC, "exp", "run", *settings, "--name", free_name(title), *options]
 
 
 def free_name(name: str) -> str:
@@ -43,6 +82,121 @@ def free_name(name: str) -> str:
     taken = git.experiments()
     numbered = (f"{name}-{i}" for i in itertools.count(2))
     return next(n for n in itertools.chain([name], numbered) if n not in taken)
+
+
+def run_or_exit(words: Sequence[str]) -> None:
+    code = subprocess.run(words).returncode
+    if code:
+        sys.exit(code)
+
+
+def run_seeds(
+    name: str | None, options: Sequence[str], count: int | None, rules_of: str | None
+) -> None:
+    """Train with each seed, and put the metrics of the further ones where the gate reads them."""
+    document = document_of(name, options)
+    first: int = document["train"]["seed"]
+    folders = [path for path in run_folders(Path(METRICS)) if path != Path(METRICS)]
+    seeds = wanted_seeds(first, count, required_seeds(document, rules_of), len(folders))
+    if len(seeds) == 1 and count is None:
+        say("one seed is enough: no rule requires more, and metrics/ has no further ones")
+        return
+    say(f"seeds {', '.join(map(str, seeds))}, one after another. {told(document, len(seeds))}")
+    for folder in folders:
+        shutil.rmtree(folder)
+    started = time.monotonic()
+    if name or options:
+        run_or_exit(experiment_words(name, name or "seeds", options))
+    else:
+        run_or_exit([*DVC, "repro"])
+    for done, seed in enumerate(seeds[1:], start=1):
+        if done > 1:  # the first seed may have been complete
+            left = (time.monotonic() - started) / (done - 1) * (len(seeds) - done)
+            say(f"seed {seed}: {done + 1} of {len(seeds)}; {shown_time(left)} left")
+        else:
+            say(f"seed {seed}: {done + 1} of {len(seeds)}")
+            started = time.monotonic()
+        run_further_seed(name, seed)
+    say(f"metrics/ has {len(seeds)} seeds. Next: digits gate --base main")
+
+
+def document_of(name: str | None, options: Sequence[str]) -> dict[str, Any]:
+    """The parameters that a run of a preset has; those in `options` are not among them."""
+    if any(SEED in option for option in options):
+        raise InputError(f"{SEED} is set by --seeds; leave it out of the options")
+    changes = presets.load(name) if name else {}
+    return params.override(params.read_yaml(PARAMS), changes)
+
+
+def required_seeds(document: Mapping[str, Any], rules_of: str | None) -> Sequence[int]:
+    """The seeds that the rules require: those of a revision, or of the parameters."""
+    origin = PARAMS
+    if rules_of is not None:
+        origin = f"{rules_of}:{PARAMS}"
+        content = git.read(git.commit(rules_of), PARAMS)
+        if content is None:
+            raise InputError(f"{origin} does not exist, so it is unknown which seeds it requires")
+        document = params.parse_yaml(content, origin)
+    if "gate" not in document:
+        raise InputError(
+            f"{origin} has no section `gate`, so it is unknown which seeds it requires"
+        )
+    return Rules.parse(document["gate"], f"{origin}: gate").seeds
+
+
+def wanted_seeds(first: int, count: int | None, required: Sequence[int], further: int) -> list[int]:
+    """The seeds to train with, `first` at the head.
+
+    Parameters
+    ----------
+    first : train.seed
+    count : how many; None for those that the rules require, else as many as there are
+    required : by the rules; these are trained whatever the count
+    further : runs in metrics/ besides the first
+    """
+    if required and first not in required:
+        raise InputError(
+            f"{SEED} is {first}, but gate.seeds requires {list(required)}. Set {SEED} to one of "
+            f"them"
+        )
+    if required:
+        return [first, *(seed for seed in required if seed != first)]
+    others = (seed for seed in itertools.count() if seed != first)
+    return [first, *itertools.islice(others, (count or 1 + further) - 1)]
+
+
+def told(document: Mapping[str, Any], seeds: int) -> str:
+    """How long the trainings take, in words."""
+    seconds = training_time.estimate_s(document)
+    if seconds is None:
+        return "How long they take is unknown until the first has ended."
+    return (
+        f"Training takes {shown_time(seconds)} for each of them on this computer, "
+        f"{shown_time(seconds * seeds)} in all; results that DVC's cache has take no time."
+    )
+
+
+def run_further_seed(name: str | None, seed: int) -> None:
+    """Run the parameters of the working tree with another seed, outside of the working tree."""
+    title = free_name(f"{name or 'seeds'}-seed{seed}")
+    run_or_exit([*DVC, "exp", "run", "--temp", "--name", title, *set_params({SEED: seed})])
+    commit = git.experiments().get(title)
+    if commit is None:
+        raise InputError(f"dvc made no experiment {title}; see its message above")
+    (run,) = runs_in_commit(commit, title)[:1]
+    if run.seed != seed:
+        raise InputError(f"{title}:{METRICS}/train.json: seed is {run.seed}; expected {seed}")
+    with files.new_directory(Path(METRICS, f"seed-{seed}")) as folder:
+        for file in FILES:
+            content = git.read(commit, f"{METRICS}/{file}")
+            if content is not None:
+                (folder / file).write_bytes(content)
+
+
+def shown_time(seconds: float) -> str:
+    return (
+        f"about {round(seconds / 60)} min" if seconds >= 90 else f"about {max(1, round(seconds))} s"
+    )
 
 
 if __name__ == "__main__":
