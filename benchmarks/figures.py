@@ -187,6 +187,36 @@ def gate_power() -> str:
     return "\n".join(lines)
 
 
+def gate_seeds() -> str:
+    results = measure.load("gate_power")["seeds"]
+    header = ["no loss", "loss of 10", "loss of 20", "loss of 30", "no loss: called better"]
+    header.append("no loss: nll called better or worse")
+    lines = [
+        f"| seeds of base / candidate | {' | '.join(header)} |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for sides in ("1/1", "1/2", "1/3", "2/2", "3/1", "2/3", "3/3", "5/5"):
+        row = results["rates"][sides]
+        shares = [*row["blocked"].values(), row["better"], row["marked"]]
+        cells = ["untested" if share is None else _percent(share, 1) for share in shares]
+        lines.append(f"| {sides.replace('/', ' / ')} | {' | '.join(cells)} |")
+    lines.append(
+        f"\nEach share is from {results['draws']:,} simulated pairs. Equal models differ in "
+        f"{results['discordance']} images, as retrained ones do; a loss comes on top. All 25 "
+        f"combinations of one to five seeds are in `benchmarks/results/gate_power.json`."
+    )
+    return "\n".join(lines)
+
+
+def gate_fuzz() -> str:
+    results = measure.load("gate_fuzz")
+    return (
+        f"`python -m benchmarks.gate_fuzz` broke {results['broken']:,} pairs of folders in one "
+        f"place and damaged the bytes of {results['damaged']:,} more; {results['wrong']} of them "
+        f"passed, crashed or were refused without the file's name."
+    )
+
+
 def photos() -> str:
     results = measure.load("photos")
     lines = ["| the test images as | accuracy | change |", "|---|---|---|"]
@@ -288,6 +318,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "gpu": gpu,
     "time to accuracy": time_to_accuracy,
     "gate power": gate_power,
+    "gate seeds": gate_seeds,
+    "gate fuzz": gate_fuzz,
     "inference": inference,
     "photos": photos,
     "server": server,
