@@ -13,12 +13,14 @@ from tests.helpers.workflows import GOOD, Runner, repro
 pytestmark = pytest.mark.slow(80)
 
 OVERRIDE = "github.event.action == 'labeled' && github.event.label.name == 'gate-override'"
+LABEL = "contains(github.event.pull_request.labels.*.name, 'three-seeds')"
 # What GitHub's expressions are for a pull request from a fork: no secret, no variable.
 EXPRESSIONS = {
     "github.base_ref": "main",
     "github.event.pull_request.body": "Trains for longer.",
     "github.event.sender.login": "octocat",
     OVERRIDE: "false",
+    LABEL: "false",
     "secrets.DVC_AWS_ACCESS_KEY_ID": "",
     "secrets.DVC_AWS_SECRET_ACCESS_KEY": "",
     "vars.DVC_AWS_ENDPOINT_URL": "",
@@ -127,6 +129,29 @@ def test_a_changed_evaluator_scores_the_base_too(
     assert "the evaluator of origin/main differs in digits/evaluation/metrics.py" in runner.log
     assert "Running the pipeline of " in runner.log
     assert "against origin/main (its evaluator)" in runner.log
+
+
+def test_seeds_that_a_change_brings_or_a_label_asks_for_are_trained_not_believed(
+    origin: Project, check_out: Callable[[str], Runner]
+) -> None:
+    branch(origin, "seeds")
+    metrics = origin.folder / "metrics"
+    (metrics / "seed-9").mkdir()
+    for name in ("evaluation.json", "errors.csv", "data.json", "train.json"):
+        (metrics / "seed-9" / name).write_bytes((metrics / name).read_bytes())
+    origin.commit("forged seeds")
+    runner = check_out("seeds")
+    outcomes = runner.run()
+    assert outcomes["Train further seeds"] == "success", runner.log
+    assert "seeds 0, 1, one after another" in runner.log
+    trained = runner.project.folder / "metrics"
+    assert {path.parent.name for path in trained.glob("*/errors.csv")} == {"seed-1"}
+
+    labelled = {LABEL: "true"}
+    step = "Train further seeds"
+    assert runner.run(step, **labelled) == {step: "success"}, runner.log
+    assert "seeds 0, 1, 2, one after another. Training takes about " in runner.log
+    assert {path.parent.name for path in trained.glob("*/errors.csv")} == {"seed-1", "seed-2"}
 
 
 def test_a_pipeline_that_fails_judges_nothing(
