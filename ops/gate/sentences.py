@@ -5,7 +5,7 @@ They say what was compared, by how much it differs, what decided, and what to do
 
 from collections.abc import Iterable
 
-from digits.gate.judge import Judgement
+from digits.gate.judge import Difference, Judgement
 from digits.gate.results import Run
 from ops.gate.decision import Decision, parts_of
 
@@ -19,6 +19,10 @@ IMPROVE = (
     "Look at the broken images in the report (make report). If their labels are wrong, correct "
     "them (docs/how-to/corrections.md); if not, improve the model or its data."
 )
+NARROW = (
+    "Improve the model, or show that its loss is smaller: several seeds on each side measure it "
+    "more exactly (docs/how-to/judge.md)."
+)
 KINDS = {
     "images": ("It broke more images than it fixed, by more than chance explains.", IMPROVE),
     "class": (
@@ -26,9 +30,8 @@ KINDS = {
         IMPROVE,
     ),
     "bound": (
-        "Chance may explain the difference, but a loss that the rules forbid is not ruled out.",
-        "Improve the model, or show that its loss is smaller: several seeds on each side measure "
-        "it more exactly (docs/how-to/judge.md).",
+        "A loss as large as the rules forbid is not ruled out.",
+        NARROW,
     ),
     "small_sample": (
         "The test set is too small to rule out a loss that the rules forbid.",
@@ -60,11 +63,11 @@ def compared(d: Decision) -> str:
     first = d.candidate[0].scores
     if not d.judgements:
         return (
-            f"{names(d.candidate)} was held to the limits of {d.rules_from} only: there is no base "
-            f"to compare with. It was tested on {first.images:,} images ({first.source})."
+            f"{subject(d.candidate)} was held to the limits of {d.rules_from} only: there is no "
+            f"base to compare with. It was tested on {first.images:,} images ({first.source})."
         )
     sentence = (
-        f"{names(d.candidate)} was compared with {listed(d.judgements)}, image by image, on "
+        f"{subject(d.candidate)} was compared with {listed(d.judgements)}, image by image, on "
         f"{first.images:,} test images ({first.source}), by the rules of {d.rules_from}."
     )
     if d.stated:
@@ -86,14 +89,22 @@ def difference(name: str, judgement: Judgement, d: Decision) -> str:
     )
     allowed = f" (allowed: less than {d.rules.max_loss})" if d.rules and overall.bound > 0 else ""
     return (
-        f"Against {name}: {now} errors, {before} before. {overall.broken:,} images are broken (the "
-        f"candidate errs more often), {overall.fixed:,} are fixed. {chance(overall.p)} With 95 % "
+        f"Against {name}: {now} errors, {before} before. {changed_images(overall)} With 95 % "
         f"confidence, {bound}{allowed}."
     )
 
 
-def chance(p: float) -> str:
-    return f"Between equal models, chance makes such a difference with probability {p:.2g}."
+def changed_images(overall: Difference) -> str:
+    if not (overall.broken or overall.fixed):
+        return "Both err on the same images."
+    p = overall.p
+    percent = f"{100 * p:.0f}" if p >= 0.01 else f"{100 * p:.1g}"
+    share = f"{percent} %" if p >= 0.0001 else "less than 0.01 %"
+    return (
+        f"Images on which the candidate errs more often (broken): {overall.broken:,}; less often "
+        f"(fixed): {overall.fixed:,}. Between equal models, chance makes such a difference in "
+        f"{share} of cases (p = {p:.2g})."
+    )
 
 
 def decided(d: Decision) -> str:
@@ -114,11 +125,10 @@ def best_version(d: Decision) -> list[str]:
     """Show the sum of many small changes; this decides nothing."""
     if d.best is None:
         return []
-    overall = d.best.difference
+    now = counts(run.scores.errors for run in d.candidate)
     return [
-        f"For information: {d.best.name}, with {counts(d.best.errors)} errors, is the best version "
-        f"of the last year. Against it, {overall.broken:,} images are broken and "
-        f"{overall.fixed:,} fixed. {chance(overall.p)}"
+        f"For information, against {d.best.name}, the best version of the last year: {now} errors, "
+        f"{counts(d.best.errors)} before. {changed_images(d.best.difference)}"
     ]
 
 
@@ -127,8 +137,13 @@ def next_step(d: Decision) -> str:
         return "nothing is left to do here; merge or promote it."
     if d.verdict == "overridden":
         return "merge or promote it. The next change is compared with this model, losses included."
-    advice = " ".join(dict.fromkeys(advice for _, advice in kinds(d)))
-    return f"{advice} To let it pass nevertheless, a reviewer must give a reason."
+    advice = list(dict.fromkeys(advice for _, advice in kinds(d)))
+    if IMPROVE in advice and NARROW in advice:
+        advice.remove(NARROW)
+    return (
+        f"{' '.join(advice)} To let it pass nevertheless, a reviewer must give a reason "
+        f"(docs/how-to/judge.md)."
+    )
 
 
 def kinds(d: Decision) -> list[tuple[str, str]]:
@@ -140,34 +155,37 @@ def kinds(d: Decision) -> list[tuple[str, str]]:
 def measured(d: Decision) -> list[str]:
     if not d.candidate:
         return ["The candidate's metrics could not be read, so there are no figures."]
-    errors = counts([run.scores.errors for run in d.candidate])
+    errors = counts(run.scores.errors for run in d.candidate)
     first = d.candidate[0].scores
-    beyond = len(d.beyond)
-    held = f" {beyond} of {len(d.limits)} limits are not held." if beyond else ""
-    held = " Every limit is held." if d.limits and not beyond else held
-    return [
-        f"{names(d.candidate)} was measured: {errors} errors in {first.images:,} test images "
-        f"({first.source}). It was compared with nothing.{held}"
-    ]
+    sentence = (
+        f"{subject(d.candidate)} was measured: {errors} errors in {first.images:,} test images "
+        f"({first.source})."
+    )
+    if d.beyond:
+        sentence += f" {len(d.beyond)} of {len(d.limits)} limits are not held."
+    elif d.limits:
+        sentence += " Every limit is held."
+    return [sentence]
 
 
 def differences(d: Decision) -> list[str]:
     if not d.differing:
         return []
-    return [f"The evaluation differs from that of {d.bases[0].name} in: {listed(d.differing)}."]
+    return [f"Its evaluation differs from that of {d.bases[0].name} in: {listed(d.differing)}."]
 
 
 def after_failure(d: Decision) -> list[str]:
-    happened, remedy = parts_of(d.failure or "")
-    return [
-        f"There is no verdict, since {happened}, and without a comparison nothing passes.",
-        f"Next: {remedy or 'mend this, then run the same command again.'}",
-    ]
+    _, remedy = parts_of(d.failure or "")
+    if remedy.startswith("Run: "):
+        remedy = f"run {remedy.removeprefix('Run: ')}"
+    remedy = remedy or "mend this, then run the same command again."
+    return ["Without a verdict, nothing passes.", f"Next: {remedy}"]
 
 
-def names(runs: list[Run]) -> str:
+def subject(runs: list[Run]) -> str:
     more = len(runs) - 1
-    return f"{runs[0].name} (and {more} more run{'s' * (more > 1)})" if more else runs[0].name
+    others = f" and {more} more run{'s' * (more > 1)}" if more else ""
+    return f"The candidate ({runs[0].name}{others})"
 
 
 def counts(errors: Iterable[int]) -> str:

@@ -1,7 +1,7 @@
 """A decision as text for a terminal, and as JSON."""
 
 from dataclasses import asdict
-from textwrap import fill, indent
+from textwrap import TextWrapper, indent
 from typing import Any
 
 from digits.gate.judge import Difference, Judgement
@@ -16,7 +16,9 @@ def render(decision: Decision) -> str:
     """Render a decision for a terminal: headline, reasons, explanation, then the figures."""
     d = decision
     lines = [d.headline, *(f"  and {reason}" for reason in d.reasons[1:]), ""]
-    lines += [fill(sentence, WIDTH) for sentence in explain(d)]
+    # Paths stay whole, so that they can be copied.
+    wrapper = TextWrapper(WIDTH, break_on_hyphens=False, break_long_words=False)
+    lines += [wrapper.fill(sentence) for sentence in explain(d)]
     label_width = max(6, *(len(label) for label in d.candidate[0].scores.support))
     for name, judgement in d.judgements.items():
         counts = judgement.errors

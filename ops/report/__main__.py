@@ -7,12 +7,17 @@ printed.
 
     digits report --base main --of lr-default-seed0 --beside lr-lr=0.2_ema=0.99-seed0
 
-Exit code 0: a report was written, whatever the verdict. 2: something is missing or broken.
+There is always a report: if nothing can be compared, it shows the candidate, what differs, why it
+can't be compared, and what to do.
+
+Exit code 0: there is a verdict, whatever it is. 2: something is missing or broken; the report says
+what.
 """
 
 import argparse
 
 from digits.core import command_line, errors, files
+from digits.core.errors import InputError
 from ops.gate.arguments import add_arguments, question
 from ops.report import content, html, markdown
 
@@ -26,6 +31,10 @@ def main() -> None:
         files.write(args.html, html.render(report))
     if not (args.markdown or args.html):
         print(markdown.render(report), end="")
+    if report.faults:
+        written = [str(path) for path in (args.markdown, args.html) if path]
+        where = f"\n  The report was written: {', '.join(written)}" if written else ""
+        raise InputError(f"{report.faults[0]}{where}")
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,26 +3,31 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from digits.core.arrays import UInt8Array
-from digits.core.errors import InputError
+from digits.core.errors import InputError, UserError
 from digits.core.params import changes
 from digits.data import dataset
 from digits.gate import diff, judge
 from digits.gate.diff import Answer, Figure
 from digits.gate.results import Run
 from ops.gate.arguments import Question
-from ops.gate.decision import Decision, decide
+from ops.gate.bases import find_base_commit
+from ops.gate.decision import Decision, decide, without_verdict
+from ops.gate.sentences import explain
 from ops.tools import dvc, git, pipeline, revisions
 from ops.tools.pipeline import Stage
 from ops.tools.tree import WORKING_TREE, Tree
 
 Rows = list[dict[str, float]]
 Changes = Mapping[str, tuple[object, object]]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,23 +45,38 @@ class Model:
 
 @dataclass(frozen=True)
 class Content:
-    """Both sides, read once; the details are about the comparison `against`."""
+    """Both sides, read once; the details are about the comparison `against`.
+
+    There is always a report: without a verdict, it shows the candidate and what differs.
+    """
 
     decision: Decision
-    against: str | None  # a name in decision.judgements; None without a base
+    against: str | None  # a name in decision.judgements; None without a comparison
     base: list[Run]
-    candidate: list[Run]
+    candidate: list[Run]  # empty if the metrics can't be read
     params: Changes | None  # those that differ; None if the base has no parameters
     stages: list[Stage]
     tables: dict[str, tuple[Rows, Rows]]  # tables of plots/, by name: the base's, the candidate's
     images: dict[int, UInt8Array]  # misclassified by any run, by index among the test images
     no_images: str | None  # why there are no images
     models: list[Model]  # side by side: the base, the candidate and others
+    faults: list[str]  # of the files that could not be read, the verdict's first
 
     @cached_property
     def figures(self) -> list[Figure]:
+        if not self.candidate:
+            return []
         overall = self.decision.judgements[self.against].overall if self.against else None
         return diff.figures(self.base, self.candidate, overall)
+
+    @cached_property
+    def explanation(self) -> list[str]:
+        return explain(self.decision)
+
+    @property
+    def unread(self) -> list[str]:
+        """The faults of the files that only the report reads."""
+        return [fault for fault in self.faults if fault != self.decision.failure]
 
     @property
     def looks_note(self) -> str:
@@ -73,49 +93,64 @@ class Content:
 
 
 def gather(question: Question, beside: Sequence[str]) -> Content:
-    """Have the gate judge, and read the details.
+    """Have the gate judge, and read the details; what can't be read becomes one of the `faults`.
 
     Parameters
     ----------
     question : the gate's arguments
     beside : revisions or experiments to show next to the candidate
-
-    Raises
-    ------
-    InputError
-        If the gate raises it, or a table of plots/ is damaged.
     """
-    decision = decide(question)
-    here, there = decision.code or WORKING_TREE, base_tree(decision)
+    faults: list[str] = []
+    try:
+        decision = decide(question)
+    except UserError as error:
+        faults.append(str(error))
+        decision = without_verdict(question, str(error))
+    here, there = decision.code or WORKING_TREE, base_tree(question)
     against = next(iter(decision.pairs), None)
     base, candidate = decision.pairs[against] if against else ([], decision.candidate)
-    models = find_models(beside, base, candidate, here, there)
-    images, why = find_images(base + candidate + [model.run for model in models])
+    sides = (base, candidate, here, there)
+    models = attempt(faults, find_models, beside, *sides) or [] if candidate else []
+    runs = base + candidate + [model.run for model in models]
+    images, why = attempt(faults, find_images, runs) or ({}, "they can't be read")
+    base_plots = (there or WORKING_TREE, decision.bases[0].runs[0]) if against else None
+    plots = (here, decision.candidate[0]) if candidate else None
     return Content(
         decision,
         against,
         base,
         candidate,
-        params=_changed_params(there, here),
-        stages=pipeline.read(here, there),
+        params=attempt(faults, _changed_params, there, here),
+        stages=attempt(faults, pipeline.read, here, there) or [],
         tables={
             name: (
-                table(there or WORKING_TREE, decision.bases[0].runs[0], name)
-                if decision.bases
-                else [],
-                table(here, decision.candidate[0], name),
+                attempt(faults, table, *base_plots, name) or [] if base_plots else [],
+                attempt(faults, table, *plots, name) or [] if plots else [],
             )
             for name in ("training", "reliability")
         },
         images=images,
         no_images=why,
         models=models,
+        faults=list(dict.fromkeys(faults)),
     )
 
 
-def base_tree(decision: Decision) -> Tree | None:
-    """Return the tree of the first base; None if there is no base, or it is a folder."""
-    commit = decision.bases[0].commit if decision.bases else None
+def attempt(faults: list[str], read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Call a function that reads; if it fails, add its message to `faults` and return None."""
+    try:
+        return read(*args, **kwargs)
+    except UserError as error:
+        faults.append(str(error))
+        return None
+
+
+def base_tree(question: Question) -> Tree | None:
+    """Return the tree of the base; None if there is no base, or it is a folder."""
+    try:
+        commit = question.base and find_base_commit(question.base)
+    except UserError:  # the verdict's fault
+        return None
     return Tree(commit) if commit else None
 
 
@@ -184,6 +219,8 @@ def table(tree: Tree, run: Run, name: str) -> Rows:
 def find_images(runs: list[Run]) -> tuple[dict[int, UInt8Array], str | None]:
     """Return the images that any run gets wrong, or none and the reason why not."""
     folder = Path(dvc.DATA)
+    if not runs:
+        return {}, None
     if not (folder / "test-images.npy").exists():
         return {}, f"{folder}/test-images.npy is not here. Run: dvc pull"
     test = dataset.load(folder, "test")

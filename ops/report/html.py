@@ -66,7 +66,7 @@ def picture(image: UInt8Array) -> str:
 
 
 def worst(content: Content) -> Sequence[Answer]:
-    return diff.worst(content.candidate)[:MOST_WORST]
+    return diff.worst(content.candidate)[:MOST_WORST] if content.candidate else []
 
 
 def pipeline(content: Content) -> Markup:
@@ -114,6 +114,8 @@ def calibration(content: Content) -> Markup | None:
 
 def robustness(content: Content) -> dict[str, Any]:
     """Return the accuracy under each corruption, lowest first, as a chart and as rows."""
+    if not content.candidate:
+        return {"rows": [], "chart": None}
     here = content.candidate[0].scores.robustness
     before = content.base[0].scores.robustness if content.base else {}
     names = sorted((name for name in here if name != "mean"), key=lambda name: (here[name], name))
@@ -124,6 +126,8 @@ def robustness(content: Content) -> dict[str, Any]:
 
 def confusion(content: Content) -> dict[str, Any]:
     """Return the first run's images by true and predicted class, and the change from the base."""
+    if not content.candidate:
+        return {"here": {}, "change": None, "most": 1}
     here = diff.confusion(content.candidate[0])
     before = diff.confusion(content.base[0]) if content.base else None
     change = before and {

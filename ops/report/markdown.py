@@ -6,10 +6,10 @@ through `code` or `prose`, in which it can't mention, link or show anything.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from digits.gate.diff import Answer, shown, shown_change
-from ops.gate.text import counts_of, describe
+from ops.gate.sentences import listed
 from ops.report import text_images
 from ops.report.content import Content
 
@@ -50,23 +50,21 @@ def verdict(content: Content) -> str:
     d = content.decision
     lines = [f"### {prose(d.headline)}", ""]
     lines += [f"- and {prose(reason)}" for reason in d.reasons[1:MOST_ROWS]]
-    for name, judgement in d.judgements.items():
-        before, now = (counts_of(judgement.errors[side]) for side in ("base", "candidate"))
-        lines.append(
-            f"- against {code(name)}: {before} → {now} errors in {judgement.overall.images:,} test "
-            f"images; {describe(judgement.overall)}"
-        )
-        lines += [f"- note: {prose(note)}" for note in judgement.notes]
+    lines += [f"- {prose(sentence)}" for sentence in content.explanation]
+    lines += [f"- note: {prose(note)}" for j in d.judgements.values() for note in j.notes]
+    lines += [f"- not shown: {prose(fault)}" for fault in content.unread]
     stale = [stage.name for stage in content.stages if stage.state != "up to date"]
     if stale:
         lines.append(
-            f"- note: code or parameters have changed since {_list(map(code, stale))} ran: `dvc "
+            f"- note: code or parameters have changed since {listed(map(code, stale))} ran: `dvc "
             "repro`"
         )
     return "\n".join(lines)
 
 
 def figures(content: Content) -> str:
+    if not content.candidate:
+        return ""
     if content.against is None:
         rows = [[f.name, shown(f, f.after)] for f in content.figures]
         return table(["", "here"], rows, "lr")
@@ -101,6 +99,8 @@ def parameters(content: Content) -> str:
 
 def rules(content: Content) -> str:
     d = content.decision
+    if not d.rules_from:
+        return ""
     text = f"Rules: {code(d.rules_from)}. {content.looks_note}".rstrip()
     if not d.changed_rules:
         return text
@@ -154,6 +154,8 @@ def _caption(answer: Answer) -> tuple[str, str]:
 
 def limits(content: Content) -> str:
     limits = content.decision.limits
+    if not limits:
+        return ""
     beyond = sum(not limit.held for limit in limits)
     rows = [
         [
@@ -166,11 +168,6 @@ def limits(content: Content) -> str:
     ]
     summary = f"Limits: {beyond} of {len(limits)} not held" if beyond else "Limits: all held"
     return details(summary, table(["figure", "here", "limit", ""], rows, "lrrl"))
-
-
-def _list(names: Iterable[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def details(summary: str, body: str) -> str:

@@ -131,6 +131,20 @@ def test_a_changed_evaluator_scores_the_base_too(
     assert "against origin/main (its evaluator)" in runner.log
 
 
+def test_without_a_verdict_there_is_a_report(check_out: Callable[[str], Runner]) -> None:
+    runner = check_out("bad")
+    first = runner.project.run("git", "rev-list", "--max-parents=0", "HEAD")
+    (runner.project.folder / ".git" / "shallow").write_text(first)
+    runner.temp.mkdir()
+    (runner.temp / "verify.txt").write_text("identical\n")
+    assert runner.run("Judge") == {"Judge": "failure"}
+    comment = (runner.temp / "comment.md").read_text()
+    assert comment.startswith("### NO VERDICT: this clone is shallow")
+    assert "Next: git fetch --unshallow" in comment
+    assert "| errors |" in comment
+    assert "No verdict" in (runner.temp / "report.html").read_text()
+
+
 def test_seeds_that_a_change_brings_or_a_label_asks_for_are_trained_not_believed(
     origin: Project, check_out: Callable[[str], Runner]
 ) -> None:

@@ -229,8 +229,9 @@ def test_a_pass_says_what_was_compared_what_decided_and_what_to_do(repository: R
     repository.write([*COMMON, 1000, 1001])
     text = explained(repository, "--base", "main")
     assert text.startswith(
-        "metrics was compared with main, image by image, on 10,000 test images (mnist), by the "
-        "rules of main:params.yaml. Against main: 32 errors, 30 before. 2 images are broken"
+        "The candidate (metrics) was compared with main, image by image, on 10,000 test images "
+        "(mnist), by the rules of main:params.yaml. Against main: 32 errors, 30 before. Images on "
+        "which the candidate errs more often (broken): 2; less often (fixed): 0. "
     )
     assert "at most 6.0 images per 10,000 (allowed: less than 30)" in text
     assert "Every limit is held and no comparison shows a loss, so it passes." in text
@@ -279,8 +280,8 @@ def test_losses_that_add_up_are_shown_against_the_best_version(repository: Repos
         repository.git("tag", "--annotate", "-m", "x", f"digit-classifier@v1.{number}.0")
     repository.write([*COMMON, *range(1000, 1015)])
     text = explained(repository, "--base", "HEAD")
-    assert "v1.0.0, with 30 errors, is the best version of the last year" in text
-    assert "15 images are broken and 0 fixed" in text
+    assert "against v1.0.0, the best version of the last year: 45 errors, 30 before." in text
+    assert "(broken): 15; less often (fixed): 0." in text.partition("For information")[2]
     written = json.loads(repository.gate("--base", "HEAD", "--json", code=0))
     assert written["best_version"]["name"] == "v1.0.0"
     assert written["best_version"]["difference"]["broken"] == 15
@@ -302,7 +303,9 @@ def test_a_version_of_another_year_evaluator_or_test_set_is_not_the_best(
     repository.commit()
     repository.git("tag", "--annotate", "-m", "x", "digit-classifier@v1.2.0")
     tag("v1.3.0", COMMON)
-    assert "v1.3.0, with 30 errors, is the best" in explained(repository, "--base", "HEAD")
+    assert "against v1.3.0, the best version of the last year" in explained(
+        repository, "--base", "HEAD"
+    )
     later = {"GIT_COMMITTER_DATE": "2040-01-01T00:00:00Z"}
     repository.git("commit", "--quiet", "--allow-empty", "-m", "later", **later)
     assert "best version" not in explained(repository, "--base", "HEAD")

@@ -69,12 +69,18 @@ def write_run(folder: Path, wrong: Wrong) -> None:
     (metrics / "plots" / "reliability.csv").write_text(
         "lower,upper,images,confidence,accuracy\n0.9,1,400,0.98,0.97\n"
     )
+    lock(folder)
+
+
+def lock(folder: Path) -> None:
+    """Write the dvc.lock that names the metrics."""
+    paths = [folder / "metrics" / name for name in ("evaluation.json", "errors.csv")]
     outs = [
-        {"path": f"metrics/{name}", "md5": hashlib.md5((metrics / name).read_bytes()).hexdigest()}
-        for name in ("evaluation.json", "errors.csv")
+        {"path": f"metrics/{path.name}", "md5": hashlib.md5(path.read_bytes()).hexdigest()}
+        for path in paths
     ]
-    lock = {"stages": {"evaluate": {"cmd": "e", "outs": outs}}}
-    (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    document = {"stages": {"evaluate": {"cmd": "e", "outs": outs}}}
+    (folder / "dvc.lock").write_text(yaml.safe_dump(document))
 
 
 def quoted(label: int) -> str:
@@ -275,23 +281,130 @@ def test_a_base_may_be_a_folder(repository: Path, report: Report) -> None:
     assert "<summary>2 fixed</summary>" in found.stdout
 
 
+# There is always a report
+
+
+def other_test_set(repository: Path) -> None:
+    path = repository / "metrics" / "evaluation.json"
+    path.write_text(path.read_text().replace(dataset.digest(test_images()), "f" * 64))
+    lock(repository)
+
+
+def other_evaluator(repository: Path) -> None:
+    (repository / "stages" / "evaluate.py").write_text("changed = True\n")
+
+
+def no_base_metrics(repository: Path) -> None:
+    git(repository, "rm", "--quiet", "-r", "--cached", "metrics")
+    git(repository, "commit", "--quiet", "-m", "without metrics")
+
+
+def shallow(repository: Path) -> None:
+    (repository / ".git" / "shallow").write_bytes(
+        subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository)
+    )
+
+
 @pytest.mark.parametrize(
-    ("path", "content", "named"),
+    ("make", "happened", "remedy", "differing"),
     [
-        ("metrics/plots/training.csv", "epoch,train_loss\n1,nan\n", "training.csv"),
-        ("metrics/plots/training.csv", "epoch,train_loss\n1\n", "training.csv"),
-        ("metrics/errors.csv", "nothing", "errors.csv"),
+        (other_test_set, "metrics cannot be compared", "--base-model", "the test set"),
+        (other_evaluator, "metrics cannot be compared", "--base-model", "stages/evaluate.py"),
+        (no_base_metrics, "main has no metrics/evaluation.json", "--first", None),
+        (shallow, "this clone is shallow", "git fetch --unshallow", None),
     ],
 )
-def test_a_broken_file_is_named_and_nothing_is_written(
-    repository: Path, report: Report, path: str, content: str, named: str
+def test_without_a_verdict_the_report_says_what_was_measured_what_differs_and_what_to_do(
+    repository: Path,
+    report: Report,
+    browser: Browser,
+    make: Callable[[Path], None],
+    happened: str,
+    remedy: str,
+    differing: str | None,
 ) -> None:
-    (repository / path).write_text(content)
-    found = report("--base", "main", "--html", "page.html")
+    change(repository, {0: (1, 0.7), 3: (0, 0.92), 5: (0, 0.8)}, {"train": {"lr": 0.2}})
+    make(repository)
+    found = report("--base", "main", "--html", "page.html", "--markdown", "report.md")
     assert found.returncode == 2
-    assert named in found.stderr
+    assert happened in found.stderr
+    text = (repository / "report.md").read_text()
+    assert text.startswith("### NO VERDICT: ")
+    assert "The candidate (metrics) was measured: 3 errors in 400 test images (toy)" in text
+    assert "| errors | 3 |" in text
+    assert "| `train.lr` | `0.1` | `0.2` |" in text
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page.goto((repository / "page.html").as_uri())
+    header = page.locator("header").inner_text()
+    for shown in (markdown_as_text(text.partition("|")[0]), header):
+        assert happened in shown
+        assert remedy in shown.partition("Next: ")[2]
+        assert (f"Its evaluation differs from that of main in: {differing}." in shown) == bool(
+            differing
+        )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.get_by_role("cell", name="3", exact=True).count()
+    assert least_contrast(page) >= 4.5
+    page.close()
+
+
+def markdown_as_text(text: str) -> str:
+    return re.sub(r"\\(?=[^\w\s])|\u200b", "", text)
+
+
+@pytest.mark.parametrize("words", [["--base", "nobody"], ["--first"], ["--base", "main"]])
+def test_metrics_that_cannot_be_read_are_reported(
+    repository: Path, report: Report, words: list[str]
+) -> None:
+    (repository / "metrics" / "errors.csv").write_text("nothing")
+    lock(repository)
+    found = report(*words, "--html", "page.html", "--markdown", "report.md")
+    assert found.returncode == 2
     assert "Traceback" not in found.stderr
-    assert not (repository / "page.html").exists()
+    text = (repository / "report.md").read_text()
+    assert text.startswith("### NO VERDICT: metrics/errors.csv: ")
+    assert "The candidate's metrics could not be read, so there are no figures." in text
+    assert "could not be read" in (repository / "page.html").read_text()
+
+
+@pytest.mark.parametrize("content", ["epoch,train_loss\n1,nan\n", "epoch,train_loss\n1\n"])
+def test_a_plot_that_cannot_be_read_is_named_and_the_rest_is_shown(
+    repository: Path, report: Report, content: str
+) -> None:
+    (repository / "metrics" / "plots" / "training.csv").write_text(content)
+    found = report("--base", "main", "--html", "page.html", "--markdown", "report.md")
+    assert found.returncode == 2
+    assert "training.csv" in found.stderr
+    text = (repository / "report.md").read_text()
+    assert text.startswith("### PASS: no worse than main\n")
+    assert "not shown: metrics/plots/training.csv" in text
+    assert "Not shown: metrics/plots/training.csv" in (repository / "page.html").read_text()
+
+
+def test_terminal_comment_and_page_begin_with_the_same_sentences(
+    repository: Path, report: Report, browser: Browser
+) -> None:
+    change(repository, {i: (1 - i % 2, 0.9) for i in range(2, 60)})
+    gate = [warm_python.python(), "-m", "ops.gate", "--base", "main"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    terminal, document = (
+        subprocess.run(
+            [*gate, *words], cwd=repository, env=environment, capture_output=True, text=True
+        ).stdout
+        for words in ([], ["--json"])
+    )
+    sentences = [json.loads(document)["headline"], *json.loads(document)["explanation"]]
+    assert len(sentences) == 5
+    text = report("--base", "main").stdout
+    report("--base", "main", "--html", "page.html")
+    page = browser.new_page()
+    page.goto((repository / "page.html").as_uri())
+    header = page.locator("header").inner_text()
+    page.close()
+    for shown in (terminal, markdown_as_text(text), header.replace("Blocked", "BLOCKED:")):
+        shown = " ".join(shown.split())
+        positions = [shown.index(sentence) for sentence in sentences]
+        assert positions == sorted(positions)
 
 
 def test_nothing_from_a_file_acts_in_a_comment(repository: Path, report: Report) -> None:
