@@ -91,7 +91,7 @@ def plan(sweep: Sweep) -> dict[Setting, list[Trial]]:
 
 def check_repository(sweep_file: Path) -> None:
     """Raises `InputError` if tracked files have uncommitted changes, or Git has no user name."""
-    names = git.run("diff", "--name-only", "-z", "HEAD").split("\0")
+    names = git.run("diff", "--relative", "--name-only", "-z", "HEAD").split("\0")
     changed = [name for name in names if name and Path(name).resolve() != sweep_file.resolve()]
     if changed:
         raise InputError(

@@ -162,10 +162,9 @@ def start(trial: Trial, environment: Mapping[str, str]) -> subprocess.Popen[byte
 def collect(trial: Trial, commit: str) -> bool:
     """Fetch the experiment from the clone and delete the clone; False if there is none."""
     ref = f"refs/exps/{commit[:2]}/{commit[2:]}/{trial.name}"
+    source = trial.clone.resolve()  # git fetch takes a path from the repository's root
     try:
-        git.run(
-            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", trial.clone, f"{ref}:{ref}"
-        )
+        git.run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", source, f"{ref}:{ref}")
     except InputError as error:
         with open(trial.log, "a", encoding="utf-8") as log:
             log.write(f"{error}\n")

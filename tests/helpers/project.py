@@ -37,16 +37,19 @@ class Project:
         }
 
     @classmethod
-    def scratch(cls, folder: Path) -> Self:
-        """The checkout's files as they are now, without results, in a new repository."""
-        folder.mkdir()
+    def scratch(cls, folder: Path, repository: Path | None = None) -> Self:
+        """The checkout's files as they are now, without results, in a new repository.
+
+        `repository` is the folder of the repository, if the project is a subfolder of it.
+        """
+        folder.mkdir(parents=True)
         listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
         for name in subprocess.check_output(listing, cwd=ROOT, text=True).splitlines():
             if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         made = cls(folder)
-        made.run("git", "init", "--quiet", "--initial-branch=main")
+        made.run("git", "init", "--quiet", "--initial-branch=main", str(repository or folder))
         made.identify()
         made.commit("start")
         return made
