@@ -21,7 +21,7 @@ IMPROVE = (
 )
 NARROW = (
     "Improve the model, or show that its loss is smaller: several seeds on each side measure it "
-    "more exactly (docs/how-to/judge.md)."
+    "more exactly (make experiment SEEDS=3, then docs/how-to/judge.md)."
 )
 KINDS = {
     "images": ("It broke more images than it fixed, by more than chance explains.", IMPROVE),
