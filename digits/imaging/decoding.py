@@ -1,27 +1,30 @@
 """Read an image file, or an array, as grey levels.
 
 Files: a photo, a scan or a drawing, of any size, rotated by its EXIF, with transparency, 1 to 16
-bits a channel, CMYK. Of an animation, the first frame is read.
+bits a channel, CMYK, CIELAB. Of an animation, the first frame is read.
 """
 
 import io
 import struct
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.Image import Transpose
 
-from digits.core.arrays import Float32Array, UInt8Array
+from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 MAX_BYTES = 32 << 20
-MAX_PIXELS = 50_000_000  # a phone's photo; 200 MB when decoded
+MAX_PIXELS = 1 << 26  # a photo of 64 megapixels; reading it takes 0.4 GB, as WebP 1 GB
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns; ours is checked before decoding too
 
 WORKING_SIZE = 256  # pixels; a larger image is reduced, and its longer side keeps at least these
+BAND = 512  # rows converted at once, about: a copy of all of them would take too much memory
 
 TRANSPOSE = {  # by the value of EXIF's Orientation
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -124,6 +127,8 @@ def _guess(content: bytes) -> str:
         return "a PDF. Save the page as PNG"
     if content[4:8] == b"ftyp" and content[8:11] in (b"hei", b"hev", b"mif", b"msf"):
         return "a HEIC photo. Save it as JPEG"
+    if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "a TIFF of a kind that is not supported. Save it as PNG"
     kinds = "PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF or PNM"
     return f"{len(content):,} bytes of something else; expected {kinds}"
 
@@ -140,24 +145,67 @@ def _transpose(image: Image.Image) -> Transpose | None:
 
 def _grey(image: Image.Image) -> UInt8Array:
     """Grey levels of an image of any mode, opaque, reduced to about the working size."""
+    factor = max(max(image.size) // WORKING_SIZE, 1)
     if image.mode[0] in "IF":  # one channel of 16 or 32 bits
-        image = Image.fromarray(_stretch(np.asarray(image, np.float32)))
-    factor = max(image.size) // WORKING_SIZE
+        low, high = _range(image, factor)
+        return np.asarray(_reduce(image, "L", factor, lambda band: _stretch(band, low, high)))
+    if image.mode == "LAB":
+        return np.asarray(_reduce(image, "L", factor, _from_lab))
     if image.has_transparency_data:
-        return _flatten(_reduce(image.convert("RGBA").convert("RGBa"), factor))
-    return np.asarray(_reduce(image.convert("L"), factor))
+        return _flatten(_reduce(image, "RGBa", factor, _premultiply))
+    return np.asarray(_reduce(image, "L", factor, lambda band: band.convert("L")))
 
 
-def _reduce(image: Image.Image, factor: int) -> Image.Image:
-    return image.reduce(factor) if factor > 1 else image
+def _bands(image: Image.Image, factor: int) -> Iterator[tuple[int, Image.Image]]:
+    """Yield about `BAND` rows at a time, a multiple of the factor, and the first row's number."""
+    rows = factor * max(BAND // factor, 1)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
-def _stretch(values: Float32Array) -> UInt8Array:
+def _reduce(
+    image: Image.Image, mode: str, factor: int, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    """Convert an image to the mode, and reduce it by the factor."""
+    if image.height <= BAND:
+        return convert(image).reduce(factor) if factor > 1 else convert(image)
+    width, height = (-(-side // factor) for side in image.size)
+    reduced = Image.new(mode, (width, height))
+    for top, band in _bands(image, factor):
+        reduced.paste(convert(band).reduce(factor), (0, top // factor))
+    return reduced
+
+
+def _range(image: Image.Image, factor: int) -> tuple[float, float]:
+    """The darkest and the lightest value; raises `InputError` if one is not finite."""
+    ends = []
+    for _, band in _bands(image, factor):
+        values = np.asarray(band, np.float32)
+        if not np.isfinite(values).all():
+            raise InputError("the image holds NaN or infinity")
+        ends += [float(values.min()), float(values.max())]
+    return min(ends), max(ends)
+
+
+def _stretch(image: Image.Image, low: float, high: float) -> Image.Image:
     """Map the darkest value to 0 and the lightest to 255: few images use all of their 16 bits."""
-    if not np.isfinite(values).all():
-        raise InputError("the image holds NaN or infinity")
-    low, high = float(values.min()), float(values.max())
-    return np.round((values - low) * (255 / max(high - low, 1))).astype(np.uint8)
+    values = np.asarray(image, np.float32)
+    levels = np.round((values - low) * (255 / max(high - low, 1)))
+    return Image.fromarray(levels.astype(np.uint8))
+
+
+def _premultiply(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA").convert("RGBa")
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    return _lab_to_rgb().apply(image).convert("L")
+
+
+@cache
+def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(lab, rgb, "LAB", "RGB")
 
 
 def _flatten(image: Image.Image) -> UInt8Array:

@@ -1,14 +1,17 @@
 """Every way to store a picture is read as the same grey levels; a bad file is refused."""
 
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from digits.core.errors import InputError
 from digits.imaging import decoding
@@ -25,6 +28,15 @@ def test_every_mode_is_read(mode: str) -> None:
     grey = decoding.decode(encode(picture, "TIFF"))
     assert grey.dtype == np.uint8
     assert correlation(grey, np.asarray(seven())) > 0.99
+
+
+def test_cielab_is_read_as_the_same_picture_in_rgb() -> None:
+    rgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    to_lab = ImageCms.buildTransform(rgb, lab, "RGB", "LAB")
+    picture = seven(700).convert("RGB")  # more rows than are converted at once
+    grey = decoding.decode(encode(to_lab.apply(picture), "TIFF"))
+    expected = decoding.decode(encode(picture, "TIFF"))
+    assert np.abs(grey.astype(int) - expected).max() <= 3
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"])
@@ -93,11 +105,41 @@ def test_a_picture_with_a_transparent_frame_is_continued_by_its_own_background()
     np.testing.assert_array_equal(decoding.from_array(framed), expected)
 
 
-def png_header(width: int, height: int) -> bytes:
-    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = b"IDAT" + zlib.compress(bytes(100))
+PEAK = """
+import sys
+from pathlib import Path
+from digits.imaging import decoding
+def peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) << 10
+content = Path(sys.argv[1]).read_bytes()
+before = peak()
+assert decoding.decode(content).shape == (192, 256)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow(5)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux alone says the peak")
+@pytest.mark.parametrize(("colour_type", "bits", "channels"), [(0, 8, 1), (0, 16, 2), (6, 8, 4)])
+def test_a_photo_of_50_megapixels_is_read_without_a_copy_of_all_its_pixels(
+    tmp_path: Path, colour_type: int, bits: int, channels: int
+) -> None:
+    width, height = 8192, 6144
+    compressor = zlib.compressobj(1)
+    rows = [compressor.compress(bytes(1 + width * channels)) for _ in range(height)]
+    data = b"".join(rows) + compressor.flush()
+    (tmp_path / "photo.png").write_bytes(png(width, height, data, bits, colour_type))
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "photo.png")]
+    peak = int(subprocess.check_output(command))
+    assert peak < 1.5 * width * height * channels + 50e6
+
+
+def png(width: int, height: int, data: bytes, bits: int = 8, colour_type: int = 0) -> bytes:
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    data = b"IDAT" + data
     chunks = [
-        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (head, data)
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c))
+        for c in (head, data, b"IEND")
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
@@ -110,9 +152,10 @@ def png_header(width: int, height: int) -> bytes:
         (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
         (b"%PDF-1.7", "a PDF"),
         (b"\0\0\0\x18ftypheic", "a HEIC photo"),
+        (b"II*\0" + bytes(100), "a TIFF of a kind that is not supported"),
         (encode(seven())[:200], "the image is truncated"),
         (encode(seven(), "JPEG")[:400], "the image is truncated"),
-        (png_header(60_000, 60_000), "60,000 x 60,000 pixels; expected .* at most 50,000,000"),
+        (png(60_000, 60_000, b""), "60,000 x 60,000 pixels; expected .* at most 67,108,864"),
         (bytes(decoding.MAX_BYTES + 1), "33,554,433 bytes; expected at most 33,554,432"),
     ],
 )
