@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def comparable(
         yield base.name, base.runs, candidate
         return
     evaluated = (
-        f"{base.name} was evaluated with different code or data ({', '.join(differing)}), so the "
+        f"{base.name} was evaluated with different code or data ({first(differing)}), so the "
         f"metrics cannot be compared"
     )
     if base.commit is None or code is None:
@@ -94,6 +94,12 @@ def comparable(
         base.runs[:1],
         [replace(ours, duplicates=candidate[0].duplicates)],
     )
+
+
+def first(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and the number of the others."""
+    others = len(names) - most
+    return ", ".join(names[:most]) + (f" and {others} more" if others > 0 else "")
 
 
 def check_model_here(run: Run) -> None:

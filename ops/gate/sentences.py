@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from digits.gate.judge import Difference, Judgement
 from digits.gate.results import Run
 from ops.gate.decision import Decision, parts_of
+from ops.gate.evaluators import first
 
 # For each kind of reason to block: what it means, and what to do next.
 LIMIT = (
@@ -171,7 +172,7 @@ def measured(d: Decision) -> list[str]:
 def differences(d: Decision) -> list[str]:
     if not d.differing:
         return []
-    return [f"Its evaluation differs from that of {d.bases[0].name} in: {listed(d.differing)}."]
+    return [f"Its evaluation differs from that of {d.bases[0].name} in: {first(d.differing, 20)}."]
 
 
 def after_failure(d: Decision) -> list[str]:
