@@ -20,7 +20,7 @@ from hypothesis.strategies import SearchStrategy
 from benchmarks import measure
 from digits.core import command_line, errors
 from tests.helpers import broken_metrics
-from tests.helpers.broken_metrics import Fault, damage, example, faults
+from tests.helpers.broken_metrics import Fault, broken_folders, damage, example
 
 Check = Callable[[Fault, Path, Path], str | None]
 SHOWN = 20
@@ -34,7 +34,7 @@ def main() -> None:
     started = time.perf_counter()
     damaged = args.examples // 3
     complaints = [
-        *try_all(faults(), broken_metrics.complaint, args.examples - damaged, args.seed),
+        *try_all(broken_folders(), broken_metrics.complaint, args.examples - damaged, args.seed),
         *try_all(damage(), broken_metrics.unsound, damaged, args.seed),
     ]
     for complaint in complaints[:SHOWN]:

@@ -263,6 +263,11 @@ def leaks(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:
     lacking = [run.name for run in candidate if run.duplicates is None]
     if before and lacking:
         raise InputError(f"{lacking[0]}: data.json is missing, but the base has one")
+    if not before and max(now, default=0) > 0:
+        raise InputError(
+            f"{base[0].name}: data.json is missing, so it is unknown whether the candidate has "
+            f"more test images that are also training images"
+        )
     if before and max(now) > max(before):
         return [
             f"{max(now)} test images are also among the training images; in the base, "

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
@@ -150,6 +151,12 @@ def _scores(path: str, content: bytes) -> Scores:
         raise InputError(f"{path}: only one of recall and support has the classes {only_one}")
     if "mean" not in scores.robustness:
         raise InputError(f"{path}: robustness.mean is missing")
+    accuracies = [share for name, share in scores.robustness.items() if name != "mean"]
+    if accuracies and abs(scores.robustness["mean"] - fmean(accuracies)) > 2 * TOLERANCE:
+        raise InputError(
+            f"{path}: robustness.mean is {scores.robustness['mean']}, but the others' mean is "
+            f"{fmean(accuracies):.6g}"
+        )
     if (total := sum(scores.support.values())) != scores.images:
         raise InputError(f"{path}: images is {scores.images}, but support adds up to {total}")
     for key, counts in scores.answers or ():

@@ -122,6 +122,9 @@ def test_more_test_images_in_the_training_set_are_blocked() -> None:
     text = "2 test images are also among the training images; in the base, 1 are"
     assert found.reasons == [Reason("duplicates", text)]
     assert judging.judge([with_duplicates(1)], [with_duplicates(1)], RULES).reasons == []
+    judging.judge([run(COMMON)], [with_duplicates(0)], RULES)
+    with pytest.raises(InputError, match=r"run: data\.json is missing, so it is unknown whether"):
+        judging.judge([run(COMMON)], [with_duplicates(1)], RULES)
     for without in ([run(COMMON)], [with_duplicates(0), run(COMMON)]):
         with pytest.raises(InputError, match=r"run: data\.json is missing, but the base has one"):
             judging.judge([with_duplicates(0)], without, RULES)
@@ -133,8 +136,8 @@ def test_more_test_images_in_the_training_set_are_blocked() -> None:
         ({"test_set": "c" * 64}, {}, "test_set differs"),
         ({"source": "folder"}, {}, "source differs, folder and mnist"),
         ({"size": 9_000}, {}, "images differs, 9000 and 10000"),
-        ({"robustness": {"blur": 0.8}}, {}, "the names in robustness differs"),
-        ({}, {"robustness": {"blur": 0.8}}, "the names in robustness differs"),
+        ({"robustness": {"blur": 0.9}}, {}, "the names in robustness differs"),
+        ({}, {"robustness": {"blur": 0.9}}, "the names in robustness differs"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(
@@ -251,7 +254,7 @@ def test_the_rules_may_name_the_seeds_to_bring() -> None:
         (range(3, 213, 10), {}, ["errors in 3"]),
         ((), {"ece": 0.011}, ["ece"]),
         ((), {"nll": 0.031}, ["nll"]),
-        ((), {"robustness": {"mean": 0.74}}, ["robustness"]),
+        ((), {"robustness": {"rotation": 0.74, "mean": 0.74}}, ["robustness"]),
         ((), {"model_bytes": 300_001}, ["model_bytes"]),
     ],
 )

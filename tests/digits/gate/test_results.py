@@ -148,6 +148,10 @@ def test_a_number_in_quotes_is_none(key: str) -> None:
         ({"recall": {"7": float("nan")}}, r"recall\.7 is nan"),
         ({"recall": {"x": 1.0}}, "only one of recall and support has the classes x"),
         ({"support": {"7": 0}}, r"support\.7 is 0"),
+        (
+            {"robustness": {"mean": 0.91}},
+            r"robustness\.mean is 0\.91, but the others' mean is 0\.9",
+        ),
         ({"robustness": {"mean": None}}, r"robustness\.mean is None"),
         ({"nll": -0.1}, "nll is -0.1; expected greater than or equal to 0"),
         ({"nll": 10**12}, "nll is 1000000000000; expected"),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from digits.core.errors import InputError
 from ops.tools import revisions
 from tests.helpers import broken_metrics, warm_python
-from tests.helpers.broken_metrics import ENTRIES, Fault, damage, example, faults
+from tests.helpers.broken_metrics import ENTRIES, Fault, broken_folders, damage, example
 from tests.helpers.metrics_files import metrics_files
 from tests.helpers.small import ROOT
 
@@ -24,7 +24,7 @@ def write(folder: Path, wrong: range = range(100, 130)) -> None:
 
 
 @settings(max_examples=400)
-@given(faults())
+@given(broken_folders())
 def test_a_broken_folder_is_refused_by_file_and_field(fault: Fault) -> None:
     with example(fault) as folders:
         assert broken_metrics.complaint(fault, *folders) is None
