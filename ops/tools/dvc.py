@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from digits.core.errors import InputError
+from digits.core.errors import FULL_DISK, InputError
 from digits.core.params import as_text
 from digits.core.workers import WORKERS_VARIABLE
 from ops.tools import compute, git
@@ -39,7 +39,6 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
     InputError
         If neither has the output.
     """
-    from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc_data.index import DataIndexError
@@ -47,9 +46,13 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
     omit_checksums()
     try:
         with Repo() as repo:
-            remote = repo.config["core"].get("remote")  # the commit may have no remote yet
-        DVCFileSystem(rev=commit, remote=remote).get(path, str(target), recursive=True)
+            configuration = repo.config
+            with repo.switch(commit):
+                repo.config = configuration  # this clone's: the commit may have no remote yet
+                repo.dvcfs.get(path, str(target), recursive=True)
     except (DvcException, DataIndexError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            raise
         raise InputError(
             f"{path} of {commit[:9]} is in neither the cache nor the remote "
             f"({error.__cause__ or error})"

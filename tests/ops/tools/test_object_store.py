@@ -36,7 +36,7 @@ class Failing:
 def test_a_store_that_fails_is_named() -> None:
     store = Failing(PermissionError(errno.EACCES, "denied"))
     for ask in (object_store.digest, object_store.content, object_store.exists):
-        with pytest.raises(Unreachable, match="s3://bucket can't be read or written: .*denied"):
+        with pytest.raises(Unreachable, match=r"s3://bucket can't be read or written: .*denied"):
             ask(store, OID)
     with pytest.raises(Unreachable, match="s3://bucket"):
         object_store.remove(store, OID)
