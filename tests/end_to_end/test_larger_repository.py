@@ -1,6 +1,5 @@
 """The project as a subfolder of a larger repository, its commands run from a hook of Git."""
 
-
 import pytest
 import yaml
 
