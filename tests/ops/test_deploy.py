@@ -213,6 +213,19 @@ def test_check_tells_whole_from_damaged_from_out_of_reach(
     assert "no bucket nowhere" in check(models, "s3://nowhere", 2)
 
 
+def test_a_url_that_can_not_be_used_is_an_error(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set((models / "1").iterdir())
+    for url in ("s3:/bucket/x", "S3://bucket/x", "s3:bucket", ""):
+        assert f"error: {url!r} cannot be used; expected a folder or" in check(models, url, 2)
+        assert f"error: {url!r} cannot be used" in end(start(models / "1", "--to", url), 2)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "minio:9000")
+    said = check(models, "s3://bucket/x", 2)
+    assert "error: AWS_ENDPOINT_URL is 'minio:9000'; expected http://HOST:PORT" in said
+    assert set((models / "1").iterdir()) == before
+
+
 def check(models: Path, url: str, code: int, *words: str) -> str:
     process = start(models / "1", "--to", url, "--check", *words)
     out, err = process.communicate(timeout=120)
