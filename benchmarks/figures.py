@@ -212,8 +212,9 @@ def gate_fuzz() -> str:
     results = measure.load("gate_fuzz")
     return (
         f"`python -m benchmarks.gate_fuzz` broke {results['broken']:,} pairs of folders in one "
-        f"place and damaged the bytes of {results['damaged']:,} more; {results['wrong']} of them "
-        f"passed, crashed or were refused without the file's name."
+        f"place and damaged the bytes of {results['damaged']:,} more. Of these, {results['wrong']} "
+        f"crashed, were refused without the file's name, or were accepted although they were broken "
+        f"or their figures did not add up."
     )
 
 
