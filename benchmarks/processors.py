@@ -21,11 +21,10 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from digits.core import command_line, errors, files, kernels
+from digits.core import command_line, errors, kernels
 from digits.core.errors import InputError
 
 ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "processors.json"
 EMULATED = ("Haswell", "Skylake-Client", "EPYC-Rome", "EPYC-Milan")
 QEMU = "qemu-x86_64"
 NATIVE = "this processor"
@@ -52,9 +51,8 @@ def main() -> None:
     if not args.no_result:
         from benchmarks import measure  # pins the kernels, so not in the processes that train
 
-        content = {"steps": args.steps, "batch": BATCH, "torch": digests[NATIVE]["torch"]}
-        content |= {"machine": measure.machine(), "equal": equal}
-        files.write(RESULT, files.canonical_json(content | {"digests": digests}))
+        content = {"steps": args.steps, "batch": BATCH, "equal": equal, "digests": digests}
+        measure.save("processors", content)
     sys.exit(0 if equal else 1)
 
 
