@@ -213,8 +213,8 @@ def gate_fuzz() -> str:
     return (
         f"`python -m benchmarks.gate_fuzz` broke {results['broken']:,} pairs of folders in one "
         f"place and damaged the bytes of {results['damaged']:,} more. Of these, {results['wrong']} "
-        f"crashed, were refused without the file's name, or were accepted although they were broken "
-        f"or their figures did not add up."
+        f"crashed, were refused without the file's name, or were accepted although they were "
+        f"broken or their figures did not add up."
     )
 
 
