@@ -243,7 +243,7 @@ def test_retraining_proposes_what_new_data_gave(shop: Shop, github: GitHub) -> N
     [pull] = github.at("pulls")
     assert (pull["head"], pull["base"]) == ("retrain", "main")
     assert pull["body"] == machine.read("report.md")
-    assert "against `origin/main (its evaluator)`" in pull["body"]
+    assert "no worse than origin/main (its evaluator)" in pull["body"]
     other = Project(shop.folder / "other")
     shop.ann.run("git", "clone", "--quiet", "--branch", "retrain", "../server", str(other.folder))
     assert other.run("git", "rev-parse", "HEAD~1") == other.run("git", "rev-parse", "origin/main")
