@@ -58,7 +58,7 @@ def changes_of_judge(number: int) -> list[str]:
     """Return the files that decide how a pull request is judged, and that it changes."""
     files = list_all(f"pulls/{number}/files?")
     names = {file.get(key) for file in files for key in ("filename", "previous_filename")}
-    code = set[str]().union(*(imports.reached(f"ops/{name}.py", read_code) for name in JUDGES))
+    code = {path for name in JUDGES for path in imports.reached(f"ops/{name}.py")}
     return sorted(name for name in names if name and decides(name, code))
 
 
@@ -71,10 +71,6 @@ def decides(name: str, code: set[str]) -> bool:
     shadows = name.endswith(".py") and (not rest or not (ROOT / folder).is_dir())
     is_package = name.endswith("/__init__.py") and folder in imports.PACKAGES
     return name in code or name.startswith((".github/", *PINS)) or shadows or is_package
-
-
-def read_code(path: str) -> bytes | None:
-    return (ROOT / path).read_bytes() if (ROOT / path).is_file() else None
 
 
 def read_report(path: Path) -> str | None:

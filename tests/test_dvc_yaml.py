@@ -16,10 +16,6 @@ STAGES: dict[str, Any] = DVC["stages"]
 DECLARED = dvc_files.parse_pipeline((ROOT / "dvc.yaml").read_bytes())
 
 
-def read(path: str) -> bytes | None:
-    return (ROOT / path).read_bytes() if (ROOT / path).is_file() else None
-
-
 def stage_module(name: str) -> str:
     """`stages.x` in a stage's command, which may go through ops.launch."""
     return next(word for word in STAGES[name]["cmd"].split() if word.startswith("stages."))
@@ -36,7 +32,7 @@ def test_declared_code_is_the_imported_code(name: str) -> None:
     """A room of digits/, or the one file of it that the stage imports."""
     script = f"stages/{name}.py"
     rooms: dict[str, list[str]] = {}
-    for path in imports.reached(script, read) - {script}:
+    for path in imports.reached(script).keys() - {script}:
         rooms.setdefault(str(Path(path).parent), []).append(path)
     code = {room if len(files) > 1 else files[0] for room, files in rooms.items()}
     declared = {dep for dep in STAGES[name]["deps"] if dep.startswith(("digits/", "stages/"))}

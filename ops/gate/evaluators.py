@@ -141,9 +141,7 @@ def evaluator_parts(tree: Tree) -> dict[str, object]:
     """
     declared, ran = stage_in(tree, "dvc.yaml"), stage_in(tree, LOCK)
     digests = {dep["path"]: dep.get("md5") for dep in ran.get("deps", [])}
-    parts: dict[str, object] = {
-        path: tree.read(path) for path in imports.reached(EVALUATOR, tree.read)
-    }
+    parts: dict[str, object] = {**imports.reached(EVALUATOR, tree.read)}
     for dep in {*declared.get("deps", []), *digests}:
         if not any(Path(dep).is_relative_to(judged) for judged in (MODEL, DATA)):
             contents = tree.files(dep)

@@ -2,15 +2,22 @@
 
 import ast
 from collections.abc import Callable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 PACKAGES = ("digits", "stages", "ops", "serving", "benchmarks")
+
+ROOT = Path(__file__).parents[2]
 
 Read = Callable[[str], bytes | None]
 
 
-def reached(path: str, read: Read) -> set[str]:
-    """The files of a module and of all modules that it imports, directly or not.
+def read_code(path: str) -> bytes | None:
+    """A file of the repository that this code is in; None if there is no such file."""
+    return (ROOT / path).read_bytes() if (ROOT / path).is_file() else None
+
+
+def reached(path: str, read: Read = read_code) -> dict[str, bytes]:
+    """The files of a module and of all that it imports, directly or not: their contents by path.
 
     Without each package's `__init__.py`, which holds only a docstring.
 
@@ -19,15 +26,15 @@ def reached(path: str, read: Read) -> set[str]:
     path : of the module, from the repository's root
     read : returns a file's content by its path, or None if there is no such file
     """
-    seen: set[str] = set()
+    contents: dict[str, bytes] = {}
     waiting = [path]
     while waiting:
         file = waiting.pop()
-        content = None if file in seen else read(file)
+        content = None if file in contents else read(file)
         if content is not None:
-            seen.add(file)
+            contents[file] = content
             waiting += [_file(name) for name in imported(content)]
-    return seen
+    return contents
 
 
 def imported(content: bytes) -> set[str]:

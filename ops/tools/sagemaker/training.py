@@ -145,7 +145,7 @@ def find_work(stage: str, arguments: Sequence[str], image: str) -> Work:
         ) from None
     document = read_yaml(paths.get("--params", "params.yaml"))
     params = {name: document[name] for name in declared.get("params", []) if name in document}
-    code = sorted(imports.reached(f"{stage.replace('.', '/')}.py", read_code))
+    code = sorted(imports.reached(f"{stage.replace('.', '/')}.py"))
     code += [dep for dep in declared["deps"] if dep.startswith("requirements")]
     uploaded: dict[str, Content] = {
         path: ROOT / path for path in (*code, *LAUNCHER, container.CONSTRAINTS)
@@ -165,10 +165,6 @@ def find_work(stage: str, arguments: Sequence[str], image: str) -> Work:
         {"data": {name: data / name for name in identity["data"]}, "code": uploaded},
         hashlib.sha256(files.canonical_json(identity).encode()).hexdigest(),
     )
-
-
-def read_code(path: str) -> bytes | None:
-    return (ROOT / path).read_bytes() if (ROOT / path).is_file() else None
 
 
 def pins() -> str:
