@@ -10,7 +10,7 @@ export MNIST_MIRROR := $(shell cd "$(MNIST_MIRROR)" 2>/dev/null && pwd || echo "
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo repro experiment serve report remote test check lint format figures constraints
+.PHONY: help demo repro experiment ui site serve report remote test check lint format figures constraints
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +24,16 @@ repro: .venv/run  ## run the pipeline on MNIST: dvc repro
 experiment: .venv/run  ## run the pipeline with a preset, or several seeds: make experiment PRESET=fast SEEDS=3
 	@$(BIN)/python -m ops.experiment $(PRESET) $(if $(SEEDS),--seeds $(SEEDS))
 
+ui: .venv/run .venv/serve  ## open the pages of the pipeline, on http://127.0.0.1:3000: make ui [ARGS=--read-only]
+	@$(BIN)/python -m ops.ui $(ARGS)
+
+site: .venv/run  ## write the same pages to a folder: make site [SITE=site]
+	@$(BIN)/python -m ops.ui --site $(SITE)
+
 serve: .venv/serve  ## serve the drawing page and the API on localhost: make serve [ARGS="--model URL"]
 	@$(BIN)/python -m serving $(ARGS)
+
+SITE ?= site
 
 # The base is the branch that changes go to. If it has no metrics, only the limits are checked.
 BASE ?= $(firstword $(foreach rev,main origin/main HEAD,$(shell \

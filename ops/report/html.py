@@ -1,23 +1,18 @@
 """A report as one HTML page, without network, script or font."""
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
-from PIL import Image as Pillow
 
-from digits.core.arrays import UInt8Array
 from digits.gate import diff
 from digits.gate.diff import Answer
-from ops.report import charts
-from ops.report.charts import Dot, Line, Node
 from ops.report.content import Content
+from ops.tools import charts, pictures
+from ops.tools.charts import Dot, Line, Node
 
 MOST_DIGITS = 60  # of the broken digits, and of the fixed ones
 MOST_WORST = 32
@@ -46,7 +41,7 @@ def render(content: Content) -> str:
         decision=content.decision,
         shown=diff.shown,
         shown_change=diff.shown_change,
-        pictures={index: picture(image) for index, image in content.images.items()},
+        pictures={index: pictures.data_uri(image) for index, image in content.images.items()},
         most_digits=MOST_DIGITS,
         worst=worst(content),
         pipeline=pipeline(content),
@@ -56,13 +51,6 @@ def render(content: Content) -> str:
         robustness=robustness(content),
         contest=contest(content),
     )
-
-
-def picture(image: UInt8Array) -> str:
-    """Return a data URI of opaque ink on nothing, so that the page can choose both colours."""
-    png = io.BytesIO()
-    Pillow.fromarray(np.stack([np.zeros_like(image), image], axis=-1), "LA").save(png, "PNG")
-    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
 
 
 def worst(content: Content) -> Sequence[Answer]:

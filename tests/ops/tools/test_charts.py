@@ -2,8 +2,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ops.report import charts
-from ops.report.charts import Dot, Line, Node
+from ops.tools import charts
+from ops.tools.charts import Dot, Line, Node
 
 EVIL = '"><script>alert(1)</script>'
 

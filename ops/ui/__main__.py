@@ -1,0 +1,48 @@
+"""Show the pipeline in a browser: digits ui [--read-only] [--port N], or digits ui --site FOLDER
+
+Shows what is in production, the state of each stage and why, every run, the versions and the data.
+The pages on this computer also run the pipeline, experiments and sweeps, promote, roll back, and
+label images. Open the printed address: its token lets your browser in, and nobody else's.
+
+With --site, the same pages are written to a folder, without what runs commands. They open from
+there without a server and without a network.
+
+Exit code 0: the pages are written, or the server was stopped. 2: something is missing or broken.
+"""
+
+import argparse
+from pathlib import Path
+
+from digits.core import command_line, errors
+
+
+def main() -> None:
+    args = parse_args()
+    if args.site:
+        from ops.ui import site
+
+        count = site.write(args.site)
+        print(f"{args.site / 'index.html'}: {count} files")
+    else:
+        from ops.ui import server
+
+        server.run(args.port, read_only=args.read_only)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = command_line.parser("ops.ui", __doc__)
+    parser.add_argument("--port", type=int, default=3000, help="0 picks a free port")
+    parser.add_argument(
+        "--read-only", action="store_true", help="run no commands: for others to look at"
+    )
+    parser.add_argument(
+        "--site", metavar="FOLDER", type=Path, help="write the pages to a folder instead"
+    )
+    args = parser.parse_args()
+    if not 0 <= args.port <= 65535:
+        parser.error(f"--port is {args.port}; expected 0 to 65535")
+    return args
+
+
+if __name__ == "__main__":
+    errors.run(main, failure=2)

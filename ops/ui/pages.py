@@ -1,0 +1,70 @@
+"""The files of the pages, made when they are asked for; the server and the site have the same.
+
+A part (ops/ui/runs.py and its like) has a function `resources(project)`, which returns its files by
+path: `runs.html`, `runs/1f2e3d4.html`, `pictures/errors.png`. To list them takes no time; each is
+made by a function. Links are relative, so that the pages also work as files: in a template,
+`{{ root }}` leads to the folder of all.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ops.ui.project import Project
+
+Resources = Mapping[str, Callable[[], bytes]]
+FOLDER = Path(__file__).parent
+NAVIGATION = {
+    "index.html": "Overview",
+    "pipeline.html": "Pipeline",
+    "runs.html": "Runs",
+    "versions.html": "Versions",
+    "data.html": "Data",
+}
+LIVE_NAVIGATION = {"run.html": "Run", "labels.html": "Labels"}
+
+
+def html(project: Project, path: str, template: str, title: str, **values: Any) -> bytes:
+    """A page, from a template in templates/; everything that it shows is escaped.
+
+    Parameters
+    ----------
+    path : the page's own, as in `resources`
+    template : its file, which extends base.html.jinja
+    title : the heading
+    values : what the template shows
+    """
+    navigation = NAVIGATION | (LIVE_NAVIGATION if project.is_live and not project.read_only else {})
+    text = (
+        _templates()
+        .get_template(template)
+        .render(
+            project=project,
+            path=path,
+            root="../" * path.count("/"),
+            title=title,
+            navigation=navigation,
+            **values,
+        )
+    )
+    return text.encode()
+
+
+def static() -> Resources:
+    """The style sheet and the scripts."""
+    files = sorted((FOLDER / "static").iterdir())
+    return {f"static/{path.name}": path.read_bytes for path in files}
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

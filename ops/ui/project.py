@@ -1,0 +1,48 @@
+"""What the pages show: this repository at one moment."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.tools import git
+
+# A change of these files, or of any ref, changes what the pages show.
+WATCHED = ("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "data", ".dvc/tmp/rwlock")
+
+
+@dataclass(frozen=True)
+class Project:
+    """The repository in the current folder; a function of it may be kept with `lru_cache`.
+
+    moment : changes whenever something that the pages show changes
+    is_live : there is a server behind the pages, so they may run commands
+    read_only : the server runs no commands
+    """
+
+    moment: str
+    is_live: bool = False
+    read_only: bool = True
+
+
+def read(*, is_live: bool = False, read_only: bool = True) -> Project:
+    """The project as it is now."""
+    return Project(_moment(), is_live, read_only)
+
+
+def _moment() -> str:
+    refs = git.run("for-each-ref", "--format=%(objectname) %(refname)")
+    head = git.run("rev-parse", "--verify", "HEAD")
+    files = [_state(path) for name in WATCHED for path in _files(Path(name))]
+    return hashlib.sha256("\n".join([refs, head, *files]).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("**/*")) if path.is_dir() else [path]
+
+
+def _state(path: Path) -> str:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return f"{path} -"
+    return f"{path} {status.st_mtime_ns} {status.st_size}"
