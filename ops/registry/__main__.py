@@ -46,7 +46,10 @@ def main() -> None:
             rollback.roll_back(args.stage, args.to, force=args.force, reason=args.reason)
         case "history":
             events = history.read(args.stage)
-            print(json.dumps(events, indent=2) if args.json else history.render(args.stage, events))
+            if args.json:
+                print(json.dumps([history.as_json(event) for event in events], indent=2))
+            else:
+                print(history.render(args.stage, events))
 
 
 def parse_args() -> argparse.Namespace:

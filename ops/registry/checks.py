@@ -3,7 +3,7 @@
 import hashlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from digits.core.errors import InputError
 from digits.gate.results import Run
@@ -30,11 +30,6 @@ def read_version(text: str) -> str:
     if not re.fullmatch(f"v?{tags.VERSION}", text):
         raise InputError(f"the version is {text!r}; expected three numbers, as in 1.2.0")
     return f"v{text.removeprefix('v')}"
-
-
-def version_or_commit(known: Sequence[Tag], commit: str) -> str:
-    """Return the version of a commit, or the start of its id if it has none."""
-    return tags.version_of(known, commit) or commit[:9]
 
 
 def check_model(commit: str, model: str, server: str | None) -> None:

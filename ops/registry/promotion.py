@@ -12,8 +12,9 @@ from ops.gate import text
 from ops.gate.bases import Base, rules_in_commit
 from ops.gate.decision import Decision
 from ops.registry import publishing
-from ops.registry.checks import check_model, figures, read_version, start, version_or_commit
+from ops.registry.checks import check_model, figures, read_version, start
 from ops.tools import git, pipeline, tags
+from ops.tools.registry_events import version_or_commit
 from ops.tools.revisions import check_lock, count_looks, runs_in_commit
 from ops.tools.tags import ARTIFACT, Tag
 from ops.tools.tree import WORKING_TREE, Tree

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from digits.core.errors import InputError, UserError
 from ops.registry import publishing
-from ops.registry.checks import check_model, figures, read_version, start, version_or_commit
+from ops.registry.checks import check_model, figures, read_version, start
 from ops.tools import tags
+from ops.tools.registry_events import version_or_commit
 from ops.tools.revisions import runs_in_commit
 from ops.tools.tags import ARTIFACT, Tag
 
