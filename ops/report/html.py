@@ -29,7 +29,7 @@ KINDS = {"up to date": "calm", "same as the base": "calm", "other outputs": "oth
 def render(content: Content) -> str:
     """Render the whole page; the template escapes names from files."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([Path(__file__).parent, charts.STYLE.parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -1,15 +1,17 @@
 """Small charts as SVG, coloured by the page's style sheet, so they follow its light or dark scheme.
 
-All are 360 units wide, so that text keeps its size on a phone. The page's CSS sets stroke and fill
-for the classes: `before` and `here` for the two sides, `axis`, `tick`, `label`. Names are escaped.
+All are 360 units wide, so that text keeps its size on a phone. `STYLE` sets stroke and fill for the
+classes: `before` and `here` for the two sides, `axis`, `tick`, `label`. Names are escaped.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup, escape
 
+STYLE = Path(__file__).with_name("page.css")
 WIDTH = 360
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 34
 STAGE = 72  # height of a stage in the graph, including the gap below it

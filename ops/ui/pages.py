@@ -7,12 +7,14 @@ made by a function. Links are relative, so that the pages also work as files: in
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from ops.tools import charts, git
 from ops.ui.project import Project
 
 Resources = Mapping[str, Callable[[], bytes]]
@@ -47,16 +49,32 @@ def html(project: Project, path: str, template: str, title: str, **values: Any) 
             root="../" * path.count("/"),
             title=title,
             navigation=navigation,
+            commit=_commit(project),
             **values,
         )
     )
-    return text.encode()
+    return text.encode(errors="replace")  # Git's texts may have bytes that are no UTF-8
 
 
 def static() -> Resources:
-    """The style sheet and the scripts."""
-    files = sorted((FOLDER / "static").iterdir())
+    """The style sheets and the scripts."""
+    files = [charts.STYLE, *sorted((FOLDER / "static").iterdir())]
     return {f"static/{path.name}": path.read_bytes for path in files}
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What the foot of a page says of HEAD; `date` is the committer's."""
+
+    short: str
+    date: str
+    subject: str
+
+
+@lru_cache(maxsize=2)
+def _commit(project: Project) -> Commit:
+    line = git.run("log", "-1", "--date=short", "--no-show-signature", "--format=%h%x09%cd%x09%s")
+    return Commit(*line.split("\t", 2))
 
 
 @cache

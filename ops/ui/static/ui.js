@@ -1,1 +1,136 @@
 "use strict";
+// Every page: commands get a button that copies them, and a live page stays current.
+//
+// A part's script calls digits.onMain(setUp): setUp(main) runs now, and after each replacement of
+// <main>. Text in a field with an id stays; what else the script changed it does again. Where <main>
+// has an element with data-keep, the script keeps the page current itself.
+
+window.digits = window.digits || {};
+
+(() => {
+  const setUps = [];
+  const main = () => document.querySelector("main");
+  const fields = "input, select, textarea";
+
+  digits.onMain = setUp => {
+    setUps.push(setUp);
+    setUp(main());
+  };
+
+  digits.onMain(element => {
+    for (const command of element.querySelectorAll("pre.command")) {
+      const button = document.createElement("button");
+      const text = command.innerText.trim();
+      button.type = "button";
+      button.textContent = "Copy";
+      button.setAttribute("aria-label", `Copy ${text}`);
+      button.addEventListener("click", async () => {
+        try {
+          await navigator.clipboard.writeText(text);
+          button.textContent = "Copied";
+          setTimeout(() => { button.textContent = "Copy"; }, 2000);
+        } catch {  // the browser does not allow it here
+          getSelection().selectAllChildren(command.querySelector("code") || command);
+        }
+      });
+      command.append(button);
+    }
+  });
+
+  if (!("live" in document.body.dataset)) return;
+
+  const note = document.createElement("p");
+  note.className = "gone";
+  note.setAttribute("role", "status");
+  note.hidden = true;
+  document.body.insertBefore(note, main());
+  const say = (text, button) => {
+    note.replaceChildren(text, ...(button ? [" ", button] : []));
+    note.hidden = !text;
+  };
+
+  let shown = main().innerHTML;  // as the server sent it
+  let edited = false;
+  let fetching = false, again = false;
+
+  const inForm = element => element.matches(fields) && element.closest("main form");
+  document.addEventListener("input", event => { edited ||= Boolean(inForm(event.target)); });
+  const busy = () => edited || inForm(document.activeElement);
+
+  async function refresh() {
+    if (main().querySelector("[data-keep]")) return;
+    if (fetching) { again = true; return; }
+    fetching = true;
+    try {
+      const response = await fetch(location.href);
+      if (response.ok) offer(new DOMParser().parseFromString(await response.text(), "text/html"));
+    } catch {
+      // The stream of events says that the server has gone.
+    } finally {
+      fetching = false;
+      if (again) { again = false; refresh(); }
+    }
+  }
+
+  function offer(page) {
+    if (page.querySelector("main").innerHTML === shown) return;
+    if (!busy()) { replace(page); return; }
+    const button = document.createElement("button");
+    button.textContent = "Show it, and drop what you typed";
+    button.addEventListener("click", () => { edited = false; say(""); replace(page); });
+    say("The repository has changed since this page was made.", button);
+  }
+
+  function replace(page) {
+    const old = main(), scroll = [scrollX, scrollY];
+    const opened = [...old.querySelectorAll("details[open]")].map(nameOf);
+    const closed = [...old.querySelectorAll("details:not([open])")].map(nameOf);
+    const scrolled = [...old.querySelectorAll(".scroll, .log")].map(e => [e.scrollLeft, e.scrollTop]);
+    const typed = [...old.querySelectorAll(fields)].filter(e => e.id)
+      .map(e => [e.id, e.value, e.checked]);
+    const focused = old.contains(document.activeElement) ? pathTo(document.activeElement) : null;
+
+    shown = page.querySelector("main").innerHTML;
+    old.replaceChildren(...document.adoptNode(page.querySelector("main")).childNodes);
+    document.querySelector("body > footer").replaceWith(page.querySelector("body > footer"));
+
+    for (const element of old.querySelectorAll("details")) {
+      if (opened.includes(nameOf(element))) element.open = true;
+      if (closed.includes(nameOf(element))) element.open = false;
+    }
+    for (const [id, value, checked] of typed) {
+      const field = document.getElementById(id);
+      if (field) Object.assign(field, { value }, checked === undefined ? {} : { checked });
+    }
+    for (const setUp of setUps) setUp(old);
+    old.querySelectorAll(".scroll, .log").forEach((element, i) => {
+      [element.scrollLeft, element.scrollTop] = scrolled[i] || [0, 0];
+    });
+    if (focused) old.querySelector(focused)?.focus({ preventScroll: true });
+    scrollTo(...scroll);
+  }
+
+  const nameOf = details => details.id || details.querySelector("summary")?.textContent.trim();
+
+  // A selector of an element of main: its id, or its place in the tree.
+  function pathTo(element) {
+    const steps = [];
+    for (let e = element; e !== main(); e = e.parentElement) {
+      if (e.id) { steps.unshift(`#${CSS.escape(e.id)}`); break; }
+      steps.unshift(`${e.localName}:nth-child(${[...e.parentElement.children].indexOf(e) + 1})`);
+    }
+    return steps.join(" > ");
+  }
+
+  const events = new EventSource(`${document.body.dataset.root}events`);
+  events.addEventListener("changed", refresh);
+  let lost = false;
+  events.addEventListener("open", () => {
+    if (lost) { lost = false; say(""); refresh(); }
+  });
+  events.addEventListener("error", () => {
+    lost = true;
+    say("The server has stopped, so this page may be old. Start it: make ui, and open the address that it prints.");
+  });
+  addEventListener("pagehide", () => events.close());
+})();
