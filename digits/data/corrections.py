@@ -117,7 +117,7 @@ def write(path: Path, labelled: Iterable[tuple[UInt8Array, str, str]]) -> tuple[
     corrections = read(path)
     added = {}
     for pixels, label, origin in labelled:
-        new = Correction(_digest(pixels), label, origin)
+        new = Correction(image_digest(pixels), label, origin)
         if new.sha256 not in corrections:
             added[new.sha256] = pixels
         _check_same_label(corrections.setdefault(new.sha256, new), new, origin)
@@ -147,7 +147,7 @@ def load(path: Path, size: tuple[int, int]) -> dict[Correction, UInt8Array]:
             pixels = decoding.decode(file.read_bytes())
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
-        if _digest(pixels) != correction.sha256:
+        if image_digest(pixels) != correction.sha256:
             raise InputError(f"{file} is not the image that was labelled. Restore it: dvc checkout")
         if pixels.shape != size:
             raise InputError(
@@ -210,6 +210,11 @@ def add(train: Labelled, corrections: dict[Correction, UInt8Array], raw: Raw) ->
     return Added(train, len(new), in_train, in_test)
 
 
+def image_digest(pixels: UInt8Array) -> str:
+    """sha256 over an image's height, width and pixels, uint8 (height, width)."""
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+
+
 def check_images_exist(path: Path) -> None:
     """Raises `InputError` if an image is absent: DVC would record it as removed."""
     for sha256 in read(path):
@@ -230,10 +235,6 @@ def _is_same_label(one: str, two: str) -> bool:
     if NUMBER.fullmatch(one) and NUMBER.fullmatch(two):
         return float(one) == float(two)
     return one == two
-
-
-def _digest(pixels: UInt8Array) -> str:
-    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
 
 
 def _image_file(path: Path, sha256: str) -> Path:
