@@ -107,6 +107,7 @@ def train(
                     weights.best.copy_(weights.average)
                 if is_first:
                     progress.write_line(row, recipe.epochs)
+                    progress.publish(curve, recipe.epochs)
                     if checkpoint:
                         checkpoint.save(key, State(weights.vectors(), curve))
                     on_epoch(curve)

@@ -1,10 +1,18 @@
 """How far a training is: a bar that grows with each batch, and a line for each epoch."""
 
+import contextlib
+import json
+import os
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from tqdm import tqdm
 
+from digits.core import files
 from digits.training.curve import Epoch
+
+PROGRESS = "DIGITS_PROGRESS"  # in the environment: the file that a page follows a training by
 
 
 def bar(epochs: int, batches: int, done: int, *, hidden: bool) -> tqdm:
@@ -26,3 +34,12 @@ def write_line(row: Epoch, epochs: int) -> None:
         f"validation accuracy {row.val_accuracy:.2%}, nll {row.val_nll:.4f}"
     )
     tqdm.write(line, file=sys.stderr)
+
+
+def publish(curve: Sequence[Epoch], epochs: int) -> None:
+    """Write the curve so far to the file that DIGITS_PROGRESS names; nothing if it is not set."""
+    path = os.environ.get(PROGRESS)
+    if path:
+        text = json.dumps({"epochs": epochs, "curve": [asdict(row) for row in curve]})
+        with contextlib.suppress(OSError):  # a training goes on, whether or not a page can follow
+            files.write(path, text)

@@ -7,7 +7,10 @@ from pathlib import Path
 from ops.tools import git
 
 # A change of these files, or of any ref, changes what the pages show.
-WATCHED = ("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "data", ".dvc/tmp/rwlock")
+WATCHED = (
+    *("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "data"),
+    *(".dvc/tmp/rwlock", ".ui/changed"),
+)
 
 
 @dataclass(frozen=True)
