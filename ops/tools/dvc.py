@@ -10,7 +10,7 @@ from typing import Any
 from digits.core.errors import FULL_DISK, InputError
 from digits.core.params import as_text
 from digits.core.workers import WORKERS_VARIABLE
-from ops.tools import compute, git
+from ops.tools import compute, dvc_files, git
 
 DVC = (sys.executable, "-m", "dvc")
 MODEL = "models/digit-classifier"
@@ -66,6 +66,34 @@ def cached(oid: str) -> bytes | None:
     with Repo() as repo:
         path = Path(repo.cache.local.oid_to_path(oid))
     return path.read_bytes() if path.is_file() else None
+
+
+def cached_files(digest: str) -> dict[str, Path] | None:
+    """The files of a folder in DVC's cache, by name; None if the cache lacks any of them."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        locate = repo.cache.local.oid_to_path
+    listing = Path(locate(digest))
+    if not listing.is_file():
+        return None
+    names = dvc_files.parse_folder(listing.read_bytes(), f"{listing}, the list of a folder's files")
+    files = {name: Path(locate(md5)).resolve() for name, md5 in names.items()}
+    return files if all(path.is_file() for path in files.values()) else None
+
+
+def is_cached(oid: str) -> bool:
+    """Whether DVC's cache has a file, or a folder with all its files."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        path = repo.cache.local.oid_to_path
+        if not Path(path(oid)).is_file():
+            return False
+        if not oid.endswith(".dir"):
+            return True
+        files = dvc_files.parse_folder(Path(path(oid)).read_bytes(), oid)
+        return all(Path(path(md5)).is_file() for md5 in files.values())
 
 
 def clone_with_data(commit: str, clone: Path) -> Path:

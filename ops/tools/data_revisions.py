@@ -1,0 +1,125 @@
+"""The data set of a revision: which one dvc.lock names, where its images are, what came before."""
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from digits.core.errors import InputError
+from digits.data.difference import Prepared
+from ops.tools import dvc, dvc_files, git
+from ops.tools.dvc import DATA
+from ops.tools.revisions import LOCK
+from ops.tools.tree import WORKING_TREE, Tree, list_of_files
+
+
+@dataclass(frozen=True)
+class DataRevision:
+    """The prepared data of a revision.
+
+    name : how messages call the revision
+    commit : None for the working tree
+    digest : DVC's, of data/prepared, as in this revision's dvc.lock
+    """
+
+    name: str
+    commit: str | None
+    digest: str
+
+
+def find(rev: str) -> DataRevision:
+    """The data of a revision or an experiment; raises `InputError` if its dvc.lock names none."""
+    return _revision(rev, git.commit(rev))
+
+
+def here() -> DataRevision:
+    """The data of the working tree; raises `InputError` if dvc.lock names none."""
+    return _revision("the working tree", None)
+
+
+def find_before(revision: DataRevision) -> DataRevision | None:
+    """The newest commit, of the revision or before it, whose dvc.lock names other data, or None."""
+    last = revision.commit or "HEAD"
+    # Only commits that change how often dvc.lock has the digest can have brought it in.
+    changed = git.lines("log", "--format=%H", f"-S{revision.digest}", last, "--", LOCK)
+    parents = (git.find_commit(f"{commit}~") for commit in changed)
+    for commit in (git.commit(last), *filter(None, parents)):
+        digest = _digest(Tree(commit))
+        if digest not in (None, revision.digest):
+            return _revision(commit[:9], commit)
+    return None
+
+
+def load(revision: DataRevision, *, from_remote: bool = True) -> Prepared:
+    """Read the images of a revision: from the working tree, DVC's cache, or its remote.
+
+    Parameters
+    ----------
+    revision : by `find` or `here`
+    from_remote : if neither the working tree nor the cache has them, ask the remote
+
+    Raises
+    ------
+    InputError
+        If the images are in none of these places.
+    """
+    if _digest_of_folder(Path(DATA)) == revision.digest:
+        return Prepared.load(Path(DATA))
+    with tempfile.TemporaryDirectory(prefix="data-") as temporary:
+        folder = Path(temporary, "prepared")
+        if cached := dvc.cached_files(revision.digest):
+            for name, path in cached.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).symlink_to(path)
+        elif not from_remote:
+            raise InputError(
+                f"the images of {revision.name} are not in DVC's cache. Fetch them: dvc fetch "
+                f"--all-commits {DATA}"
+            )
+        elif revision.commit or _digest(Tree("HEAD")) == revision.digest:
+            _fetch(revision.commit or git.commit("HEAD"), folder)
+        else:
+            raise InputError(
+                f"{DATA} is not the data that {LOCK} names, and neither the cache nor a commit has "
+                f"it. Run: dvc repro prepare"
+            )
+        return Prepared.load(folder)
+
+
+def _fetch(commit: str, folder: Path) -> None:
+    try:
+        dvc.fetch_committed(commit, DATA, folder)
+    except InputError as error:
+        raise InputError(
+            f"{error}.\n  On a machine that has it: dvc push. With access to the remote: dvc fetch "
+            f"--all-commits {DATA}"
+        ) from None
+
+
+def _revision(name: str, commit: str | None) -> DataRevision:
+    digest = _digest(Tree(commit) if commit else WORKING_TREE)
+    if digest is None:
+        raise InputError(f"{LOCK} of {name} names no {DATA}. Run: dvc repro prepare")
+    return DataRevision(name, commit, digest)
+
+
+def _digest(tree: Tree) -> str | None:
+    lock = tree.read(LOCK)
+    if lock is None:
+        return None
+    stages = dvc_files.parse_lock(lock).values()
+    return next((out.md5 for stage in stages for out in stage.outs if out.path == DATA), None)
+
+
+def _digest_of_folder(folder: Path) -> str:
+    entries = [
+        {"md5": _md5(path), "relpath": path.relative_to(folder).as_posix()}
+        for path in folder.glob("**/*")
+        if path.is_file()
+    ]
+    return f"{hashlib.md5(list_of_files(entries)).hexdigest()}.dir"
+
+
+def _md5(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
