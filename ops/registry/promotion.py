@@ -127,7 +127,7 @@ def check_is_reproduced(commit: str) -> None:
         if stage.state != "up to date":
             raise InputError(
                 f"dvc.lock does not match the code: the stage {stage.name} is {stage.state} "
-                f"({', '.join(stage.changed)}). Run dvc repro, then commit dvc.lock and metrics/"
+                f"({stage.why}). Run dvc repro, then commit dvc.lock and metrics/"
             )
 
 

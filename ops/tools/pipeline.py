@@ -1,36 +1,87 @@
-"""The state of each stage, from dvc.yaml and dvc.lock; needs neither the data nor DVC's lock."""
+"""The state of each stage and why, from dvc.yaml, dvc.lock and the files; needs no lock of DVC.
+
+`read` asks a commit or the working tree: what would `dvc repro` run? `read_here` also looks at the
+outputs on disk, at the stages that run now, and at how the last run of each stage ended.
+"""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any, Literal
 
-from digits.core.errors import InputError
-from digits.core.params import parse_yaml
-from ops.tools import dvc_files
-from ops.tools.dvc_files import Declared, Entry, Locked
-from ops.tools.tree import Tree
+import psutil
 
-State = Literal["up to date", "out of date", "never run"]
+from digits.core.errors import InputError
+from digits.core.params import changes, parse_yaml
+from ops.tools import disk, dvc, dvc_files, git, stage_runs
+from ops.tools.dvc_files import Declared, Locked
+from ops.tools.stage_runs import StageRun
+from ops.tools.tree import WORKING_TREE, Tree
+
+State = Literal["up to date", "out of date", "never run", "missing", "running", "failed"]
+Kind = Literal["command", "file", "parameter", "stage", "output"]
 Document = Mapping[str, Any]
+PARAMS = "params.yaml"
+RWLOCK = Path(".dvc/tmp/rwlock")  # the paths that DVC's processes read and write now
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A reason why a stage is not as its last run left it.
+
+    kind : what differs: its command, a dependency, a parameter, a stage that runs before it, or one
+        of its outputs on disk
+    name : the path, the parameter, or the stage
+    before, now : the commands, the digests, or the values of the parameter; None if there is none
+    detail : of a folder, which files changed; of an output, how to get it back
+    """
+
+    kind: Kind
+    name: str
+    before: Any = None
+    now: Any = None
+    detail: str = ""
+
+    def __str__(self) -> str:
+        more = f" ({self.detail})" if self.detail else ""
+        match self.kind:
+            case "command":
+                return "its command changed"
+            case "parameter":
+                return f"{self.name}: {shown(self.before)} -> {shown(self.now)}"
+            case "stage":
+                return f"{self.name} runs before it"
+            case "file" if self.before is None:
+                return f"{self.name} is a new dependency"
+            case _ if self.now is None:
+                return f"{self.name} is missing{more}"
+            case _:
+                return f"{self.name} changed{more}"
 
 
 @dataclass(frozen=True)
 class Stage:
     """A stage and its state.
 
+    declared, locked : its entries in dvc.yaml and dvc.lock; None if it never ran
     inputs : paths that other stages write, by the name of the stage
-    changed : the dependencies and parameters that have changed since the stage ran
+    reasons : why it is not up to date
     differing : the outputs that differ from those of the base; None if the base lacks the stage
+    run : its last run in this folder, if that is known; only from `read_here`
     """
 
     name: str
+    declared: Declared
+    locked: Locked | None
     inputs: dict[str, list[str]]
     state: State
-    changed: list[str]
-    differing: list[str] | None
+    reasons: list[Reason] = field(default_factory=list)
+    differing: list[str] | None = None
+    run: StageRun | None = None
 
     @property
     def comparison(self) -> str:
@@ -39,12 +90,18 @@ class Stage:
             return self.state
         return "other outputs" if self.differing else "same as the base"
 
+    @property
+    def why(self) -> str:
+        """The reasons in one line; empty if there is nothing to say."""
+        ending = self.run.ending if self.run and self.state in ("failed", "running") else ""
+        return "; ".join(filter(None, [ending, *map(str, self.reasons)]))
+
 
 def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
     """The stages of a tree's dvc.yaml, each after those that write its inputs.
 
     The digests of the stages' outputs come from dvc.lock; these files are not read. All other files
-    and folders are hashed.
+    and folders are hashed. A stage is also out of date if one that writes its inputs is.
 
     Parameters
     ----------
@@ -53,48 +110,131 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
     """
     declared = _declared(tree)
     locked = _locked(tree)
-    params = document(tree, "params.yaml")
+    params = document(tree, PARAMS)
     base_locked = _locked(base) if base else {}
     makers = {path: name for name, stage in declared.items() for path in stage.outputs}
     digests = {out.path: out.md5 for entry in locked.values() for out in entry.outs}
+    details: dict[str, str] = {}
 
-    def is_same(path: str, locked_digest: str | None) -> bool:
+    def digest(path: str) -> str | None:
         if path not in digests:
-            if _maker(path, makers):  # a file in a folder that a stage writes
-                return True
             digests[path] = _digest(tree, path)
-        return digests[path] == locked_digest
+        return digests[path]
 
-    def changes(stage: Declared, entry: Locked) -> Iterable[str]:
+    def reasons(stage: Declared, entry: Locked) -> Iterable[Reason]:
         if stage.cmd.split() != entry.cmd.split():
-            yield "its command"
+            yield Reason("command", "its command", entry.cmd, stage.cmd)
         locked_digests = {dep.path: dep.md5 for dep in entry.deps}
         for path in _deps(stage, params):
-            if path not in locked_digests or not is_same(path, locked_digests[path]):
-                yield path
-        values = entry.params.get("params.yaml", {})
+            before = locked_digests.get(path)
+            if path in locked_digests and path not in digests and _maker(path, makers):
+                continue  # a file in a folder that a stage writes
+            if path not in locked_digests or digest(path) != before:
+                if before and path not in details:
+                    details[path] = _changed_files(tree, path, before)
+                yield Reason("file", path, before, digest(path), details.get(path, ""))
+        values = entry.params.get(PARAMS, {})
         for name in stage.params:
-            if name not in values or not _is_equal(values[name], _dotted(params, name)):
-                yield f"params.yaml: {name}"
+            before, now = _plain(values.get(name)), _plain(_dotted(params, name))
+            if name not in values or json.dumps(before) != json.dumps(now):
+                differing = changes({name: before}, {name: now}) or {name: (before, now)}
+                for key, (old, new) in differing.items():
+                    yield Reason("parameter", key, old, new)
 
-    stages = {}
+    inputs: dict[str, dict[str, list[str]]] = {name: {} for name in declared}
     for name, stage in declared.items():
-        inputs: dict[str, list[str]] = {}
         for path in _deps(stage, params):
             if maker := _maker(path, makers):
-                inputs.setdefault(maker, []).append(path)
-        entry = locked.get(name)
-        changed = list(changes(stage, entry)) if entry else []
-        in_base = base_locked.get(name)
+                inputs[name].setdefault(maker, []).append(path)
+    stages: dict[str, Stage] = {}
+    for name in TopologicalSorter(inputs).static_order():
+        entry, in_base = locked.get(name), base_locked.get(name)
+        why = list(reasons(declared[name], entry)) if entry else []
+        why += [Reason("stage", m) for m in inputs[name] if stages[m].state != "up to date"]
         stages[name] = Stage(
             name,
-            inputs,
-            state="never run" if not entry else "out of date" if changed else "up to date",
-            changed=changed,
+            declared[name],
+            entry,
+            inputs[name],
+            state="never run" if not entry else "out of date" if why else "up to date",
+            reasons=why,
             differing=None if in_base is None else _differing_outputs(entry, in_base),
         )
-    order = TopologicalSorter({name: stage.inputs for name, stage in stages.items()})
-    return [stages[name] for name in order.static_order()]
+    return list(stages.values())
+
+
+def read_here() -> list[Stage]:
+    """The stages of the working tree, with their outputs on disk, what runs now, and what failed.
+
+    In this order: a stage is running; it failed, and nothing made its outputs since; it is out of
+    date by dvc.lock, or its outputs were edited; it is up to date, but its outputs are missing.
+    """
+    stages = [replace(stage, run=stage_runs.read(stage.name)) for stage in read(WORKING_TREE)]
+    written = _written_now()
+    return [_in_folder(stage, written) for stage in stages]
+
+
+def _in_folder(stage: Stage, written: set[str]) -> Stage:
+    if written & stage.declared.outputs.keys() or (stage.run and stage.run.is_running):
+        return replace(stage, state="running")
+    outputs = list(_outputs_on_disk(stage.locked)) if stage.locked else []
+    reasons = [*stage.reasons, *outputs]
+    state = stage.state
+    if state == "up to date" and outputs:
+        is_edited = any(reason.now for reason in outputs)
+        state = "out of date" if is_edited else "missing"
+    if state != "up to date" and stage.run and stage.run.has_failed:
+        made = [Path(path) for path in stage.declared.outputs if Path(path).exists()]
+        if all(path.stat().st_mtime <= stage.run.ended for path in made):
+            state = "failed"
+    return replace(stage, state=state, reasons=reasons)
+
+
+def _outputs_on_disk(locked: Locked) -> Iterable[Reason]:
+    """The outputs that are not as dvc.lock says."""
+    for out in locked.outs:
+        if out.md5 is None or (now := disk.digest(out.path)) == out.md5:
+            continue
+        yield Reason("output", out.path, out.md5, now, "" if now else _way_back(out.path, out.md5))
+
+
+def _way_back(path: str, md5: str) -> str:
+    """Where an output that is not on disk can be taken from."""
+    if dvc.is_cached(md5):
+        return "the cache has it: dvc checkout"
+    if git.find_commit("HEAD") and Tree("HEAD").digest(path) == md5:
+        return f"Git has it: git checkout {path}"
+    return "the cache lacks it: dvc pull, or dvc repro makes it again"
+
+
+def _written_now() -> set[str]:
+    """The outputs that a living process of DVC writes."""
+    try:
+        written = json.loads(RWLOCK.read_bytes())["write"]
+        locked_at = RWLOCK.stat().st_mtime
+        return {
+            os.path.relpath(path)
+            for path, writer in written.items()
+            if _is_alive(writer["pid"], locked_at)
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return set()  # DVC is writing it, or it is not DVC's
+
+
+def _is_alive(pid: int, at: float) -> bool:
+    """Whether a process is alive that had started at a time."""
+    try:
+        return bool(psutil.Process(pid).create_time() <= at + 1)
+    except psutil.Error:
+        return False
+
+
+def shown(value: Any) -> str:
+    """A parameter's value as a person reads it."""
+    if value is None:
+        return "none"
+    values = value if isinstance(value, list | tuple) else [value]
+    return ", ".join(map(str, values))
 
 
 def document(tree: Tree, path: str) -> dict[str, Any]:
@@ -134,9 +274,25 @@ def _maker(path: str, makers: Mapping[str, str]) -> str | None:
     return next((m for out, m in makers.items() if f"{path}/".startswith(f"{out}/")), None)
 
 
-def _is_equal(one: Any, two: Any) -> bool:
-    """Whether values are the same, where one may have tuples and the other lists."""
-    return json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True)
+def _plain(value: Any) -> Any:
+    """A value with sorted keys, and lists in place of tuples."""
+    return json.loads(json.dumps(value, sort_keys=True, default=str))
+
+
+def _changed_files(tree: Tree, path: str, before: str) -> str:
+    """The files of a folder that changed since it had a digest; empty if Git does not know it.
+
+    Git has the folder as it was if somebody committed it together with dvc.lock.
+    """
+    if not before.endswith(".dir"):
+        return ""
+    until = tree.commit or git.find_commit("HEAD")
+    commit = until and git.run("log", "-1", "--format=%H", until, "--", "dvc.lock")
+    if not commit or _digest(Tree(commit), path) != before:
+        return ""
+    one, two = Tree(commit).files(path), tree.files(path)
+    names = sorted(n for n in one.keys() | two.keys() if one.get(n) != two.get(n))
+    return ", ".join(name.removeprefix(f"{path}/") for name in names)
 
 
 def _dotted(params: Document, name: str) -> Any:
@@ -147,6 +303,6 @@ def _dotted(params: Document, name: str) -> Any:
 
 
 def _differing_outputs(entry: Locked | None, base_entry: Locked) -> list[str]:
-    outs: tuple[Entry, ...] = entry.outs if entry else ()
+    outs = entry.outs if entry else ()
     here, base = ({out.path: out.md5 for out in side} for side in (outs, base_entry.outs))
     return sorted(path for path in here.keys() | base.keys() if here.get(path) != base.get(path))

@@ -1,0 +1,32 @@
+"""DVC's digests of the files and folders on disk, whatever Git knows of them."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from ops.tools.tree import list_of_files
+
+
+def digest(path: str | Path) -> str | None:
+    """The MD5 of a file, or of a folder's list of files; None if there is neither.
+
+    A file is hashed again only if its time, size or inode changed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file()]
+        names = {file.relative_to(path).as_posix(): file for file in files}
+        entries = [{"md5": _md5_of(file), "relpath": name} for name, file in names.items()]
+        return f"{hashlib.md5(list_of_files(entries)).hexdigest()}.dir"
+    return _md5_of(path) if path.is_file() else None
+
+
+def _md5_of(path: Path) -> str:
+    status = path.stat()
+    return _md5(path.absolute(), status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+@lru_cache(maxsize=1024)
+def _md5(path: Path, *_: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
