@@ -1,4 +1,4 @@
-"""The convolutional network: three blocks, an adaptive pooling, a fully connected head.
+"""The convolutional network: three blocks, a pooling to a fixed size, a fully connected head.
 
 An ensemble is several of these, trained at once; all other code uses it as one network.
 
@@ -6,7 +6,6 @@ The input is pixels from 0 to 255. The network itself normalises them, so normal
 differ between training, evaluation and serving.
 """
 
-import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -229,13 +228,13 @@ def _layers(a: Architecture, classes: int, size: tuple[int, int]) -> list[nn.Mod
         for i in range(1, convolutions + 1):
             layers.append(_convolution(width, channels, a))
             if i == convolutions and block < 2:
-                layers.append(nn.MaxPool2d(2))  # before the others: they compute a quarter
+                layers.append(nn.MaxPool2d((2, 2)))  # before the others: they compute a quarter
                 size = (size[0] // 2, size[1] // 2)
             if a.batch_norm:
                 layers.append(nn.BatchNorm2d(channels))
             layers.append(nn.ReLU(inplace=True))
             width = channels
-    layers += [_adaptive_pool(a, size), nn.Flatten()]
+    layers += [_pool(a, size), nn.Flatten()]
     width *= a.pool_size**2
     for hidden in a.hidden:
         layers += [Dropout(a.dense_dropout), nn.Linear(width, hidden), nn.ReLU(inplace=True)]
@@ -252,41 +251,19 @@ def _convolution(width: int, channels: int, a: Architecture) -> nn.Conv2d:
     return layer
 
 
-class UnevenPool(nn.Module):
-    """Adaptive pooling with windows of different sizes, made of operations that ONNX has."""
+def _pool(a: Architecture, size: tuple[int, int]) -> nn.Module:
+    """Pooling to `pool_size` x `pool_size`, whatever the size of the maps.
 
-    def __init__(self, kind: str, size: tuple[int, int], parts: int) -> None:
-        super().__init__()
-        self.reduce = torch.amax if kind == "max" else torch.mean
-        self.windows = [
-            [(i * n // parts, -(-(i + 1) * n // parts)) for i in range(parts)] for n in size
-        ]
-
-    def forward(self, x: Tensor) -> Tensor:
-        for dim, windows in enumerate(self.windows, start=2):
-            pieces = [x.narrow(dim, a, b - a) for a, b in windows]
-            x = torch.cat([self.reduce(piece, dim=dim, keepdim=True) for piece in pieces], dim)
-        return x
-
-
-def _adaptive_pool(a: Architecture, size: tuple[int, int]) -> nn.Module:
-    """Adaptive pooling; if all windows are equal, plain pooling, which ONNX Runtime runs faster."""
+    All windows are equal, and together they cover the map. Where adaptive pooling has equal windows
+    too, these are the same.
+    """
     if a.pool_size > min(size):
         raise InputError(
             f"model.pool_size is {a.pool_size}; expected at most {min(size)}, the side of the last "
             f"block's feature maps"
         )
-    windows = [_uniform_window(n, a.pool_size) for n in size]
-    if None in windows:
-        return UnevenPool(a.pooling, size, a.pool_size)
-    plain = nn.MaxPool2d if a.pooling == "max" else nn.AvgPool2d
-    kernels, strides = zip(*windows, strict=True)
-    return plain(kernels, strides)
-
-
-def _uniform_window(size: int, parts: int) -> tuple[int, int] | None:
-    """Kernel and stride with which plain pooling has the windows of adaptive pooling, or None."""
-    starts = [i * size // parts for i in range(parts)]
-    kernels = {-(-(i + 1) * size // parts) - starts[i] for i in range(parts)}
-    strides = {b - a for a, b in itertools.pairwise(starts)} or {size}
-    return (kernels.pop(), strides.pop()) if len(kernels) == len(strides) == 1 else None
+    height, width = size
+    stride = (height // a.pool_size, width // a.pool_size)
+    kernel = (stride[0] + height % a.pool_size, stride[1] + width % a.pool_size)
+    kind = nn.MaxPool2d if a.pooling == "max" else nn.AvgPool2d
+    return kind(kernel, stride)

@@ -19,7 +19,7 @@ from digits.core.workers import CHUNK
 from digits.data.dataset import Labelled
 from digits.imaging.preprocessing import Preprocessing
 from digits.model import classifier
-from digits.model.network import Dropout, Network, UnevenPool
+from digits.model.network import Dropout, Network
 
 GOLDEN_PER_CLASS = 3
 OPSET = 20
@@ -42,25 +42,12 @@ def to_onnx(network: Network) -> bytes:
     logits = [graph.layer(member, x) for member in network.members]
     mean = graph.add("Mean", *logits) if len(logits) > 1 else logits[0]
     graph.add("Mul", mean, graph.constant(network.logit_scale), output="logits")
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "digit-classifier",
-            [
-                helper.make_tensor_value_info(
-                    "images", TensorProto.UINT8, ["n", *network.image_size]
-                )
-            ],
-            [
-                helper.make_tensor_value_info(
-                    "logits", TensorProto.FLOAT, ["n", len(network.classes)]
-                )
-            ],
-            graph.constants,
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-    )
+    shapes = ["n", *network.image_size], ["n", len(network.classes)]
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, shapes[0])
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, shapes[1])
+    whole = helper.make_graph(graph.nodes, "digit-classifier", [images], [output], graph.constants)
+    opset = helper.make_opsetid("", OPSET)
+    model = helper.make_model(whole, opset_imports=[opset], ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
@@ -103,10 +90,7 @@ class _Graph:
                 return self.add("BatchNormalization", x, *weights, epsilon=layer.eps)
             case nn.MaxPool2d() | nn.AvgPool2d():
                 kind = "MaxPool" if isinstance(layer, nn.MaxPool2d) else "AveragePool"
-                kernel, strides = map(_pair, (layer.kernel_size, layer.stride))
-                return self.add(kind, x, kernel_shape=kernel, strides=strides)
-            case UnevenPool():
-                return self.uneven_pool(layer, x)
+                return self.add(kind, x, kernel_shape=layer.kernel_size, strides=layer.stride)
             case nn.Linear():
                 return self.add("Gemm", x, *self.weights(layer.weight, layer.bias), transB=1)
             case nn.ReLU():
@@ -116,21 +100,6 @@ class _Graph:
             case Dropout():
                 return x
         raise AssertionError(f"no ONNX node for {layer}")
-
-    def uneven_pool(self, pool: UnevenPool, x: str) -> str:
-        kind = "ReduceMax" if pool.reduce is torch.amax else "ReduceMean"
-        for dim, windows in enumerate(pool.windows, start=2):
-            axis = self.constant([dim])
-            pieces = []
-            for begin, end in windows:
-                piece = self.add("Slice", x, self.constant([begin]), self.constant([end]), axis)
-                pieces.append(self.add(kind, piece, axis))
-            x = self.add("Concat", *pieces, axis=dim)
-        return x
-
-
-def _pair(size: Any) -> list[int]:
-    return list(size) if isinstance(size, tuple) else [size, size]
 
 
 def compare(network: Network, model: bytes, images: UInt8Array, workers: int) -> None:

@@ -13,7 +13,7 @@ from digits.model.network import (
     Architecture,
     Dropout,
     Network,
-    _adaptive_pool,
+    _pool,
     load_network,
     save_network,
 )
@@ -58,13 +58,21 @@ def test_an_ensemble_says_what_its_members_say_on_average() -> None:
     torch.testing.assert_close(ensemble(images), (each[0] + each[1] + each[2]) / 3)
 
 
-@pytest.mark.parametrize("size", range(1, 8))
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("pooling", ["max", "avg"])
-def test_pooling_is_adaptive_pooling(size: int, pooling: str) -> None:
+def test_pooling_is_adaptive_pooling_where_its_windows_are_equal(size: int, pooling: str) -> None:
     reference = nn.AdaptiveMaxPool2d(size) if pooling == "max" else nn.AdaptiveAvgPool2d(size)
     maps = torch.randn(2, 3, 7, 7, generator=torch.Generator().manual_seed(0))
-    found = _adaptive_pool(architecture(pooling=pooling, pool_size=size), (7, 7))
+    found = _pool(architecture(pooling=pooling, pool_size=size), (7, 7))
     torch.testing.assert_close(found(maps), reference(maps))
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+def test_pooling_misses_no_pixel(size: int) -> None:
+    pool = _pool(architecture(pool_size=size), (7, 9))
+    pooled = pool(torch.eye(63).view(63, 7, 9))  # in each map, another pixel is 1
+    assert pooled.shape == (63, size, size)
+    assert pooled.amax((1, 2)).tolist() == [1] * 63
 
 
 def test_a_pool_larger_than_the_maps_is_refused() -> None:
