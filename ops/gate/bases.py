@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from digits.core.errors import InputError
 from digits.core.params import Params, parse_yaml
@@ -21,16 +22,20 @@ class GateParams(Params):
 
 @dataclass(frozen=True)
 class Base:
-    """The runs that a candidate is compared with; `commit` is None for a folder."""
+    """The runs that a candidate is compared with; `commit` is None for a folder.
+
+    `tree` has the commit's files, if the caller has it.
+    """
 
     name: str
     commit: str | None
     runs: list[Run]
+    tree: Tree | None = None
 
     @property
     def code(self) -> Tree | None:
         """The code that made the runs; None if unknown."""
-        return Tree(self.commit) if self.commit else None
+        return self.tree or (Tree(self.commit) if self.commit else None)
 
 
 def find_bases(base: str) -> list[Base]:
@@ -89,12 +94,16 @@ def rules_in_commit(commit: str, name: str) -> tuple[Rules, str]:
     if content is None:
         raise InputError(f"{name} has no {PARAMS}, so it has no rules. Name some: --rules FILE")
     origin = f"{name}:{PARAMS}"
-    document = parse_yaml(content, origin)
+    return rules_in(parse_yaml(content, origin), origin), origin
+
+
+def rules_in(document: Mapping[str, Any], origin: str) -> Rules:
+    """Return the rules in the content of a params.yaml, whose name is `origin`."""
     if "gate" not in document:
         raise InputError(
             f"{origin} has no section `gate`, so it has no rules. Name some: --rules FILE"
         )
-    return GateParams.parse({"gate": document["gate"]}, origin).gate, origin
+    return GateParams.parse({"gate": document["gate"]}, origin).gate
 
 
 def changed_rules(rules: Rules, tree: Tree) -> Mapping[str, tuple[object, object]]:

@@ -7,9 +7,10 @@ user's repository, so Git gets them for that repository only, and nothing in a c
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
 from pathlib import Path
+from typing import Self
 
 from digits.core.errors import InputError
 
@@ -74,10 +75,28 @@ def experiments(of: str = "HEAD", *, of_all: bool = False) -> dict[str, str]:
     base = _parse(of)
     if not base:
         return {}
-    refs = f"refs/exps/{'*/*' if of_all else f'{base[:2]}/{base[2:]}'}/*"
-    form = "--format=%(objectname) %(refname:lstrip=4)"
-    listing = lines("for-each-ref", "--sort=committerdate", form, refs)
-    return {name: commit for commit, _, name in (line.partition(" ") for line in listing)}
+    return {e.name: e.commit for e in all_experiments() if of_all or e.base == base}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A DVC experiment; `base` is the commit that it was started from."""
+
+    name: str
+    commit: str
+    base: str
+
+
+def all_experiments() -> list[Experiment]:
+    """Every DVC experiment, the oldest first; several may have one name, from different commits."""
+    form = "--format=%(objectname) %(refname:lstrip=2)"
+    listing = lines("for-each-ref", "--sort=committerdate", form, "refs/exps/*/*/*")
+    experiments = []
+    for line in listing:
+        commit, _, path = line.partition(" ")
+        first, rest, name = path.split("/", 2)
+        experiments.append(Experiment(name, commit, first + rest))
+    return experiments
 
 
 def setting(key: str, kind: str = "") -> str | None:
@@ -125,21 +144,43 @@ def read_all(commit: str, paths: Sequence[str]) -> dict[str, bytes]:
 
     One call of git, however many files; another one for each name that has a line break.
     """
-    by_line = [path for path in paths if "\n" not in path]
-    names = b"".join(os.fsencode(f"{commit}:./{path}\n") for path in by_line)
-    words = ["git", "cat-file", "--batch"]
-    result = subprocess.run(words, input=names, env=_environment(), capture_output=True)
-    output = BytesIO(result.stdout)
-    contents = {}
-    for path in by_line:
-        head = output.readline().rsplit(maxsplit=2)
-        if head[1:2] == [b"blob"]:
-            contents[path] = output.read(int(head[2]))
-            output.read(1)  # a newline
-    for path in set(paths) - contents.keys():
-        if (content := read(commit, path)) is not None:
-            contents[path] = content
-    return contents
+    with Objects() as objects:
+        contents = {path: objects.read(f"{commit}:./{path}") for path in paths if "\n" not in path}
+    for path in paths:
+        if contents.get(path) is None:
+            contents[path] = read(commit, path)
+    return {path: content for path, content in contents.items() if content is not None}
+
+
+class Objects:
+    """Reads many files with one process of git: `with Objects() as objects: ...`."""
+
+    def __enter__(self) -> Self:
+        words = ["git", "cat-file", "--batch"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            words, env=_environment(), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file by its object's name, or by COMMIT:./PATH; None if there is none.
+
+        The name has no line break.
+        """
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests and answers
+        requests.write(os.fsencode(name) + b"\n")
+        requests.flush()
+        head = answers.readline().rsplit(maxsplit=2)
+        if len(head) < 3 or not head[2].isdigit():  # as in `NAME missing`
+            return None
+        content = answers.read(int(head[2]))
+        answers.read(1)  # a newline
+        return content if head[1] == b"blob" else None
 
 
 def paths(commit: str, path: str) -> list[str]:

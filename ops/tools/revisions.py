@@ -93,11 +93,15 @@ def read_file(path: Path) -> bytes:
     return content
 
 
-def runs_in_commit(commit: str, name: str) -> list[Run]:
-    """As `runs_in_folder`, for a commit; messages call the commit `name`."""
+def runs_in_commit(commit: str, name: str, tree: Tree | None = None) -> list[Run]:
+    """As `runs_in_folder`, for a commit; messages call the commit `name`.
+
+    `tree` has the commit's files, if the caller has it.
+    """
+    tree = tree or Tree(commit)
     paths = [
         path
-        for path in git.paths(commit, METRICS)
+        for path in tree.paths(METRICS)
         if path.count("/") <= 2 and path.endswith(tuple(f"/{file}" for file in FILES))
     ]
     folders = sorted({path.rpartition("/")[0] for path in paths})
@@ -109,7 +113,7 @@ def runs_in_commit(commit: str, name: str) -> list[Run]:
         results.parse(
             f"{name}:{folder}",
             {
-                file: git.read(commit, path) or b""
+                file: tree.read(path) or b""
                 for file in FILES
                 if (path := f"{folder}/{file}") in paths
             },

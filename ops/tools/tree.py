@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from digits.core.errors import InputError
 from ops.tools import dvc, dvc_files, git
 
 
@@ -21,11 +23,16 @@ class Tree:
             return git.read(self.commit, path)
         return Path(path).read_bytes() if Path(path).is_file() else None
 
+    def paths(self, path: str) -> list[str]:
+        """The file of this path, or the files below the folder that Git does not ignore."""
+        return git.paths(self.commit, path) if self.commit else git.paths_here(path)
+
     def files(self, path: str) -> Mapping[str, bytes]:
         """The content of a file, or of each file below a folder that Git does not ignore."""
+        paths = self.paths(path)
         if self.commit:
-            return git.read_all(self.commit, git.paths(self.commit, path))
-        return {name: Path(name).read_bytes() for name in git.paths_here(path)}
+            return git.read_all(self.commit, paths)
+        return {name: Path(name).read_bytes() for name in paths}
 
     def digest(self, path: str) -> str | None:
         """DVC's digest of a file or a folder; None if the tree has neither.
@@ -49,6 +56,48 @@ class Tree:
 
 
 WORKING_TREE = Tree(None)
+
+
+class Contents:
+    """The contents of files by Git's name for them: each is read once, and kept."""
+
+    def __init__(self, objects: git.Objects) -> None:
+        self._objects = objects
+        self._kept: dict[str, bytes] = {}
+
+    def read(self, name: str) -> bytes:
+        if name not in self._kept:
+            content = self._objects.read(name)
+            if content is None:
+                raise InputError(f"{name} can't be read from Git. Run: git fsck")
+            self._kept[name] = content
+        return self._kept[name]
+
+
+@dataclass(frozen=True)
+class KeptTree(Tree):
+    """The files of a commit, where many commits are read that have most files in common."""
+
+    contents: Contents = field(compare=False)
+
+    def read(self, path: str) -> bytes | None:
+        name = self.names.get(path)
+        return self.contents.read(name) if name else None
+
+    def paths(self, path: str) -> list[str]:
+        return [name for name in self.names if name == path or name.startswith(f"{path}/")]
+
+    def files(self, path: str) -> Mapping[str, bytes]:
+        return {name: self.contents.read(self.names[name]) for name in self.paths(path)}
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Git's name for each file's content, by path."""
+        assert self.commit
+        listing = git.run("ls-tree", "-r", "-z", self.commit)
+        entries = (entry.partition("\t") for entry in listing.split("\0") if entry)
+        kinds = ((*head.split(), path) for head, _, path in entries)
+        return {path: name for _, kind, name, path in kinds if kind == "blob"}
 
 
 def _files_of(path: str, digest: str) -> dict[str, str]:
