@@ -20,16 +20,20 @@ class Project:
     moment : changes whenever something that the pages show changes
     is_live : there is a server behind the pages, so they may run commands
     read_only : the server runs no commands
+    deployments : the URLs whose pointers the pages read, as of `digits deploy --to URL`
     """
 
     moment: str
     is_live: bool = False
     read_only: bool = True
+    deployments: tuple[str, ...] = ()
 
 
-def read(*, is_live: bool = False, read_only: bool = True) -> Project:
+def read(
+    *, is_live: bool = False, read_only: bool = True, deployments: tuple[str, ...] = ()
+) -> Project:
     """The project as it is now."""
-    return Project(_moment(), is_live, read_only)
+    return Project(_moment(), is_live, read_only, deployments)
 
 
 def _moment() -> str:
