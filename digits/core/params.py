@@ -40,7 +40,17 @@ class Params(BaseModel):
         try:
             return cls.model_validate(_freeze(values))
         except ValidationError as error:
-            raise InputError(f"{origin}: " + "\n  ".join(_explain(cls, error))) from None
+            lines = (f"{key} {problem}" for key, problem in _explain(cls, error).items())
+            raise InputError(f"{origin}: " + "\n  ".join(lines)) from None
+
+    @classmethod
+    def problems(cls, values: dict[str, Any]) -> dict[str, str]:
+        """What is wrong with a nested mapping, by dotted key: "is 0; expected ..."."""
+        try:
+            cls.model_validate(_freeze(values))
+        except ValidationError as error:
+            return _explain(cls, error)
+        return {}
 
 
 class _Loader(yaml.SafeLoader):
@@ -79,9 +89,9 @@ def _freeze(value: Any) -> Any:
     return tuple(_freeze(v) for v in value) if isinstance(value, list) else value
 
 
-def _explain(cls: type[BaseModel], error: ValidationError) -> list[str]:
-    """One line for each wrong key."""
-    lines: dict[str, str] = {}
+def _explain(cls: type[BaseModel], error: ValidationError) -> dict[str, str]:
+    """What is wrong, by dotted key."""
+    problems: dict[str, str] = {}
     for e in error.errors():
         # pydantic's location also names a union's alternatives, which are not parts of the key.
         location = [part for part in e["loc"] if re.fullmatch(r"\w+", str(part))]
@@ -95,8 +105,8 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> list[str]:
         else:
             line = f"is {_shown(e['input'])}; expected {_expected(e)}"
         key = ".".join(str(part) for part in location)
-        lines[key] = f"{lines[key]} or {_expected(e)}" if key in lines else f"{key} {line}"
-    return list(lines.values())
+        problems[key] = f"{problems[key]} or {_expected(e)}" if key in problems else line
+    return problems
 
 
 def _expected(error: ErrorDetails) -> str:
