@@ -54,7 +54,7 @@ class Reason:
             case "parameter":
                 return f"{self.name}: {shown(self.before)} -> {shown(self.now)}"
             case "stage":
-                return f"{self.name} runs before it"
+                return f"{self.name} has to run first"
             case "file" if self.before is None:
                 return f"{self.name} is a new dependency"
             case _ if self.now is None:
