@@ -6,6 +6,7 @@ processes the stage runs under torchrun, whose own settings (PET_NNODES, PET_MAS
 spread it over several hosts. A stage ends when the `dvc` that started it ends. With the backend
 `sagemaker` the stage runs as a training job there, which continues without `dvc`. With --local it
 runs here, in one process. PyTorch uses the same kernels everywhere: see digits/core/kernels.py.
+If DVC started the stage, ops/tools/stage_runs.py keeps its time, its exit code and what it printed.
 """
 
 import os
@@ -15,6 +16,7 @@ import sys
 from digits.core import errors, kernels
 from digits.core.errors import InputError
 from digits.core.workers import WORKERS_VARIABLE, count_workers
+from ops.tools import stage_runs
 from ops.tools.compute import ComputeParams, load_params
 from ops.tools.processes import end_with_parent
 
@@ -90,4 +92,5 @@ def run_on_sagemaker(params: ComputeParams, module: str, arguments: list[str]) -
 
 
 if __name__ == "__main__":
-    errors.run(main, full_disk=errors.MAKE_ROOM_FOR_PIPELINE)
+    with stage_runs.recorded():
+        errors.run(main, full_disk=errors.MAKE_ROOM_FOR_PIPELINE)
