@@ -3,6 +3,7 @@
 import hashlib
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from digits.core.errors import InputError
@@ -44,8 +45,7 @@ def find_before(revision: DataRevision) -> DataRevision | None:
     changed = git.lines("log", "--format=%H", f"-S{revision.digest}", last, "--", LOCK)
     parents = (git.find_commit(f"{commit}~") for commit in changed)
     for commit in (git.commit(last), *filter(None, parents)):
-        digest = _digest(Tree(commit))
-        if digest not in (None, revision.digest):
+        if _digest_in_commit(commit) not in (None, revision.digest):
             return _revision(commit[:9], commit)
     return None
 
@@ -63,7 +63,8 @@ def load(revision: DataRevision, *, from_remote: bool = True) -> Prepared:
     InputError
         If the images are in none of these places.
     """
-    if _digest_of_folder(Path(DATA)) == revision.digest:
+    is_locked = revision.digest == _digest(WORKING_TREE)  # else, do not hash the folder in vain
+    if is_locked and revision.digest == _digest_of_folder(Path(DATA)):
         return Prepared.load(Path(DATA))
     with tempfile.TemporaryDirectory(prefix="data-") as temporary:
         folder = Path(temporary, "prepared")
@@ -76,7 +77,7 @@ def load(revision: DataRevision, *, from_remote: bool = True) -> Prepared:
                 f"the images of {revision.name} are not in DVC's cache. Fetch them: dvc fetch "
                 f"--all-commits {DATA}"
             )
-        elif revision.commit or _digest(Tree("HEAD")) == revision.digest:
+        elif revision.commit or _digest_in_commit(git.commit("HEAD")) == revision.digest:
             _fetch(revision.commit or git.commit("HEAD"), folder)
         else:
             raise InputError(
@@ -97,10 +98,15 @@ def _fetch(commit: str, folder: Path) -> None:
 
 
 def _revision(name: str, commit: str | None) -> DataRevision:
-    digest = _digest(Tree(commit) if commit else WORKING_TREE)
+    digest = _digest_in_commit(commit) if commit else _digest(WORKING_TREE)
     if digest is None:
         raise InputError(f"{LOCK} of {name} names no {DATA}. Run: dvc repro prepare")
     return DataRevision(name, commit, digest)
+
+
+@cache
+def _digest_in_commit(commit: str) -> str | None:
+    return _digest(Tree(commit))
 
 
 def _digest(tree: Tree) -> str | None:
