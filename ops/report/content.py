@@ -1,18 +1,13 @@
 """The content of a report: the gate's decision, and both sides' pipeline, plots and images."""
 
-import csv
-import io
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from digits.core.arrays import UInt8Array
-from digits.core.errors import InputError, UserError
+from digits.core.errors import UserError
 from digits.core.params import changes
-from digits.data import dataset
 from digits.gate import diff, judge
 from digits.gate.diff import Answer, Figure
 from digits.gate.results import Run
@@ -20,11 +15,11 @@ from ops.gate.arguments import Question
 from ops.gate.bases import find_base_commit
 from ops.gate.decision import Decision, decide, without_verdict
 from ops.gate.sentences import explain
-from ops.tools import dvc, git, pipeline, revisions
+from ops.tools import git, pipeline, revisions, test_images
 from ops.tools.pipeline import Stage
+from ops.tools.revisions import Rows
 from ops.tools.tree import WORKING_TREE, Tree
 
-Rows = list[dict[str, float]]
 Changes = Mapping[str, tuple[object, object]]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,7 +107,7 @@ def gather(question: Question, beside: Sequence[str]) -> Content:
     sides = (base, candidate, here, there)
     models = attempt(faults, find_models, beside, *sides) or [] if candidate else []
     runs = base + candidate + [model.run for model in models]
-    images, why = attempt(faults, find_images, runs) or ({}, "they can't be read")
+    images, why = attempt(faults, test_images.wrong, runs) or ({}, "they can't be read")
     base_plots = (there or WORKING_TREE, decision.bases[0].runs[0]) if against else None
     plots = (here, decision.candidate[0]) if candidate else None
     return Content(
@@ -124,8 +119,8 @@ def gather(question: Question, beside: Sequence[str]) -> Content:
         stages=attempt(faults, pipeline.read, here, there) or [],
         tables={
             name: (
-                attempt(faults, table, *base_plots, name) or [] if base_plots else [],
-                attempt(faults, table, *plots, name) or [] if plots else [],
+                attempt(faults, revisions.table, *base_plots, name) or [] if base_plots else [],
+                attempt(faults, revisions.table, *plots, name) or [] if plots else [],
             )
             for name in ("training", "reliability")
         },
@@ -191,40 +186,3 @@ def _changed_params(before: Tree | None, after: Tree) -> Changes | None:
     sides = (params, pipeline.document(after, revisions.PARAMS))
     old, new = ({k: v for k, v in side.items() if k != "gate"} for side in sides)
     return changes(old, new)
-
-
-def table(tree: Tree, run: Run, name: str) -> Rows:
-    """Read a run's plots/NAME.csv; no rows if there is no such file.
-
-    Raises
-    ------
-    InputError
-        If it is not a table of finite numbers.
-    """
-    folder = run.name.rpartition(":")[2] if tree.commit else run.name
-    path = f"{folder}/plots/{name}.csv"
-    try:
-        text = (tree.read(path) or b"").decode()
-        rows = [
-            {key: float(value) for key, value in row.items()}
-            for row in csv.DictReader(io.StringIO(text), strict=True)
-        ]
-    except (ValueError, TypeError, csv.Error) as error:
-        raise InputError(f"{path} is not a table of numbers: {error}. Run: dvc repro") from None
-    if not all(math.isfinite(value) for row in rows for value in row.values()):
-        raise InputError(f"{path} holds a number that is not finite. Run: dvc repro")
-    return rows
-
-
-def find_images(runs: list[Run]) -> tuple[dict[int, UInt8Array], str | None]:
-    """Return the images that any run gets wrong, or none and the reason why not."""
-    folder = Path(dvc.DATA)
-    if not runs:
-        return {}, None
-    if not (folder / "test-images.npy").exists():
-        return {}, f"{folder}/test-images.npy is not here. Run: dvc pull"
-    test = dataset.load(folder, "test")
-    if dataset.digest(test) != runs[0].scores.test_set:
-        return {}, f"{folder} has other test images than these metrics. Run: dvc checkout"
-    wrong = set().union(*(run.wrong() for run in runs))
-    return {index: test.images[index] for index in sorted(wrong)}, None

@@ -8,6 +8,7 @@ InputError
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -118,11 +119,13 @@ class CachedRun(_Part):
     outs: tuple[Entry, ...] = ()
 
 
+@lru_cache(maxsize=16)  # several questions to one commit read the same file
 def parse_lock(content: bytes, origin: str = "dvc.lock") -> dict[str, Locked]:
     """The stages of a dvc.lock, by name."""
     return _Lock.parse(parse_yaml(content, origin), origin).stages
 
 
+@lru_cache(maxsize=16)
 def parse_pipeline(content: bytes, origin: str = "dvc.yaml") -> dict[str, Declared]:
     """The stages of a dvc.yaml, by name."""
     return _Pipeline.parse(parse_yaml(content, origin), origin).stages

@@ -172,7 +172,8 @@ class Objects:
         The name has no line break.
         """
         requests, answers = self._process.stdin, self._process.stdout
-        assert requests and answers
+        assert requests
+        assert answers
         requests.write(os.fsencode(name) + b"\n")
         requests.flush()
         head = answers.readline().rsplit(maxsplit=2)

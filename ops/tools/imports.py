@@ -2,7 +2,10 @@
 
 import ast
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
+
+from digits.core.errors import InputError
 
 PACKAGES = ("digits", "stages", "ops", "serving", "benchmarks")
 
@@ -25,6 +28,11 @@ def reached(path: str, read: Read = read_code) -> dict[str, bytes]:
     ----------
     path : of the module, from the repository's root
     read : returns a file's content by its path, or None if there is no such file
+
+    Raises
+    ------
+    InputError
+        If a file is not Python.
     """
     contents: dict[str, bytes] = {}
     waiting = [path]
@@ -33,8 +41,16 @@ def reached(path: str, read: Read = read_code) -> dict[str, bytes]:
         content = None if file in contents else read(file)
         if content is not None:
             contents[file] = content
-            waiting += [_file(name) for name in imported(content)]
+            waiting += [_file(name) for name in _imported(file, content)]
     return contents
+
+
+@lru_cache(maxsize=1024)  # most files are the same in many commits
+def _imported(file: str, content: bytes) -> set[str]:
+    try:
+        return imported(content)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} is not Python: {error}") from None
 
 
 def imported(content: bytes) -> set[str]:

@@ -1,18 +1,21 @@
 """Read the metrics of the runs in a folder or in a commit."""
 
+import csv
 import hashlib
+import io
+import math
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from digits.core.errors import InputError
-from digits.core.params import parse_yaml
 from digits.gate import results
 from digits.gate.results import Run
-from ops.tools import git
+from ops.tools import dvc_files, git
 from ops.tools.tree import WORKING_TREE, Tree
+
+Rows = list[dict[str, float]]
 
 METRICS = "metrics"
 RUN = "/evaluation.json"
@@ -147,7 +150,13 @@ def compare_with_lock(lock: bytes | None, contents: Mapping[str, bytes]) -> None
         raise InputError(
             f"{LOCK} does not exist, so the origin of {METRICS}/ is unknown. Run: dvc repro"
         )
-    locked = locked_digests(lock)
+    try:
+        stages = dvc_files.parse_lock(lock).values()
+    except InputError as error:
+        raise InputError(
+            f"{error}. Restore it: git checkout {LOCK}, or run: dvc repro --force"
+        ) from None
+    locked = {out.path: out.md5 or "none" for stage in stages for out in stage.outs}
     for name in FILES:
         file = f"{METRICS}/{name}"
         digest = hashlib.md5(contents[name]).hexdigest() if name in contents else None
@@ -155,18 +164,27 @@ def compare_with_lock(lock: bytes | None, contents: Mapping[str, bytes]) -> None
             raise InputError(f"{file} is not the file that {LOCK} names. Run: dvc repro")
 
 
-def locked_digests(lock: bytes) -> dict[str, str]:
-    """The MD5 of each output by path, as in the content of dvc.lock."""
-    stages: Any = parse_yaml(lock, LOCK).get("stages")
+def table(tree: Tree, run: Run, name: str) -> Rows:
+    """Read a run's plots/NAME.csv; no rows if there is no such file.
+
+    Raises
+    ------
+    InputError
+        If it is not a table of finite numbers.
+    """
+    folder = run.name.rpartition(":")[2] if tree.commit else run.name
+    path = f"{folder}/plots/{name}.csv"
     try:
-        return {
-            out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())
-        }
-    except (AttributeError, KeyError, TypeError):
-        raise InputError(
-            f"{LOCK}: stages does not name the outputs of each stage with their md5. Restore it: "
-            f"git checkout {LOCK}, or run: dvc repro --force"
-        ) from None
+        text = (tree.read(path) or b"").decode()
+        rows = [
+            {key: float(value) for key, value in row.items()}
+            for row in csv.DictReader(io.StringIO(text), strict=True)
+        ]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} is not a table of numbers: {error}. Run: dvc repro") from None
+    if not all(math.isfinite(value) for row in rows for value in row.values()):
+        raise InputError(f"{path} holds a number that is not finite. Run: dvc repro")
+    return rows
 
 
 def count_looks(test_set: str, rev: str = "HEAD") -> int:
