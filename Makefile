@@ -122,6 +122,7 @@ endif
 
 .venv/run: requirements.txt requirements-compute.txt constraints.txt
 	$(call install,requirements.txt)
+	@$(BIN)/python -m ops.tools.offline_plots
 
 .venv/serve: requirements-serve.txt requirements-compute.txt constraints.txt
 	$(call install,requirements-serve.txt)
@@ -132,6 +133,7 @@ endif
 .venv/dev: requirements-dev.txt requirements-scale.txt requirements-serve.txt requirements.txt \
 		requirements-compute.txt constraints.txt
 	$(call install,requirements-dev.txt)
+	@$(BIN)/python -m ops.tools.offline_plots
 	@touch .venv/run .venv/serve .venv/scale
 
 define install
