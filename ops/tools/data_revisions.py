@@ -1,6 +1,5 @@
 """The data set of a revision: which one dvc.lock names, where its images are, what came before."""
 
-import hashlib
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -8,10 +7,10 @@ from pathlib import Path
 
 from digits.core.errors import InputError
 from digits.data.difference import Prepared
-from ops.tools import dvc, dvc_files, git
+from ops.tools import disk, dvc, dvc_files, git
 from ops.tools.dvc import DATA
 from ops.tools.revisions import LOCK
-from ops.tools.tree import WORKING_TREE, Tree, list_of_files
+from ops.tools.tree import WORKING_TREE, Tree
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def load(revision: DataRevision, *, from_remote: bool = True) -> Prepared:
         If the images are in none of these places.
     """
     is_locked = revision.digest == _digest(WORKING_TREE)  # else, do not hash the folder in vain
-    if is_locked and revision.digest == _digest_of_folder(Path(DATA)):
+    if is_locked and revision.digest == disk.digest(Path(DATA)):
         return Prepared.load(Path(DATA))
     with tempfile.TemporaryDirectory(prefix="data-") as temporary:
         folder = Path(temporary, "prepared")
@@ -115,17 +114,3 @@ def _digest(tree: Tree) -> str | None:
         return None
     stages = dvc_files.parse_lock(lock).values()
     return next((out.md5 for stage in stages for out in stage.outs if out.path == DATA), None)
-
-
-def _digest_of_folder(folder: Path) -> str:
-    entries = [
-        {"md5": _md5(path), "relpath": path.relative_to(folder).as_posix()}
-        for path in folder.glob("**/*")
-        if path.is_file()
-    ]
-    return f"{hashlib.md5(list_of_files(entries)).hexdigest()}.dir"
-
-
-def _md5(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()

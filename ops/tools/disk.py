@@ -4,7 +4,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from ops.tools.tree import list_of_files
+from ops.tools.dvc_files import list_of_files
 
 
 def digest(path: str | Path) -> str | None:

@@ -72,7 +72,7 @@ Outputs = Annotated[dict[str, Options], BeforeValidator(_with_options)]
 class Declared(_Part):
     """A stage in dvc.yaml."""
 
-    cmd: Annotated[str, BeforeValidator(_one_text)]
+    cmd: Annotated[str, BeforeValidator(_one_text)] = ""
     deps: tuple[str, ...] = ()
     params: tuple[str, ...] = ()
     outs: Outputs = Field(default_factory=dict)
@@ -148,3 +148,9 @@ def parse_folder(content: bytes, origin: str) -> Mapping[str, str]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{origin} is not JSON: {error}") from None
     return {file.relpath: file.md5 for file in _FolderList.parse({"files": files}, origin).files}
+
+
+def list_of_files(entries: list[dict[str, str]]) -> bytes:
+    """A folder's object in DVC's cache: its files with `md5` and `relpath`, in order of path."""
+    ordered = sorted(entries, key=lambda entry: entry["relpath"])
+    return json.dumps(ordered, sort_keys=True).encode()

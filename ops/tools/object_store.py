@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from digits.core.errors import FULL_DISK, InputError, Unreachable
 from ops.tools import dvc_files
 from ops.tools.dvc import omit_checksums
-from ops.tools.dvc_files import Entry
-from ops.tools.tree import Tree, list_of_files
+from ops.tools.dvc_files import Entry, list_of_files
+from ops.tools.tree import Tree
 
 CHUNK = 1 << 20  # bytes
 NO_REMOTE = "make remote URL=s3://bucket/path, or URL=/a/folder; then dvc push"

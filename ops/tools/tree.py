@@ -1,7 +1,6 @@
 """Read the files of a commit, or of the working tree, in the same way."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -113,10 +112,4 @@ def _folder_digest(folder: str, digests: Mapping[str, str]) -> str:
         {"md5": md5, "relpath": Path(name).relative_to(folder).as_posix()}
         for name, md5 in digests.items()
     ]
-    return hashlib.md5(list_of_files(entries)).hexdigest()
-
-
-def list_of_files(entries: list[dict[str, str]]) -> bytes:
-    """A folder's object in DVC's cache: its files with `md5` and `relpath`, in order of path."""
-    ordered = sorted(entries, key=lambda entry: entry["relpath"])
-    return json.dumps(ordered, sort_keys=True).encode()
+    return hashlib.md5(dvc_files.list_of_files(entries)).hexdigest()
