@@ -1,0 +1,85 @@
+"""The folder of pages: it replaces its own files, and nobody else's."""
+
+from pathlib import Path
+
+import pytest
+
+from digits.core.errors import InputError
+from ops.ui import contents, project, site
+
+PAGES = {"index.html": b"one", "runs/1.html": b"two"}
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The pages that there are; a test changes them."""
+    pages = dict(PAGES)
+    monkeypatch.setattr(project, "read", lambda: None)
+    monkeypatch.setattr(
+        contents, "resources", lambda _: {path: lambda p=path: pages[p] for path in pages}
+    )
+    return pages
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_pages_that_are_gone_are_removed_and_other_files_stay(
+    pages: dict[str, bytes], tmp_path: Path
+) -> None:
+    assert site.write(tmp_path / "site") == len(PAGES) + 1
+    (tmp_path / "site" / "CNAME").write_text("example.com")
+    del pages["runs/1.html"]
+    pages["index.html"] = b"new"
+    site.write(tmp_path / "site")
+    listing = b"files.txt\nindex.html\n"
+    assert written(tmp_path / "site") == {
+        "index.html": b"new",
+        "CNAME": b"example.com",
+        "files.txt": listing,
+    }
+
+
+@pytest.mark.usefixtures("pages")
+def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"thesis\.txt"):
+        site.write(tmp_path)
+    assert written(tmp_path) == {"thesis.txt": b"mine"}
+
+
+def test_a_file_of_somebody_else_is_not_replaced(pages: dict[str, bytes], tmp_path: Path) -> None:
+    site.write(tmp_path)
+    (tmp_path / "about.html").write_text("mine")
+    pages["about.html"] = b"a page"
+    with pytest.raises(InputError, match=r"about\.html"):
+        site.write(tmp_path)
+    assert (tmp_path / "about.html").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("pages")
+def test_a_list_that_leads_out_of_the_folder_removes_nothing_there(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine")
+    site.write(tmp_path / "site")
+    with (tmp_path / "site" / site.LIST).open("a") as file:
+        file.write("../outside.txt\n")
+    site.write(tmp_path / "site")
+    assert outside.read_text() == "mine"
+
+
+def test_a_run_that_was_interrupted_can_be_repeated(
+    pages: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted() -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        broken = {"index.html": lambda: b"one", "runs/1.html": interrupted}
+        patch.setattr(contents, "resources", lambda _: broken)
+        with pytest.raises(KeyboardInterrupt):
+            site.write(tmp_path)
+    site.write(tmp_path)
+    assert written(tmp_path).keys() == {*pages, site.LIST}
