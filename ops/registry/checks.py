@@ -1,7 +1,6 @@
 """The checks before a tag is made, and the metrics that a tag holds."""
 
 import hashlib
-import re
 import sys
 from collections.abc import Mapping
 
@@ -27,7 +26,7 @@ def start() -> tuple[str | None, list[Tag]]:
 
 
 def read_version(text: str) -> str:
-    if not re.fullmatch(f"v?{tags.VERSION}", text):
+    if not tags.is_plain(text):
         raise InputError(f"the version is {text!r}; expected three numbers, as in 1.2.0")
     return f"v{text.removeprefix('v')}"
 

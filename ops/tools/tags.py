@@ -17,6 +17,7 @@ from ops.tools import git
 ARTIFACT = "digit-classifier"
 VERSION = r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
 FIRST = "v1.0.0"
+LATEST = 253_402_300_799  # the end of the year 9999; a later time has no calendar date
 NAME = re.compile(
     rf"{ARTIFACT}(?:@(?P<version>v{VERSION}(?:[-+][0-9A-Za-z.+-]+)?)|#(?P<stage>[\w/-]+))"
     r"(?P<cancels>!?)(?:#(?P<number>\d+))?"
@@ -75,12 +76,17 @@ def read() -> list[Tag]:
                     bool(match["cancels"]),
                     int(match["number"] or 0),
                     commit,
-                    int(time or 0),  # some tags have no tagger
+                    min(int(time or 0), LATEST),  # some tags have no tagger
                     person,
                     body,
                 )
             )
     return sorted(tags, key=lambda tag: (tag.time, tag.number))
+
+
+def is_plain(version: str) -> bool:
+    """Whether `digits registry` can name a version: three numbers, no suffix as in v1.2.0-rc.1."""
+    return re.fullmatch(f"v?{VERSION}", version) is not None
 
 
 def versions(tags: Iterable[Tag]) -> dict[str, str]:
