@@ -42,12 +42,26 @@ MAX_NAME = 18  # characters of a class's name
 def overview(evaluation: Evaluation) -> bytes:
     """Draw confusion matrix, recall by class, calibration and robustness on one PNG."""
     e = evaluation
-    with sheet(11, 8.2) as (figure, png):
+    longest = max(len(_short(name)) for name in e.classes)
+    # In inches. matplotlib's own layout would draw each text three times.
+    left, right, top, bottom, gap = 0.65, 0.1, 0.65, 0.5, 1.15
+    below = 0.9 + (0.06 * longest if _are_upright(e) else 0)
+    width, height = (11 - left - right - gap) / 2, (8.2 - top - bottom - below) / 2
+    with sheet(11, 8.2, layout=None) as (figure, png):
         axes = figure.subplots(2, 2)
+        figure.subplots_adjust(
+            left=left / 11,
+            right=1 - right / 11,
+            top=1 - top / 8.2,
+            bottom=bottom / 8.2,
+            wspace=gap / width,
+            hspace=below / height,
+        )
         accuracy = metrics.accuracy(e.predicted, e.labels)
         figure.suptitle(
             f"{accuracy:.2%} of {len(e.labels):,} test images right, {len(e.wrong)} wrong",
             x=0.01,
+            y=0.99,
             ha="left",
             fontsize=15,
             fontweight="bold",
@@ -118,11 +132,15 @@ def _short(name: str) -> str:
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
 
 
+def _are_upright(e: Evaluation) -> bool:
+    """Whether the names of the classes would overlap below an axis."""
+    return len(e.classes) * max(map(len, e.classes)) > 40
+
+
 def _name_classes(axis: Axes, e: Evaluation) -> None:
     """Write the names of the classes below the axis, upright if they would overlap."""
-    upright = len(e.classes) * max(map(len, e.classes)) > 40
     names = [_short(name) for name in e.classes]
-    axis.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
+    axis.set_xticks(range(len(names)), names, rotation=90 if _are_upright(e) else 0)
 
 
 @contextmanager

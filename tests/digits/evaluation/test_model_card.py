@@ -3,6 +3,8 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
+import scipy
 
 from digits.data.dataset import Source
 from digits.evaluation import evaluate, model_card
@@ -38,6 +40,13 @@ def test_the_figures_and_what_they_are_of() -> None:
     assert "| Data files | file `abc` |" in text
     assert "`" + "a" * 64 + "`" in text
     assert "5 of them, averaged; 1,234 weights" in text_of(FOUND, members=5)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 1), (1, 1), (7, 10), (9969, 10_000)])
+def test_the_interval_is_scipys(successes: int, trials: int) -> None:
+    expected = scipy.stats.binomtest(successes, trials).proportion_ci(method="wilson")
+    found = model_card.wilson_interval(successes, trials)
+    assert found == pytest.approx(tuple(expected), abs=1e-12)
 
 
 def test_classes_and_confusions_by_hand() -> None:
