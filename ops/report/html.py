@@ -12,17 +12,11 @@ from digits.gate import diff
 from digits.gate.diff import Answer
 from ops.report.content import Content
 from ops.tools import charts, pictures
-from ops.tools.charts import Dot, Line, Node
+from ops.tools.charts import SIDES, Dot, Node
 
 MOST_DIGITS = 60  # of the broken digits, and of the fixed ones
 MOST_WORST = 32
 MOST_CONTESTED = 24
-SIDES = ("before", "here")
-CURVES = {
-    "train_loss": "Training loss",
-    "val_accuracy": "Validation accuracy",
-    "val_nll": "Validation nll",
-}
 KINDS = {"up to date": "calm", "same as the base": "calm", "other outputs": "other"}
 
 
@@ -45,7 +39,7 @@ def render(content: Content) -> str:
         most_digits=MOST_DIGITS,
         worst=worst(content),
         pipeline=pipeline(content),
-        training=training(content),
+        training=charts.training(content.tables["training"]),
         confusion=confusion(content),
         calibration=calibration(content),
         robustness=robustness(content),
@@ -71,22 +65,6 @@ def pipeline(content: Content) -> Markup:
 
 def _common(paths: Sequence[str]) -> str:
     return str(Path(paths[0]).parent)
-
-
-def training(content: Content) -> list[tuple[str, Markup]]:
-    """Return a titled chart of both sides for each column that a side has."""
-    sides = content.tables["training"]
-    titled = []
-    for column, title in CURVES.items():
-        lines = [
-            Line(side, [(row["epoch"], row[column]) for row in rows])
-            for side, rows in zip(SIDES, sides, strict=True)
-            if rows and {"epoch", column} <= rows[0].keys()
-        ]
-        if lines:
-            ends = ", ".join(f"{line.points[-1][1]:.4g} {line.side}" for line in lines)
-            titled.append((title, charts.curves(f"{title} by epoch; last: {ends}", lines, "epoch")))
-    return titled
 
 
 def calibration(content: Content) -> Markup | None:

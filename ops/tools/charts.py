@@ -5,7 +5,7 @@ classes: `before` and `here` for the two sides, `axis`, `tick`, `label`. Names a
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,13 @@ STYLE = Path(__file__).with_name("page.css")
 WIDTH = 360
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 34
 STAGE = 72  # height of a stage in the graph, including the gap below it
+
+SIDES = ("before", "here")
+TRAINING = {
+    "train_loss": "Training loss",
+    "val_accuracy": "Validation accuracy",
+    "val_nll": "Validation nll",
+}
 
 Point = tuple[float, float]
 
@@ -37,11 +44,12 @@ class Dot:
 
 @dataclass(frozen=True)
 class Node:
-    """A box of the graph: a name, the words below it, and the class that colours it."""
+    """A box of the graph: a name, the words below it, the class that colours it, and its link."""
 
     name: str
     words: str
     kind: str
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,21 @@ def curves(title: str, lines: Sequence[Line], x_label: str, height: float = 220)
         _circle(line.side, frame.x(x), frame.y(y), 3) for line in lines for x, y in line.points[-1:]
     ]
     return _svg(title, height, [*_axes(frame, x_label), *marks, *ends])
+
+
+def training(sides: Sequence[Sequence[Mapping[str, float]]]) -> list[tuple[str, Markup]]:
+    """Draw a titled chart by epoch for each column that a side has: rows before, rows here."""
+    titled = []
+    for column, title in TRAINING.items():
+        lines = [
+            Line(side, [(row["epoch"], row[column]) for row in rows])
+            for side, rows in zip(SIDES, sides, strict=True)
+            if rows and {"epoch", column} <= rows[0].keys()
+        ]
+        if lines:
+            ends = ", ".join(f"{line.points[-1][1]:.4g} {line.side}" for line in lines)
+            titled.append((title, curves(f"{title} by epoch; last: {ends}", lines, "epoch")))
+    return titled
 
 
 def calibration(title: str, dots: Sequence[Dot], x_label: str, height: float = 300) -> Markup:
@@ -147,18 +170,21 @@ def graph(title: str, nodes: Sequence[Node], edges: Iterable[tuple[int, int, str
             parts.append(_edge(f"M{right} {one:g}C{out} {one:g} {out} {two:g} {right + 2} {two:g}"))
     for i, node in enumerate(nodes):
         y = i * STAGE + 2
-        parts.append(
+        drawn = [
             Markup('<rect class="node {}" x="{}" y="{}" width="{}" height="{}" rx="6"/>').format(
                 node.kind, left, y, width, box
-            )
-        )
-        parts.append(_text("name", left + 14, y + 19, node.name))
-        parts.append(_text("tick", left + 14, y + 35, node.words))
+            ),
+            _text("name", left + 14, y + 19, node.name),
+            _text("tick", left + 14, y + 35, node.words),
+        ]
+        link = Markup('<a href="{}">{}</a>') if node.link else Markup("{1}")
+        parts.append(link.format(node.link, Markup("").join(drawn)))
     arrow = Markup(
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path class="head" d="M0 0L8 4L0 8z"/></marker></defs>'
     )
-    return _svg(title, STAGE * len(nodes) - (STAGE - box) + 4, [arrow, *parts])
+    role = "group" if any(node.link for node in nodes) else "img"  # an image has no links
+    return _svg(title, STAGE * len(nodes) - (STAGE - box) + 4, [arrow, *parts], role)
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -210,7 +236,7 @@ def _text(kind: str, x: float, y: float, text: str, anchor: str = "start") -> Ma
     )
 
 
-def _svg(title: str, height: float, parts: Iterable[Markup]) -> Markup:
-    return Markup('<svg viewBox="0 0 {} {:g}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, height, escape(title), Markup("").join(parts)
+def _svg(title: str, height: float, parts: Iterable[Markup], role: str = "img") -> Markup:
+    return Markup('<svg viewBox="0 0 {} {:g}" role="{}" aria-label="{}">{}</svg>').format(
+        WIDTH, height, role, escape(title), Markup("").join(parts)
     )

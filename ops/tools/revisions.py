@@ -173,7 +173,11 @@ def table(tree: Tree, run: Run, name: str) -> Rows:
         If it is not a table of finite numbers.
     """
     folder = run.name.rpartition(":")[2] if tree.commit else run.name
-    path = f"{folder}/plots/{name}.csv"
+    return read_table(tree, f"{folder}/plots/{name}.csv")
+
+
+def read_table(tree: Tree, path: str) -> Rows:
+    """Read a CSV of numbers, as `table` does."""
     try:
         text = (tree.read(path) or b"").decode()
         rows = [
