@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 
 from ops.tools import charts, git
+from ops.ui import words
 from ops.ui.project import Project
 
 Resources = Mapping[str, Callable[[], bytes]]
@@ -79,10 +80,12 @@ def _commit(project: Project) -> Commit:
 
 @cache
 def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["words"] = words
+    return environment

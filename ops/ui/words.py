@@ -1,0 +1,32 @@
+"""Times as a person reads them; in UTC, so that everybody's pages say the same."""
+
+import time
+
+
+def day(seconds: float) -> str:
+    """As in 3 Nov 2026."""
+    moment = time.gmtime(seconds)
+    return f"{moment.tm_mday} {time.strftime('%b %Y', moment)}"
+
+
+def moment(seconds: float) -> str:
+    """As in 3 Nov 2026, 14:05 UTC."""
+    return f"{day(seconds)}, {time.strftime('%H:%M', time.gmtime(seconds))} UTC"
+
+
+def iso(seconds: float) -> str:
+    """For the attribute `datetime`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest unit, as in 3 days."""
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return count(int(seconds // size), unit)
+    return count(int(max(seconds, 0)), "second")
+
+
+def count(number: int, noun: str) -> str:
+    """As in 1 day, 2,000 days."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
