@@ -14,9 +14,10 @@ import digits.gate
 import ops.gate
 from digits.core.errors import InputError, UserError
 from digits.core.params import MALFORMED, parse_yaml
-from digits.gate import strict_json
+from digits.gate import diff, strict_json
+from digits.gate.diff import Figure
+from digits.gate.results import Error, parse
 from digits.gate.results import Run as Measured
-from ops.gate import bases
 from ops.gate.bases import Base, rules_in
 from ops.gate.decision import judge
 from ops.gate.sentences import explain
@@ -28,6 +29,7 @@ from ops.ui.kept import kept
 from ops.ui.project import Project
 
 Value = int | float | str
+REQUIRED = ("evaluation.json", "errors.csv")
 MOST_PARAMS = 1000
 LONGEST = 300  # characters of a parameter's value
 SEED = "train.seed"
@@ -36,26 +38,16 @@ CODE = (__file__, imports.__file__, revisions.__file__, tree.__file__, dvc_files
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A test image that a run gets wrong; `index` is its position among the test images."""
-
-    index: int
-    label: str
-    predicted: str
-    confidence: float
-
-
-@dataclass(frozen=True)
 class Results:
     """What a commit says of its model.
 
-    fault : why its metrics can't be read; then all but `params` is empty
+    fault : what is wrong with its metrics; then there may be no figures
     params : by dotted name, without the gate's rules; numbers, or text
     figures : the numbers of evaluation.json and train.json, by dotted name; `robustness` is the
         mean, and rates are fractions
     support : test images by class
-    mistakes : in the order of the test images
-    curve : of the training, by column of plots/training.csv, a value an epoch
+    errors : the test images that it gets wrong, by position
+    curve : of the training, the rows of plots/training.csv
     model, test_set : their SHA-256 digests
     source : of the data
     code : a digest of the code and the raw data that dvc.lock names; empty if it names none
@@ -65,8 +57,8 @@ class Results:
     params: Mapping[str, Value] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     support: Mapping[str, int] = field(default_factory=dict)
-    mistakes: Sequence[Mistake] = ()
-    curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    errors: Mapping[int, Error] = field(default_factory=dict)
+    curve: Sequence[Mapping[str, float]] = ()
     model: str = ""
     test_set: str = ""
     source: str = ""
@@ -82,6 +74,8 @@ class Verdict:
     explanation : in one line
     sentences : the whole explanation
     against : what it was compared with; empty for the first run
+    figures : of both, and whether the difference is noise; empty if they can't be compared
+    params : those that differ from the base's: its value and this run's, None if there is none
     """
 
     word: Literal["pass", "blocked", "none"]
@@ -89,6 +83,8 @@ class Verdict:
     explanation: str
     sentences: Sequence[str]
     against: Sequence[str]
+    figures: Sequence[Figure]
+    params: Mapping[str, tuple[Value | None, Value | None]]
 
 
 @dataclass(frozen=True)
@@ -184,8 +180,8 @@ class _Repository:
     def _results(self, commit: str) -> Results:
         if commit not in self._known:
             values = kept(f"runs/{commit}-{_code()}", lambda: asdict(_read(self._tree(commit))))
-            mistakes = [Mistake(**mistake) for mistake in values["mistakes"]]
-            self._known[commit] = Results(**values | {"mistakes": mistakes})
+            errors = {int(i): Error(**error) for i, error in values["errors"].items()}
+            self._known[commit] = Results(**values | {"errors": errors})
         return self._known[commit]
 
     def _verdict(
@@ -203,7 +199,8 @@ class _Repository:
         depends = (name, base, production and (production.name, production.commit))
         key = hashlib.sha256(repr(depends).encode(errors="surrogateescape")).hexdigest()[:12]
         make = partial(self._judged, commit, name, base, base_run, production, results)
-        return Verdict(**kept(f"verdicts/{commit.hash}-{key}-{_code()}", lambda: asdict(make())))
+        values = kept(f"verdicts/{commit.hash}-{key}-{_code()}", lambda: asdict(make()))
+        return Verdict(**values | {"figures": [Figure(**f) for f in values["figures"]]})
 
     def _judged(
         self,
@@ -217,16 +214,19 @@ class _Repository:
         named = [(base[:9], base)] if base else []
         if production and base:
             named.append((production.name, production.commit))
+        candidate = self._tree(commit.hash)
+        names = tuple(rev for rev, _ in named)
+        differing = _changes(self._tree(base), candidate) if base else {}
         try:
-            candidate = self._tree(commit.hash)
             revisions.check_lock(candidate)
             against = [
                 Base(rev, hash, runs_in_commit(hash, rev, self._tree(hash)), self._tree(hash))
                 for rev, hash in named
             ]
             origin = f"{named[0][0] if named else name}:{PARAMS}"
+            measured = runs_in_commit(commit.hash, name, candidate)
             decision = judge(
-                runs_in_commit(commit.hash, name, candidate),
+                measured,
                 against,
                 rules_in(_params(self._tree(base or commit.hash)), origin),
                 origin,
@@ -235,13 +235,16 @@ class _Repository:
             )
         # The files of a commit may be of any form, and the gate reads more of them than metrics.
         except (UserError, *MALFORMED) as error:
-            return Verdict("none", False, str(error), (), tuple(rev for rev, _ in named))
+            return Verdict("none", False, str(error), (), names, (), differing)
+        first = next(iter(decision.judgements.values()), None)
         return Verdict(
             "blocked" if decision.reasons else "pass",
             bool(decision.judgements) and all(j.better for j in decision.judgements.values()),
             decision.explanation,
             tuple(explain(decision)),
-            tuple(decision.judgements),
+            names,
+            diff.figures(against[0].runs, measured, first.overall) if first else (),
+            differing,
         )
 
     def _looks(self, commit: str, base_run: str | None, test_set: str) -> int:
@@ -295,23 +298,27 @@ def _read(tree: KeptTree) -> Results:
         params = _flat(_params(tree))
     except InputError:
         params = {}  # the verdict says what is wrong with them
+    fault, curve, code, training = "", [], "", {}
     try:
         measured = runs_in_commit(tree.commit, name, tree)[0]
         curve = revisions.table(tree, measured, "training")
         code = _origin(tree)
         training = _numbers(tree)
     except InputError as error:
-        return Results(str(error), params)
+        fault = str(error)
+        try:  # the rest may be sound, as in metrics of an earlier version
+            contents = {file: tree.read(f"{METRICS}/{file}") or b"" for file in REQUIRED}
+            measured = parse(name, contents)
+        except InputError:
+            return Results(fault, params)
     scores = measured.scores
     return Results(
-        params=params,
+        fault,
+        params,
         figures=_figures(measured) | training,
         support=scores.support,
-        mistakes=[
-            Mistake(index, error.label, error.predicted, error.confidence)
-            for index, error in measured.errors.items()
-        ],
-        curve={column: [row[column] for row in curve] for column in (curve[0] if curve else ())},
+        errors=measured.errors,
+        curve=curve,
         model=scores.model,
         test_set=scores.test_set,
         source=scores.source,
@@ -355,6 +362,15 @@ def _parsed(content: bytes) -> Mapping[str, Any]:
     return parse_yaml(content, PARAMS)
 
 
+def _changes(before: KeptTree, after: KeptTree) -> Mapping[str, tuple[Value | None, Value | None]]:
+    try:
+        old, new = _flat(_params(before)), _flat(_params(after))
+    except InputError:
+        return {}
+    names = sorted(old.keys() | new.keys())
+    return {n: (old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)}
+
+
 def _flat(document: Mapping[str, Any]) -> dict[str, Value]:
     """Parameters by dotted name, as a page can show them; at most `MOST_PARAMS`.
 
@@ -384,7 +400,7 @@ def _plain(value: Any) -> Value:
 
 
 def _origin(tree: KeptTree) -> str:
-    """A digest of what the pipeline starts from: its commands, and the files that no stage writes."""
+    """A digest of the pipeline's commands, and of the files that no stage writes."""
     lock = tree.read(LOCK)
     stages = dvc_files.parse_lock(lock) if lock else {}
     made = {out.path for stage in stages.values() for out in stage.outs}
