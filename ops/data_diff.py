@@ -45,8 +45,8 @@ def counts(before: Prepared, after: Prepared) -> str:
     splits = list(dict.fromkeys([*before.splits, *after.splits]))
     rows = [["class", *splits]]
     for label in dict.fromkeys([*before.classes, *after.classes]):
-        sides = [(c.get(label, {}).get(s, 0) for s in splits) for c in (old, new)]
-        rows.append([label, *(count(*pair) for pair in zip(*sides, strict=True))])
+        one, two = old.get(label, {}), new.get(label, {})
+        rows.append([label, *(count(one.get(s, 0), two.get(s, 0)) for s in splits)])
     return aligned(rows, right=range(1, len(splits) + 1))
 
 

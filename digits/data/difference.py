@@ -14,16 +14,16 @@ import numpy as np
 from digits.core.arrays import UInt8Array
 from digits.data import dataset
 from digits.data.corrections import image_digest
-from digits.data.dataset import Labelled
+from digits.data.dataset import Labelled, Source
 
 SPLITS = ("train", "val", "test")  # in this order; others follow
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared data set: the names of its classes, and its images by split."""
+    """A prepared data set: its source, and its images by split."""
 
-    classes: tuple[str, ...]
+    source: Source
     splits: Mapping[str, Labelled]
 
     @classmethod
@@ -31,7 +31,11 @@ class Prepared:
         """Read a prepared folder; raises `InputError` if a file is absent or malformed."""
         source, counts = dataset.load_description(folder)
         names = [name for name in SPLITS if name in counts] + sorted(counts.keys() - {*SPLITS})
-        return cls(source.classes, {name: dataset.load(folder, name) for name in names})
+        return cls(source, {name: dataset.load(folder, name) for name in names})
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -98,15 +102,21 @@ class Difference:
 
     @property
     def groups(self) -> list[tuple[str, str, str, int]]:
-        """The number of images by kind of change, split and class, as text: `train → val`."""
-        rows = [("added", image.split, image.label) for image in self.added]
-        rows += [("removed", image.split, image.label) for image in self.removed]
-        for kind, pairs in (("relabelled", self.relabelled), ("moved", self.moved)):
-            rows += [
-                (kind, _arrow(old.split, new.split), _arrow(old.label, new.label))
-                for old, new in pairs
-            ]
-        return [(*row, count) for row, count in Counter(rows).items()]
+        """The number of images by kind of change, split and class, as text: `train → val`.
+
+        Sorted by split and class within a kind.
+        """
+        kinds = {
+            "added": [(image.split, image.label) for image in self.added],
+            "removed": [(image.split, image.label) for image in self.removed],
+            "relabelled": [_arrows(*pair) for pair in self.relabelled],
+            "moved": [_arrows(*pair) for pair in self.moved],
+        }
+        return [
+            (kind, *place, count)
+            for kind, places in kinds.items()
+            for place, count in sorted(Counter(places).items())
+        ]
 
 
 def images(data: Prepared) -> list[Image]:
@@ -156,6 +166,10 @@ def _pair(
             others.append(image)
     left = {id(image) for same in waiting.values() for image in same}
     return pairs, [image for image in before if id(image) in left], others
+
+
+def _arrows(before: Image, after: Image) -> tuple[str, str]:
+    return _arrow(before.split, after.split), _arrow(before.label, after.label)
 
 
 def _arrow(before: str, after: str) -> str:

@@ -39,6 +39,7 @@ class Repeated:
 class Summary:
     """A data set in numbers and pictures.
 
+    source, digests : the name of the source, and the digests of its files
     size : height and width of an image in pixels
     counts : images by class and split
     samples : by class, a picture of several training images in a row
@@ -47,6 +48,8 @@ class Summary:
     examples : the first of the repeated images, those with two labels first
     """
 
+    source: str
+    digests: dict[str, str]
     size: tuple[int, int]
     counts: dict[str, dict[str, int]]
     samples: dict[str, str]
@@ -111,6 +114,8 @@ def _summarise(data: Prepared) -> Summary:
     ]
     repeated.sort(key=lambda group: not group[1])
     return Summary(
+        source=data.source.name,
+        digests=data.source.digests,
         size=next(iter(data.splits.values())).images.shape[1:],
         counts=data.counts,
         samples={label: _samples(data, i) for i, label in enumerate(data.classes)},

@@ -4,6 +4,7 @@ import http.client
 import math
 import os
 import urllib.request
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,21 +67,20 @@ def read(source: str) -> Drift:
     from prometheus_client.parser import text_string_to_metric_families  # only the server needs it
 
     try:
-        families = {
-            family.name: family.samples
-            for family in text_string_to_metric_families(_content(source))
+        samples = defaultdict(list)
+        for family in text_string_to_metric_families(_content(source)):
+            for sample in family.samples:
+                samples[sample.name].append(sample)
+        model = samples["digits_model_info"][0].labels
+        predicted = {
+            s.labels["predicted"]: int(s.value) for s in samples["digits_predictions_total"]
         }
-        model = families["digits_model"][0].labels
-        predicted = {s.labels["predicted"]: int(s.value) for s in families["digits_predictions"]}
-        answers = (
-            int(families["digits_drift_answers"][0].value) if "digits_drift" in families else 0
-        )
-        bins = len({s.labels["le"] for s in families["digits_confidence"] if "le" in s.labels})
-        sizes = {"predicted": len(predicted), "confidence": bins}
+        answers = sum(int(s.value) for s in samples["digits_drift_answers"])
+        bins = {"predicted": len(predicted), "confidence": len(samples["digits_confidence_bucket"])}
         distances = [
-            Distance(OF[of], s.value, 0.4 * math.sqrt(sizes[of] / answers))
-            for s in families.get("digits_drift", [])
-            if (of := s.labels["of"])
+            Distance(OF[of], s.value, 0.4 * math.sqrt(bins[of] / answers))
+            for s in samples["digits_drift"]
+            for of in [s.labels["of"]]
         ]
         return Drift(model["version"], model["model"], answers, distances, predicted)
     except (KeyError, IndexError, ValueError, ZeroDivisionError, OverflowError) as error:
