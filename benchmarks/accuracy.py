@@ -115,14 +115,7 @@ def parse_args() -> argparse.Namespace:
         metavar="NAME",
         help=f"of {', '.join(RECIPES)} (all that this machine can run)",
     )
-    parser.add_argument(
-        "--seeds",
-        nargs="+",
-        type=int,
-        default=[0, 1, 2, 3, 4],
-        metavar="N",
-        help="values of train.seed (0 1 2 3 4)",
-    )
+    measure.add_seeds(parser)
     parser.add_argument("--untimed", action="store_true", help="keep the times of an earlier run")
     return parser.parse_args()
 

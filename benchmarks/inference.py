@@ -12,7 +12,6 @@ and with one, without start-up. The variants take turns, so that a slow machine 
 import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -68,27 +67,25 @@ def measure_npy(folder: Path) -> dict[str, Any]:
         alone.append(rate(runtime[1], sample))
         torchs.append(rate(eager[1], sample))
         singles.append(rate(one_by_one, sample[: SAMPLE // 10]))
-    share = ratios(ours, alone)
-    times = ratios(ours, torchs)
+    share = measure.ratios(ours, alone)
+    times = measure.ratios(ours, torchs)
     print(f"from .npy            {measure.spread(ours)} images/s")
     print(f"ONNX Runtime alone   {measure.spread(alone)} images/s, {runtime[0]}")
     print(f"eager torch          {measure.spread(torchs)} images/s, {eager[0]}")
     print(f"image by image       {measure.spread(singles)} images/s")
     print(f"ratios to these      {measure.spread(share)}, {measure.spread(times)}, ", end="")
-    print(measure.spread(ratios(ours, singles)))
+    print(measure.spread(measure.ratios(ours, singles)))
     return {
         "images": IMAGES,
-        "images_per_s": rounded(ours),
-        "onnxruntime_images_per_s": rounded(alone),
+        "images_per_s": measure.rounded(ours),
+        "onnxruntime_images_per_s": measure.rounded(alone),
         "onnxruntime_at": runtime[0],
-        "torch_images_per_s": rounded(torchs),
+        "torch_images_per_s": measure.rounded(torchs),
         "torch_at": eager[0],
         "share_of_onnxruntime": share,
-        "median_share_of_onnxruntime": statistics.median(share),
         "times_torch": times,
-        "median_times_torch": statistics.median(times),
-        "torch_one_by_one_images_per_s": rounded(singles),
-        "times_torch_one_by_one": ratios(ours, singles),
+        "torch_one_by_one_images_per_s": measure.rounded(singles),
+        "times_torch_one_by_one": measure.ratios(ours, singles),
     }
 
 
@@ -108,10 +105,10 @@ def measure_png(folder: Path) -> dict[str, Any]:
     return {
         "files": FILES,
         "workers": workers,
-        "images_per_s": rounded(every),
-        "one_worker_images_per_s": rounded(one),
-        "ratio": ratios(every, one),
-        "ratio_beyond_start": [round(value, 3) for value in beyond],
+        "images_per_s": measure.rounded(every),
+        "one_worker_images_per_s": measure.rounded(one),
+        "ratio": measure.ratios(every, one),
+        "ratio_beyond_start": measure.rounded(beyond, 3),
     }
 
 
@@ -135,11 +132,11 @@ def measure_ray(folder: Path) -> dict[str, Any]:
                 predict_seconds(folder, file, "--engine", "ray", workers=workers) for file in files
             )
             runs.append(long - short)
-    ratio = ratios(seconds[1], seconds[2])
+    ratio = measure.ratios(seconds[1], seconds[2])
     print(f"Ray                  {measure.spread(ratio)} times as fast with 2 workers as with 1")
     return {
         "images": IMAGES - 20_000,
-        "seconds": {str(workers): rounded(runs) for workers, runs in seconds.items()},
+        "seconds": {str(workers): measure.rounded(runs) for workers, runs in seconds.items()},
         "ratio": ratio,
     }
 
@@ -246,14 +243,6 @@ def best(ways: dict[str, Classify], images: UInt8Array) -> tuple[str, Classify]:
 def rate(classify: Classify, images: UInt8Array) -> float:
     classify(images[:500])  # warm-up
     return len(images) / measure.seconds(lambda: classify(images))
-
-
-def ratios(ours: list[float], others: list[float]) -> list[float]:
-    return [round(a / b, 3) for a, b in zip(ours, others, strict=True)]
-
-
-def rounded(values: list[float]) -> list[float]:
-    return [round(value, 1) for value in values]
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,5 +1,6 @@
 """What the benchmarks share: the machine's description, recipes, results, timing."""
 
+import argparse
 import json
 import os
 import platform
@@ -7,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,26 @@ def seconds(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
+
+
+def rounded(values: Iterable[float], digits: int = 1) -> list[float]:
+    return [round(value, digits) for value in values]
+
+
+def ratios(ours: Sequence[float], others: Sequence[float]) -> list[float]:
+    """The quotient of each pair."""
+    return rounded((a / b for a, b in zip(ours, others, strict=True)), 3)
+
+
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=int,
+        default=[0, 1, 2, 3, 4],
+        metavar="N",
+        help="values of train.seed (0 1 2 3 4)",
+    )
 
 
 def spread(values: list[float]) -> str:

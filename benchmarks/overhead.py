@@ -60,7 +60,7 @@ def main() -> None:
     print(f"besides the training loop: {measure.spread(overheads)} s")
     for name, megabytes in memory.items():
         print(f"  {name:<9} {megabytes} MB at most")
-    ratios = [ours / theirs for ours, theirs in zip(idle["ours"], idle["one_stage"], strict=True)]
+    ratios = measure.ratios(idle["ours"], idle["one_stage"])
     print(f"nothing to do: {measure.spread(ratios)} times the time in a one-stage repository")
     starts = {name: [help_seconds(f"ops.{name}") for _ in range(STARTS)] for name in COMMANDS}
     for name, values in starts.items():
@@ -69,14 +69,13 @@ def main() -> None:
     share = statistics.median(saves) / statistics.median(epochs)
     print(f"a checkpoint: {measure.spread(saves)} s, {share:.2%} of its epoch")
     results = {
-        "checkpoint_s": [round(value, 4) for value in saves],
+        "checkpoint_s": measure.rounded(saves, 4),
         "checkpoint_share": round(share, 5),
-        "overhead_s": [round(value, 1) for value in overheads],
-        "median_overhead_s": round(statistics.median(overheads), 1),
-        "epoch_s": [round(value, 1) for value in epochs],
-        "help_cpu_s": {k: [round(value, 3) for value in values] for k, values in starts.items()},
-        "idle_s": {k: [round(value, 3) for value in values] for k, values in idle.items()},
-        "idle_ratio": [round(value, 3) for value in ratios],
+        "overhead_s": measure.rounded(overheads),
+        "epoch_s": measure.rounded(epochs),
+        "help_cpu_s": {k: measure.rounded(values, 3) for k, values in starts.items()},
+        "idle_s": {k: measure.rounded(values, 3) for k, values in idle.items()},
+        "idle_ratio": ratios,
         "peak_memory_mb": memory,
     }
     measure.save("overhead", results)

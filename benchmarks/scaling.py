@@ -7,7 +7,6 @@ variants take turns, so that a slow machine slows all of them.
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,16 +28,15 @@ def main() -> None:
             epochs[name].append(long - short)
             print(f"{name}: an epoch in {epochs[name][-1]:.1f} s")
     ratios = {
-        name: [one / other for one, other in zip(epochs["1 worker"], values, strict=True)]
+        name: measure.ratios(epochs["1 worker"], values)
         for name, values in epochs.items()
         if name != "1 worker"
     }
     for name, values in ratios.items():
         print(f"{name:<12} {measure.spread(values)} times as fast as one")
     results = {
-        "epoch_s": {name: [round(v, 2) for v in values] for name, values in epochs.items()},
-        "ratio": {name: [round(v, 3) for v in values] for name, values in ratios.items()},
-        "median_ratio": {name: round(statistics.median(v), 3) for name, v in ratios.items()},
+        "epoch_s": {name: measure.rounded(values, 2) for name, values in epochs.items()},
+        "ratio": ratios,
     }
     measure.save("scaling", results)
 

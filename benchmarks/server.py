@@ -117,8 +117,8 @@ def main() -> None:
     measure.save("server", results)
 
 
-def rounded(values: dict[str, list[float]]) -> dict[str, list[float]]:
-    return {name: [round(value, 4) for value in column] for name, column in values.items()}
+def rounded(columns: dict[str, list[float]]) -> dict[str, list[float]]:
+    return {name: measure.rounded(values, 4) for name, values in columns.items()}
 
 
 def requests() -> dict[str, tuple[tuple[bytes, str, dict[str, str]], str]]:

@@ -59,10 +59,10 @@ def main() -> None:
     for kind, share in kinds.items():
         print(f"  {share:.0%}  {kind}")
     results = {
-        "images_per_s": [round(rate, 1) for rate in rates],
-        "matrix_product_gflops": [round(peak / 1e9, 1) for peak in peaks],
+        "images_per_s": measure.rounded(rates),
+        "matrix_product_gflops": measure.rounded(peak / 1e9 for peak in peaks),
         "flops_per_image": flops,
-        "share_of_limit": [round(share, 4) for share in shares],
+        "share_of_limit": measure.rounded(shares, 4),
         "median_share": round(statistics.median(shares), 4),
         "time_by_kind": kinds,
         "workers": workers,

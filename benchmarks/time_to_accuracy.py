@@ -14,7 +14,6 @@ PIL and a DataLoader. The time is that until the end of the first epoch at the g
 without the accuracy measurements. If it never gets there, its whole time is a lower bound.
 """
 
-import argparse
 import time
 from typing import Any
 
@@ -42,7 +41,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    args = parse_args()
+    parser = command_line.parser("benchmarks.time_to_accuracy", __doc__)
+    measure.add_seeds(parser)
+    args = parser.parse_args()
     workers = count_workers()
     train, test = (dataset.load(RAW, name) for name in ("train", "test"))
     ours = {goal: time_recipe(goal, train, test, args.seeds, workers) for goal in RECIPES}
@@ -158,19 +159,6 @@ def baseline_accuracy(network: nn.Module, test: Labelled) -> float:
         for images, labels in DataLoader(Images(test), batch_size=1000):
             correct += int((network(images).argmax(1) == labels).sum())
     return correct / len(test)
-
-
-def parse_args() -> argparse.Namespace:
-    parser = command_line.parser("benchmarks.time_to_accuracy", __doc__)
-    parser.add_argument(
-        "--seeds",
-        nargs="+",
-        type=int,
-        default=[0, 1, 2, 3, 4],
-        metavar="N",
-        help="values of train.seed (0 1 2 3 4)",
-    )
-    return parser.parse_args()
 
 
 if __name__ == "__main__":
