@@ -12,15 +12,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from digits.core import files
 from digits.core.errors import InputError
-from digits.core.params import parse_yaml
 from digits.gate.results import Run
 from ops.gate.bases import Base
-from ops.tools import git, imports
+from ops.tools import dvc_files, git, imports
 from ops.tools.dvc import DATA, MODEL, fetch_committed
+from ops.tools.dvc_files import Locked
 from ops.tools.revisions import LOCK, runs_in_folder
 from ops.tools.tree import WORKING_TREE, Tree
 
@@ -139,27 +138,20 @@ def evaluator_parts(tree: Tree) -> dict[str, object]:
     command and the parameters with which it ran. dvc.yaml names whole folders of code, of which
     only the modules that the evaluator imports count.
     """
-    declared, ran = stage_in(tree, "dvc.yaml"), stage_in(tree, LOCK)
-    digests = {dep["path"]: dep.get("md5") for dep in ran.get("deps", [])}
+    pipeline, lock = tree.read("dvc.yaml"), tree.read(LOCK)
+    declared = dvc_files.parse_pipeline(pipeline).get(STAGE) if pipeline else None
+    ran = (dvc_files.parse_lock(lock).get(STAGE) if lock else None) or Locked()
+    digests = {dep.path: dep.md5 for dep in ran.deps}
     parts: dict[str, object] = {**imports.reached(EVALUATOR, tree.read)}
-    for dep in {*declared.get("deps", []), *digests}:
+    for dep in {*(declared.deps if declared else ()), *digests}:
         if not any(Path(dep).is_relative_to(judged) for judged in (MODEL, DATA)):
             contents = tree.files(dep)
             parts |= {path: content for path, content in contents.items() if not is_code(path)}
             if not contents:  # it is under DVC
                 parts[dep] = tree.digest(dep) or digests.get(dep)
-    parts["the command in dvc.lock"] = str(ran.get("cmd")).split()
-    parts["the parameters in dvc.lock"] = ran.get("params")
+    parts["the command in dvc.lock"] = ran.cmd.split()
+    parts["the parameters in dvc.lock"] = ran.params
     return parts
-
-
-def stage_in(tree: Tree, file: str) -> dict[str, Any]:
-    """Return the evaluator's stage in dvc.yaml or dvc.lock; empty if there is none."""
-    stages = parse_yaml(tree.read(file) or b"{}", file).get("stages") or {}
-    stage = stages.get(STAGE) or {} if isinstance(stages, dict) else stages
-    if not isinstance(stage, dict):
-        raise InputError(f"{file}: stages is not a mapping of stages. Run: dvc repro")
-    return stage
 
 
 def is_code(path: str) -> bool:
