@@ -7,6 +7,7 @@ import io
 import tempfile
 import urllib.request
 import zlib
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
@@ -62,10 +63,6 @@ def mnist(mirror: str | None = None) -> Raw:
         name: idx.parse(content, 3 if "images" in name else 1, name)
         for name, content in contents.items()
     }
-    parts = [
-        _paired(f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte", arrays)
-        for part in ("train", "t10k")
-    ]
     for name, content in contents.items():
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if md5 != MNIST_FILES[name]:
@@ -73,6 +70,10 @@ def mnist(mirror: str | None = None) -> Raw:
                 f"{name}: the content's MD5 is {md5}; expected {MNIST_FILES[name]}. "
                 f"The file is damaged or not MNIST's: get it from another mirror"
             )
+    parts = (
+        Labelled(arrays[f"{part}-images-idx3-ubyte"], arrays[f"{part}-labels-idx1-ubyte"])
+        for part in ("train", "t10k")
+    )
     return Raw(Source("mnist", DIGITS, dict(MNIST_FILES), "ink-box"), *parts)
 
 
@@ -119,11 +120,14 @@ def folder(path: Path, size: tuple[int, int] | None) -> Raw:
         names every such fault, up to `MAX_FAULTS`, and what to do.
     """
     faults = _Faults()
-    train = _class_folders(path / "train", "a folder for each class", faults)
-    test = _class_folders(
-        path / "test", "a folder for each class, with other images than train/", faults
+    expected = "a folder for each class"
+    train = _entries(path / "train", expected, IF_DVC_TRACKS_IT, faults, folders=True)
+    expected += ", with other images than train/"
+    test = _entries(path / "test", expected, IF_DVC_TRACKS_IT, faults, folders=True)
+    images_of = partial(
+        _entries, expected="the images of a class", advice=BOTH_PARTS, faults=faults, folders=False
     )
-    classes = tuple(sorted(train))
+    classes = tuple(train)
     names = ", ".join(classes[:MAX_FAULTS])
     if train and not 2 <= len(classes) <= MAX_CLASSES:
         faults.add(
@@ -140,7 +144,7 @@ def folder(path: Path, size: tuple[int, int] | None) -> Raw:
         part: [
             (file, label)
             for label, name in enumerate(classes)
-            for file in _image_files(path / part / name, faults)
+            for file in images_of(path / part / name).values()
         ]
         for part, folders in (("train", train), ("test", test))
         if folders
@@ -180,26 +184,14 @@ class _Faults:
         raise InputError("\n  ".join(lines))
 
 
-def _class_folders(folder: Path, expected: str, faults: _Faults) -> dict[str, Path]:
-    entries = _entries(folder, expected, IF_DVC_TRACKS_IT, faults)
-    for entry in entries.values():
-        if not entry.is_dir():
-            faults.add(f"{entry} is a file; expected only a folder for each class", MOVE_AWAY)
-    return {name: entry for name, entry in entries.items() if entry.is_dir()}
-
-
-def _image_files(folder: Path, faults: _Faults) -> list[Path]:
-    entries = _entries(folder, "the images of a class", BOTH_PARTS, faults)
-    for _, entry in sorted(entries.items()):
-        if entry.is_dir():
-            faults.add(f"{entry} is a folder; expected only the images of a class", MOVE_AWAY)
-    return [entry for _, entry in sorted(entries.items()) if not entry.is_dir()]
-
-
-def _entries(folder: Path, expected: str, advice: str, faults: _Faults) -> dict[str, Path]:
-    """List a folder's files and folders, by name, without the operating system's."""
+def _entries(
+    folder: Path, expected: str, advice: str, faults: _Faults, *, folders: bool
+) -> dict[str, Path]:
+    """The folders in a folder, or its files, by name and sorted; anything else is a fault."""
     try:
-        entries = {entry.name: entry for entry in folder.iterdir()}
+        entries = sorted(
+            entry for entry in folder.iterdir() if not files.is_system_file(entry.name)
+        )
     except FileNotFoundError:
         faults.add(f"{folder} does not exist; expected {expected}", advice)
         return {}
@@ -209,10 +201,13 @@ def _entries(folder: Path, expected: str, advice: str, faults: _Faults) -> dict[
     except OSError as error:
         faults.add(f"{folder} can't be read: {error.strerror}")
         return {}
-    entries = {name: entry for name, entry in entries.items() if not files.is_system_file(name)}
     if not entries:
         faults.add(f"{folder} is empty; expected {expected}", advice)
-    return entries
+    for entry in entries:
+        if entry.is_dir() != folders:
+            kind = "a file" if folders else "a folder"
+            faults.add(f"{entry} is {kind}; expected only {expected}", MOVE_AWAY)
+    return {entry.name: entry for entry in entries if entry.is_dir() == folders}
 
 
 def _first_size(labelled: list[tuple[Path, int]]) -> tuple[int, int]:
@@ -269,15 +264,6 @@ def _grey(file: Path) -> UInt8Array:
     if content.startswith(GIT_LFS):
         raise InputError("this is Git LFS's pointer to an image. Fetch the image: git lfs pull")
     return decoding.decode(content)
-
-
-def _paired(images: str, labels: str, arrays: dict[str, UInt8Array]) -> Labelled:
-    if len(arrays[images]) != len(arrays[labels]):
-        raise InputError(
-            f"{images} holds {len(arrays[images])} images, but {labels} holds "
-            f"{len(arrays[labels])} labels"
-        )
-    return Labelled(arrays[images], arrays[labels])
 
 
 def _from_mirror(mirror: str) -> dict[str, bytes]:

@@ -17,6 +17,7 @@ To excuse a loss, it must be within 1.96 standard errors, as if the spread were 
 that is hardly known neither proves a gain nor excuses a loss.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -278,11 +279,5 @@ def leaks(base: Sequence[Run], candidate: Sequence[Run]) -> list[str]:
 
 def smallest_sample(max_loss: int) -> int:
     """The smallest number of test images with which the bound lets equal models pass."""
-    low, high = 1, 10 * PER
-    while low < high:
-        middle = (low + high) // 2
-        if loss_bound(0, 0, middle) * PER >= max_loss:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    sizes = range(1, 10 * PER)
+    return sizes[bisect_left(sizes, True, key=lambda n: loss_bound(0, 0, n) * PER < max_loss)]

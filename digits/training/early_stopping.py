@@ -30,7 +30,7 @@ def best_epoch(curve: Sequence[Epoch], stopping: EarlyStopping) -> Epoch:
     """
     best = curve[0]
     for row in curve[1:]:
-        if _gain(best, row, stopping) > stopping.min_delta:
+        if _score(row, stopping) - _score(best, stopping) > stopping.min_delta:
             best = row
     return best
 
@@ -40,7 +40,5 @@ def is_out_of_patience(curve: Sequence[Epoch], stopping: EarlyStopping) -> bool:
     return bool(curve) and len(curve) - best_epoch(curve, stopping).epoch >= stopping.patience
 
 
-def _gain(best: Epoch, row: Epoch, stopping: EarlyStopping) -> float:
-    if stopping.monitor == "val_accuracy":
-        return row.val_accuracy - best.val_accuracy
-    return best.val_nll - row.val_nll
+def _score(row: Epoch, stopping: EarlyStopping) -> float:
+    return row.val_accuracy if stopping.monitor == "val_accuracy" else -row.val_nll

@@ -81,12 +81,6 @@ def test_other_content_is_refused_by_its_digest(mirror: Make) -> None:
         sources.mnist(str(folder))
 
 
-def test_images_and_labels_that_differ_in_number_are_refused(mirror: Make) -> None:
-    folder = mirror(train_labels=encode(np.arange(5, dtype=np.uint8)))
-    with pytest.raises(InputError, match=r"train-images.* holds 6 images, but train-labels.* 5"):
-        sources.mnist(str(folder))
-
-
 def test_a_truncated_idx_file_is_refused(mirror: Make) -> None:
     folder = mirror(t10k_images=encode(np.zeros((3, 28, 28), np.uint8))[:-100])
     with pytest.raises(
