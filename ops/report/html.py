@@ -11,7 +11,7 @@ from markupsafe import Markup
 from digits.gate import diff
 from digits.gate.diff import Answer
 from ops.report.content import Content
-from ops.tools import charts, pictures
+from ops.tools import charts, pictures, pipeline
 from ops.tools.charts import SIDES, Dot, Node
 
 MOST_DIGITS = 60  # of the broken digits, and of the fixed ones
@@ -38,7 +38,7 @@ def render(content: Content) -> str:
         pictures={index: pictures.data_uri(image) for index, image in content.images.items()},
         most_digits=MOST_DIGITS,
         worst=worst(content),
-        pipeline=pipeline(content),
+        pipeline=stages(content),
         training=charts.training(content.tables["training"]),
         confusion=confusion(content),
         calibration=calibration(content),
@@ -51,20 +51,11 @@ def worst(content: Content) -> Sequence[Answer]:
     return diff.worst(content.candidate)[:MOST_WORST] if content.candidate else []
 
 
-def pipeline(content: Content) -> Markup:
-    stages = content.stages
-    position = {stage.name: i for i, stage in enumerate(stages)}
-    nodes = [Node(s.name, s.comparison, KINDS.get(s.comparison, "alert")) for s in stages]
-    edges = [
-        (position[maker], position[stage.name], paths[0] if len(paths) == 1 else _common(paths))
-        for stage in stages
-        for maker, paths in stage.inputs.items()
-    ]
-    return charts.graph("The pipeline; the table has the same in words", nodes, edges)
-
-
-def _common(paths: Sequence[str]) -> str:
-    return str(Path(paths[0]).parent)
+def stages(content: Content) -> Markup:
+    nodes = [Node(s.name, s.comparison, KINDS.get(s.comparison, "alert")) for s in content.stages]
+    return charts.graph(
+        "The pipeline; the table has the same in words", nodes, pipeline.edges(content.stages)
+    )
 
 
 def calibration(content: Content) -> Markup | None:

@@ -7,7 +7,7 @@ outputs on disk, at the stages that run now, and at how the last run of each sta
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -68,6 +68,8 @@ class Stage:
     """A stage and its state.
 
     declared, locked : its entries in dvc.yaml and dvc.lock; None if it never ran
+    deps : its dependencies
+    params : the sections of params.yaml that it reads, as they are now
     inputs : paths that other stages write, by the name of the stage
     reasons : why it is not up to date
     differing : the outputs that differ from those of the base; None if the base lacks the stage
@@ -77,6 +79,8 @@ class Stage:
     name: str
     declared: Declared
     locked: Locked | None
+    deps: list[str]
+    params: dict[str, Any]
     inputs: dict[str, list[str]]
     state: State
     reasons: list[Reason] = field(default_factory=list)
@@ -155,6 +159,8 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
             name,
             declared[name],
             entry,
+            _deps(declared[name], params),
+            {param: _dotted(params, param) for param in declared[name].params},
             inputs[name],
             state="never run" if not entry else "out of date" if why else "up to date",
             reasons=why,
@@ -235,6 +241,20 @@ def shown(value: Any) -> str:
         return "none"
     values = value if isinstance(value, list | tuple) else [value]
     return ", ".join(map(str, values))
+
+
+def edges(stages: Sequence[Stage]) -> list[tuple[int, int, str]]:
+    """The positions of two stages, and the path or the folder that the second has of the first."""
+    position = {stage.name: i for i, stage in enumerate(stages)}
+    return [
+        (
+            position[maker],
+            position[stage.name],
+            paths[0] if len(paths) == 1 else str(Path(paths[0]).parent),
+        )
+        for stage in stages
+        for maker, paths in stage.inputs.items()
+    ]
 
 
 def document(tree: Tree, path: str) -> dict[str, Any]:

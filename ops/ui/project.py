@@ -8,8 +8,9 @@ from ops.tools import git
 
 # A change of these files, or of any ref, changes what the pages show.
 WATCHED = (
-    *("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "data"),
-    *(".dvc/tmp/rwlock", ".ui/changed"),
+    *("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "data", "models"),
+    *("digits", "stages", "requirements-compute.txt"),  # what stages depend on
+    *(".dvc/tmp/rwlock", ".ui/changed", ".ui/stages"),
 )
 
 
@@ -44,7 +45,8 @@ def _moment() -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(path.glob("**/*")) if path.is_dir() else [path]
+    files = sorted(path.glob("**/*")) if path.is_dir() else [path]
+    return [file for file in files if "__pycache__" not in file.parts]
 
 
 def _state(path: Path) -> str:
