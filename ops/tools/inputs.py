@@ -198,6 +198,53 @@ def image(path: str, form: Preprocessing) -> UInt8Array:
     InputError
         If there is no such image, or it can't be read.
     """
+    source, chunk = _find_one(path)
+    loaded = load(source, chunk, form)
+    if loaded.errors[0]:
+        raise InputError(f"{path}: {loaded.errors[0]}")
+    pixels: UInt8Array = loaded.images[0]
+    return pixels
+
+
+def original(path: str, form: Preprocessing) -> UInt8Array:
+    """Read the image of one row before it is brought into the model's form.
+
+    Parameters
+    ----------
+    path, form : as for `image`
+
+    Returns
+    -------
+    uint8 (height, width), grey levels
+
+    Raises
+    ------
+    InputError
+        As `image`, but any picture will do.
+    """
+    source, chunk = _find_one(path)
+    storage = filesystem.find(source.url)
+    try:
+        if chunk.rows is None:
+            with filesystem.opened(storage, chunk.files[0]) as file:
+                return decoding.decode(file.read(decoding.MAX_BYTES + 1))
+        for piece in _read(storage, chunk.files[0], chunk.start, chunk.start + 1):
+            for item in piece:
+                return _grey(item, form)
+    except FileNotFoundError:
+        raise InputError(f"{path}: the file is gone") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    raise InputError(f"{path}: the file has fewer images")
+
+
+def readable(text: str) -> str:
+    """A path as valid UTF-8: the bytes of a file's name that are not are escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _find_one(path: str) -> tuple[Input, Chunk]:
+    """The only image that the path of a row names; raises `InputError` if it names none."""
     file, _, number = path.rpartition("#")
     if find_reader(file) and number.isdecimal():
         source = find(file)
@@ -207,16 +254,7 @@ def image(path: str, form: Preprocessing) -> UInt8Array:
         chunk = Chunk((str(source.file),))
     if source.file is None:
         raise InputError(f"{path} is not an image file; expected a path as digits predict writes")
-    loaded = load(source, chunk, form)
-    if loaded.errors[0]:
-        raise InputError(f"{path}: {loaded.errors[0]}")
-    pixels: UInt8Array = loaded.images[0]
-    return pixels
-
-
-def readable(text: str) -> str:
-    """A path as valid UTF-8: the bytes of a file's name that are not are escaped."""
-    return text.encode(errors="backslashreplace").decode()
+    return source, chunk
 
 
 def _files(storage: Storage, source: Input, day: date | None) -> Iterator[tuple[str, str]]:
@@ -296,20 +334,25 @@ def _convert_image(form: Preprocessing, image: Any) -> UInt8Array | str:
     image : an image file's content, {bytes, path} as data sets of Hugging Face have it, or pixels
     """
     try:
-        if isinstance(image, dict):
-            image = image.get("bytes")
-        if isinstance(image, bytes):
-            return model_form.read(image, form)
-        if isinstance(image, list):
-            image = _pixels(image, form)
-        if not isinstance(image, np.ndarray):
-            raise InputError("there is no image")
-        return model_form.convert(image, form)
+        return model_form.convert(_grey(image, form), form)
     except InputError as error:
         return str(error)
     except Exception as error:  # the edge of a row: one image must not end a batch
         logging.exception("an image could not be read")
         return f"a fault of the program: {error!r}"
+
+
+def _grey(image: Any, form: Preprocessing) -> UInt8Array:
+    """The grey levels of an image; `image` is as for `_convert_image`."""
+    if isinstance(image, dict):
+        image = image.get("bytes")
+    if isinstance(image, bytes):
+        return decoding.decode(image)
+    if isinstance(image, list):
+        image = _pixels(image, form)
+    if not isinstance(image, np.ndarray):
+        raise InputError("there is no image")
+    return decoding.from_array(image)
 
 
 def _pixels(values: list[Any], form: Preprocessing) -> UInt8Array:

@@ -8,9 +8,20 @@ from PIL import Image as Pillow
 
 from digits.core.arrays import UInt8Array
 
+LARGEST = 512  # pixels
+
 
 def data_uri(image: UInt8Array) -> str:
     """A PNG of opaque ink on nothing, so that the page can choose both colours."""
     png = io.BytesIO()
     Pillow.fromarray(np.stack([np.zeros_like(image), image], axis=-1), "LA").save(png, "PNG")
+    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
+
+
+def photo_uri(image: UInt8Array) -> str:
+    """A PNG of grey levels as they are, reduced to `LARGEST` pixels a side if it is larger."""
+    png = io.BytesIO()
+    photo = Pillow.fromarray(image)
+    photo.thumbnail((LARGEST, LARGEST))
+    photo.save(png, "PNG")
     return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()

@@ -2,11 +2,11 @@
 
 from functools import lru_cache
 
-from ops.ui import data, overview, pages, pipeline, runs, versions
+from ops.ui import data, labels, overview, pages, pipeline, runs, versions
 from ops.ui.pages import Resources
 from ops.ui.project import Project
 
-PARTS = (overview, pipeline, runs, versions, data)
+PARTS = (overview, pipeline, runs, versions, data, labels)
 
 
 @lru_cache(maxsize=2)
