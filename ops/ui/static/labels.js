@@ -31,17 +31,21 @@
     }
   }
 
-  const complain = text => { byId("problem").textContent = text; };
+  function complain(text) {
+    byId("problem").textContent = text;
+    byId("opening").hidden = true;
+    byId("choose").hidden = Boolean(state);
+  }
 
   function show(next) {
     const first = state?.output !== next.output;
     state = next;
     complain("");
-    byId("choose").hidden = true;
     byId("work").hidden = false;
     byId("name").textContent = state.output;
     byId("file").textContent = state.labels_file;
     byId("command").textContent = state.command;
+    byId("command").nextElementSibling?.setAttribute("aria-label", `Copy ${state.command}`);
     byId("run").href = `${document.body.dataset.root}run.html?action=correct&file=${encodeURIComponent(state.labels_file)}`;
     const done = state.labelled + state.skipped;
     byId("progress").max = Math.max(1, state.total);
@@ -66,7 +70,8 @@
     byId("path").textContent = image.path;
     const opinion = byId("opinion");
     const answer = document.createElement("strong");
-    answer.textContent = `${image.predicted}, ${Math.round(100 * image.confidence)} % sure`;
+    const sure = Math.floor(1000 * image.confidence) / 10;  // 99.96 % is not 100 %
+    answer.textContent = `${image.predicted}, ${sure} % sure`;
     opinion.replaceChildren("The model says ", answer);
     if (image.error) opinion.append(`. The image can't be shown: ${image.error}`);
     for (const button of byId("classes").children) button.disabled = Boolean(image.error);
@@ -137,9 +142,10 @@
 
   function open() {
     state = null;
-    byId("choose").hidden = false;
     byId("work").hidden = true;
     complain("");
+    byId("choose").hidden = Boolean(named());
+    byId("opening").hidden = !named();
     if (named()) ask("open");
   }
   addEventListener("hashchange", open);

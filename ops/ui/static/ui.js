@@ -20,13 +20,13 @@ window.digits = window.digits || {};
   digits.onMain(element => {
     for (const command of element.querySelectorAll("pre.command")) {
       const button = document.createElement("button");
-      const text = command.innerText.trim();
+      const text = () => command.querySelector("code").textContent.trim();
       button.type = "button";
       button.textContent = "Copy";
-      button.setAttribute("aria-label", `Copy ${text}`);
+      button.setAttribute("aria-label", `Copy ${text()}`);
       button.addEventListener("click", async () => {
         try {
-          await navigator.clipboard.writeText(text);
+          await navigator.clipboard.writeText(text());
           button.textContent = "Copied";
           setTimeout(() => { button.textContent = "Copy"; }, 2000);
         } catch {  // the browser does not allow it here
