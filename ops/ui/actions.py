@@ -9,5 +9,327 @@ A link can open a form with some fields filled in:
     run.html?action=rollback&to=1.1.0&stage=production&reason=...
 
 `force=on` is "although the gate blocks" (promote) or "although the model can't be checked"
-(rollback). Parameters have their dotted names. Nothing runs until the form is sent.
+(rollback); `here=on` runs an experiment in this folder. Parameters have their dotted names. Nothing
+runs until the form is sent.
 """
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from digits.storage.model_store import ENVIRONMENTS
+from ops.tools import git, pipeline, presets, tags
+from ops.tools.dvc import set_params
+from ops.tools.tree import WORKING_TREE
+from ops.ui import parameters
+from ops.ui.parameters import Parameter, Values
+
+SWEEPS = Path("sweeps")
+EXPERIMENT = re.compile(r"[A-Za-z0-9][\w.-]{0,79}", re.ASCII)
+LONGEST_REASON = 500  # characters
+
+Given = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a form, as it is filled in.
+
+    choices : the values to choose from and their names; empty for a text
+    options : proposed texts
+    note : what may be typed
+    error : what is wrong with the value
+    base : a parameter's value in params.yaml
+    """
+
+    name: str
+    label: str
+    kind: Literal["text", "choice", "check"]
+    value: str
+    choices: Sequence[tuple[str, str]] = ()
+    options: Sequence[str] = ()
+    note: str = ""
+    error: str = ""
+    base: str | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Fields under a title; `error` is about several of them."""
+
+    title: str
+    fields: Sequence[Field]
+    name: str = ""
+    error: str = ""
+
+    @property
+    def section(self) -> str:
+        return self.title.partition(".")[0]
+
+    @property
+    def is_changed(self) -> bool:
+        return any(field.value != field.base for field in self.fields)
+
+
+@dataclass(frozen=True)
+class Form:
+    """An action as it is filled in.
+
+    words : the command as a person types it
+    errors : what is wrong with nothing that has a field
+    """
+
+    groups: Sequence[Group]
+    words: Sequence[str]
+    errors: Sequence[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by the name of a field or a group."""
+        found = {group.name: group.error for group in self.groups if group.error}
+        return found | {f.name: f.error for group in self.groups for f in group.fields if f.error}
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.errors and not self.problems
+
+    @property
+    def command(self) -> str:
+        return shlex.join(self.words)
+
+    @property
+    def sections(self) -> dict[str, list[Group]]:
+        """The groups that have a title, by section."""
+        found: dict[str, list[Group]] = {}
+        for group in self.groups:
+            if group.title:
+                found.setdefault(group.section, []).append(group)
+        return found
+
+    @property
+    def given(self) -> dict[str, str]:
+        """What fills in the form again, from the same params.yaml."""
+        fields = (f for group in self.groups for f in group.fields)
+        return {f.name: f.value for f in fields if f.value != (f.base or "")}
+
+
+@dataclass(frozen=True)
+class Action:
+    """A kind of command, and the form in which its values are filled in.
+
+    endings : the meaning of an exit code
+    """
+
+    title: str
+    purpose: str
+    fill_in: Callable[[Given], Form]
+    endings: Mapping[int, str] = field(default_factory=dict)
+
+
+def reproduce(given: Given) -> Form:
+    stages = [stage.name for stage in pipeline.read(WORKING_TREE)]
+    target = _choice(
+        given,
+        "target",
+        "Up to",
+        [("", "the end: all stages"), *((name, name) for name in stages)],
+    )
+    words = ["dvc", "repro", *([target.value] if target.value else [])]
+    return Form([Group("", [target])], words)
+
+
+def experiment(given: Given) -> Form:
+    name = _text(given, "name", "Name", "letters, digits and . _ -; empty: DVC makes one up")
+    if name.value and not EXPERIMENT.fullmatch(name.value):
+        name = replace(name, error="expected letters, digits and . _ -, at most 80")
+    elif name.value in git.experiments():
+        name = replace(name, error="an experiment of this commit has this name already")
+    here = _check(
+        given,
+        "here",
+        "Run it in this folder",
+        "Its parameters and results replace those here, and it continues after a stop. If not, the "
+        "files here stay as they are, and after a stop it starts again.",
+    )
+    start = presets.load(given["preset"]) if given.get("preset") else {}
+    values = parameters.fill_in(given, start)
+    groups = _parameter_groups(values)
+    known = {group.name for group in groups} | values.texts.keys()
+    words = [
+        *("dvc", "exp", "run"),
+        *([] if here.value else ["--temp"]),
+        *([f"--name={name.value}"] if name.value else []),
+        *set_params(values.changes),
+    ]
+    others = [f"{key} {text}" for key, text in values.problems.items() if key not in known]
+    return Form([Group("", [name, here]), *groups], words, others)
+
+
+def sweep(given: Given) -> Form:
+    paths = sorted(map(str, SWEEPS.glob("*.yaml")))
+    file = _choice(given, "file", "Sweep", [(path, path) for path in paths])
+    errors = [] if paths else [f"{SWEEPS}/ has no sweep; docs/how-to/experiments.md shows one"]
+    return Form([Group("", [file])], ["digits", "sweep", file.value], errors)
+
+
+def promote(given: Given) -> Form:
+    known = tags.read()
+    names = [name.removeprefix("v") for name in reversed(tags.versions(known))]
+    version = _version(
+        given,
+        "version",
+        f"empty: the commit of this folder, as {tags.next_version(known).removeprefix('v')} if it "
+        f"has no version yet",
+        names,
+    )
+    stage = _environment(given)
+    force = _check(given, "force", "Promote although the gate blocks", "A reason is required.")
+    base_model = _check(
+        given,
+        "base-model",
+        "Evaluate both models again",
+        "Needed if the evaluator or the test set has changed.",
+    )
+    reason = _reason(given, required=bool(force.value))
+    words = [
+        *("digits", "registry", "promote", f"--stage={stage.value}"),
+        *([f"--version={version.value.removeprefix('v')}"] if version.value else []),
+        *(["--base-model"] if base_model.value else []),
+        *(["--force"] if force.value else []),
+        *([f"--reason={reason.value}"] if reason.value else []),
+    ]
+    return Form([Group("", [stage, version, reason, force, base_model])], words)
+
+
+def roll_back(given: Given) -> Form:
+    known = tags.read()
+    stage = _environment(given)
+    held = [tags.version_of(known, tag.commit) for tag in tags.assignments(known, stage.value)]
+    names = sorted({name.removeprefix("v") for name in held if name}, reverse=True)
+    to = _version(given, "to", "empty: the version before the present one", names)
+    if to.value and not to.error and to.value.removeprefix("v") not in names:
+        never = f"{to.value} never held {stage.value}; these did: {', '.join(names) or 'none'}"
+        to = replace(to, error=never)
+    reason = _reason(given, required=True)
+    force = _check(given, "force", "Roll back although the model can't be checked", "")
+    words = [
+        *("digits", "registry", "rollback", f"--stage={stage.value}"),
+        *([f"--to={to.value.removeprefix('v')}"] if to.value else []),
+        *(["--force"] if force.value else []),
+        *([f"--reason={reason.value}"] if reason.value else []),
+    ]
+    return Form([Group("", [stage, to, reason, force])], words)
+
+
+ACTIONS = {
+    "reproduce": Action(
+        "Reproduce",
+        "Run the stages that are not up to date.",
+        reproduce,
+    ),
+    "experiment": Action(
+        "Experiment",
+        "Run the pipeline with other parameters.",
+        experiment,
+    ),
+    "sweep": Action(
+        "Sweep",
+        "Run many settings of the committed files, each with several seeds, and compare them.",
+        sweep,
+        {1: "a run failed", 2: "nothing could run"},
+    ),
+    "promote": Action(
+        "Promote",
+        "Have the gate judge the model of a commit, and assign it to production or staging.",
+        promote,
+        {1: "the gate blocks", 2: "refused, or there is no verdict"},
+    ),
+    "rollback": Action(
+        "Roll back",
+        "Return to a version that held production or staging before.",
+        roll_back,
+        {2: "refused"},
+    ),
+}
+
+
+def ending(words: Sequence[str], code: int) -> str:
+    """The meaning of a command's exit code, if it has one of its own."""
+    for name, action in ACTIONS.items():
+        if name in words:
+            return action.endings.get(code, "")
+    return ""
+
+
+def _choice(
+    given: Given, name: str, label: str, choices: Sequence[tuple[str, str]], note: str = ""
+) -> Field:
+    values = [value for value, _ in choices]
+    value = given.get(name, values[0] if values else "")
+    error = "" if value in values else f"{value!r} is not one of them"
+    return Field(name, label, "choice", value, choices, note=note, error=error if values else "")
+
+
+def _text(given: Given, name: str, label: str, note: str, options: Sequence[str] = ()) -> Field:
+    return Field(name, label, "text", given.get(name, "").strip(), note=note, options=options)
+
+
+def _check(given: Given, name: str, label: str, note: str) -> Field:
+    return Field(name, label, "check", "on" if given.get(name) == "on" else "", note=note)
+
+
+def _environment(given: Given) -> Field:
+    return _choice(given, "stage", "Environment", [(name, name) for name in ENVIRONMENTS])
+
+
+def _version(given: Given, name: str, note: str, options: Sequence[str]) -> Field:
+    version = _text(given, name, "Version", note, options)
+    if version.value and not re.fullmatch(f"v?{tags.VERSION}", version.value):
+        return replace(version, error="expected three numbers, as in 1.2.0")
+    return version
+
+
+def _reason(given: Given, *, required: bool) -> Field:
+    reason = _text(given, "reason", "Reason", "written into the tag")
+    text = " ".join(reason.value.split())
+    if required and not text:
+        return replace(reason, error="is required")
+    if len(text) > LONGEST_REASON or not text.isprintable():
+        return replace(reason, error=f"expected text, at most {LONGEST_REASON} characters")
+    return replace(reason, value=text)
+
+
+def _parameter_groups(values: Values) -> list[Group]:
+    """A group for each section and each section of a section."""
+    sections: dict[str, list[Parameter]] = {}
+    for parameter in parameters.parameters():
+        sections.setdefault(parameter.section, []).append(parameter)
+    return [
+        Group(
+            section,
+            [_parameter_field(parameter, values) for parameter in members],
+            section,
+            values.problems.get(section, ""),
+        )
+        for section, members in sections.items()
+    ]
+
+
+def _parameter_field(parameter: Parameter, values: Values) -> Field:
+    value = values.texts[parameter.key]
+    choices = [(choice, choice) for choice in parameter.choices]
+    if choices and value not in parameter.choices:
+        choices.append((value, value))  # as params.yaml has it; the error says what is wrong
+    return Field(
+        parameter.key,
+        parameter.key.rpartition(".")[2],
+        "choice" if choices else "text",
+        value,
+        choices,
+        note=f"{parameter.meaning}" + (f" ({parameter.allowed})" if not choices else ""),
+        error=values.problems.get(parameter.key, ""),
+        base=values.base[parameter.key],
+    )

@@ -5,28 +5,16 @@ output, and progress.json the curve of its latest training. So a page shows the 
 and after the server has ended.
 """
 
-import contextlib
-import fcntl
 import json
-import os
 import re
-import secrets
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from digits.core import files
-from digits.core.errors import InputError
-from digits.training.progress import PROGRESS
 from ops.ui.project import Project
 
 FOLDER = Path(".ui")
@@ -44,6 +32,7 @@ class Job:
     """A command that was asked for. Times are seconds since 1970.
 
     words : the command as a person types it: dvc or digits, then its arguments
+    query : opens its form again, as it was filled in
     stopped : somebody asked it to stop
     code : the exit code; None as long as it runs, and if the server ended before it did
     """
@@ -51,6 +40,7 @@ class Job:
     id: str
     title: str
     words: tuple[str, ...]
+    query: str
     asked: float
     started: float | None = None
     ended: float | None = None
@@ -90,6 +80,10 @@ class Job:
     def progress(self) -> Path:
         return self.folder / "progress.json"
 
+    def read_progress(self) -> bytes:
+        """The curve of its latest training, as JSON; empty if there is none yet."""
+        return self.progress.read_bytes() if self.progress.is_file() else b""
+
 
 def recent(project: Project, count: int = 10) -> list[Job]:
     """The latest commands that the pages ran, the newest first; none if there is no server."""
@@ -119,3 +113,8 @@ def save(job: Job) -> Job:
     files.write(job.folder / "job.json", files.canonical_json(values))
     files.write(CHANGED, f"{time.time_ns()}\n")
     return job
+
+
+def remove(job: Job) -> None:
+    shutil.rmtree(job.folder)
+    files.write(CHANGED, f"{time.time_ns()}\n")

@@ -1,52 +1,262 @@
-"""Serve the pages on this computer."""
+"""Serve the pages on this computer, and run what they ask for."""
 
 import mimetypes
 import secrets
+import signal
 import socket
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import PurePath
+from urllib.parse import parse_qsl
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from digits.core.errors import InputError
-from ops.ui import contents, project
+from digits.core.errors import InputError, UserError
+from ops.ui import actions, contents, jobs, labels, live, parameters, project, run_pages
+from ops.ui.pages import html
+from ops.ui.project import Project
+from ops.ui.runner import Runner
+from ops.ui.security import Guard
 
 HOST = "127.0.0.1"
+LARGEST_FORM = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the answers to requests share; in `app.state`."""
+
+    read_only: bool
+    runner: Runner
+    watcher: live.Watcher
+    stopping: threading.Event
 
 
 def run(port: int, *, read_only: bool) -> None:
-    """Serve until Ctrl-C; raises `InputError` if the port is in use."""
+    """Serve until Ctrl-C, which also stops the running command.
+
+    Raises
+    ------
+    InputError
+        If the port is in use, or another server runs the commands of this repository.
+    """
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
         except OSError as error:
             raise InputError(f"port {port} can't be used: {error}. Choose: --port N") from None
-        token = secrets.token_urlsafe(24)
-        address = f"http://{HOST}:{listener.getsockname()[1]}/?token={token}"
-        print(f"Open {address}\nCtrl-C stops it", flush=True)
-        config = uvicorn.Config(app(token, read_only=read_only), log_level="warning")
-        uvicorn.Server(config).run([listener])
+        port = listener.getsockname()[1]
+        runner = Runner()
+        if read_only:
+            serve(listener, port, runner, read_only=True)
+        else:
+            with runner.open():
+                threading.Thread(target=parameters.types, daemon=True).start()  # takes seconds
+                serve(listener, port, runner, read_only=False)
 
 
-def app(token: str, *, read_only: bool) -> Starlette:
-    async def page(request: Request) -> Response:
-        path = request.path_params["path"] or "index.html"
-        if request.query_params.get("token") == token:
-            response = RedirectResponse(f"/{path}")
-            response.set_cookie("token", token, httponly=True, samesite="strict")
-            return response
-        if not secrets.compare_digest(request.cookies.get("token", ""), token):
-            return Response("Open the address that `make ui` printed, with its token", 403)
-        here = project.read(is_live=True, read_only=read_only)
-        make = contents.resources(here).get(path)
-        if make is None:
-            return Response("There is no such page", 404)
-        kind = mimetypes.guess_type(PurePath(path).name)[0] or "application/octet-stream"
-        return Response(await run_in_threadpool(make), media_type=kind)
+def serve(listener: socket.socket, port: int, runner: Runner, *, read_only: bool) -> None:
+    token = secrets.token_urlsafe(24)
+    stopping = threading.Event()
+    context = Context(read_only, runner, live.Watcher(), stopping)
+    config = uvicorn.Config(
+        Guard(app(context), port, token, read_only),
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+    print(f"Open http://{HOST}:{port}/?token={token}\nCtrl-C stops it", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has stopped
+        Server(config, stopping).run([listener])
 
-    return Starlette(routes=[Route("/{path:path}", page)])
+
+class Server(uvicorn.Server):
+    """Tells the streams of events to end, which would keep the server from stopping."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        self._stopping.set()
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+
+
+def app(context: Context) -> ASGIApp:
+    application = Starlette(
+        routes=[
+            Route("/events", changes),
+            Route("/run.html", run_page, methods=["GET", "POST"]),
+            Route("/preview", preview, methods=["POST"]),
+            Route("/jobs.html", list_page),
+            Route("/jobs/{id}.html", job_page),
+            Route("/jobs/{id}.txt", job_output),
+            Route("/jobs/{id}/events", follow),
+            Route("/jobs/{id}/stop", stop, methods=["POST"]),
+            *labels.ROUTES,
+            Route("/{path:path}", page),
+        ],
+        exception_handlers={UserError: explain, HTTPException: refuse},
+    )
+    application.state.context = context
+    return application
+
+
+async def page(request: Request) -> Response:
+    here = current(request)
+    path = request.path_params["path"] or "index.html"
+    make = contents.resources(here).get(path)
+    if make is None:
+        raise HTTPException(404)
+    kind = mimetypes.guess_type(PurePath(path).name)[0] or "application/octet-stream"
+    return Response(await run_in_threadpool(make), media_type=kind)
+
+
+async def run_page(request: Request) -> Response:
+    """A form; sent with the command that it showed, it runs this command."""
+    here = writable(request)
+    is_sent = request.method == "POST"
+    given = await sent_fields(request) if is_sent else dict(request.query_params)
+    name = given.pop("action", "reproduce")
+    if name not in actions.ACTIONS:
+        raise HTTPException(404)
+    if is_sent:
+        action = actions.ACTIONS[name]
+        form = await run_in_threadpool(action.fill_in, given)
+        if form.is_complete and given.get("command") == form.command:
+            query = run_pages.query(name, form)
+            job = shared(request).runner.add(action.title, form.words, query)
+            return RedirectResponse(f"/{job.page}", 303)
+    content = await run_in_threadpool(run_pages.form_page, here, name, given, sent=is_sent)
+    return HTMLResponse(content, 422 if is_sent else 200)
+
+
+async def preview(request: Request) -> Response:
+    """The command of a form as it is filled in, and what is wrong, by field."""
+    given = await sent_fields(request)
+    action = actions.ACTIONS.get(given.pop("action", ""))
+    if action is None:
+        raise HTTPException(404)
+    form = await run_in_threadpool(action.fill_in, given)
+    return JSONResponse(
+        {"command": form.command, "problems": form.problems, "errors": list(form.errors)}
+    )
+
+
+async def list_page(request: Request) -> Response:
+    return HTMLResponse(await run_in_threadpool(run_pages.list_page, current(request)))
+
+
+async def job_page(request: Request) -> Response:
+    job = requested(request)
+    return HTMLResponse(await run_in_threadpool(run_pages.job_page, current(request), job))
+
+
+async def job_output(request: Request) -> Response:
+    job = requested(request)
+    if not job.log.is_file():
+        return PlainTextResponse("")
+    return FileResponse(job.log, media_type="text/plain; charset=utf-8")
+
+
+async def stop(request: Request) -> Response:
+    job = requested(request)
+    await run_in_threadpool(shared(request).runner.stop, job.id)
+    return RedirectResponse(f"/{job.page}" if jobs.read(job.id) else "/jobs.html", 303)
+
+
+async def changes(request: Request) -> Response:
+    context = shared(request)
+    known = request.headers.get("last-event-id") or request.query_params.get("moment", "")
+    return stream(live.changes(context.watcher, known, context.stopping.is_set))
+
+
+async def follow(request: Request) -> Response:
+    start = request.headers.get("last-event-id") or request.query_params.get("start", "")
+    position = int(start) if start.isascii() and start.isdecimal() else 0
+    return stream(live.follow(requested(request).id, position, shared(request).stopping.is_set))
+
+
+def stream(events: AsyncIterator[str]) -> Response:
+    return StreamingResponse(events, media_type="text/event-stream")
+
+
+async def explain(request: Request, error: Exception) -> Response:
+    """An error for the user, as a page that says what to do."""
+    return await problem_page(request, "This can't be shown", str(error), 503)
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = "There is no such page" if error.status_code == 404 else error.detail
+    return await problem_page(request, title, "", error.status_code)
+
+
+async def problem_page(request: Request, title: str, text: str, status: int) -> Response:
+    read_only = shared(request).read_only
+    nothing = Project(f"{time.monotonic_ns()}", is_live=True, read_only=read_only)  # nothing kept
+    try:
+        path = request.url.path.removeprefix("/")
+        content = await run_in_threadpool(
+            html, nothing, path, "problem.html.jinja", title, text=text
+        )
+    except UserError:  # Git fails, so there is no commit to show either
+        return PlainTextResponse(f"{title}\n\n{text}\n", status)
+    return HTMLResponse(content, status)
+
+
+def shared(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+def current(request: Request) -> Project:
+    return project.read(is_live=True, read_only=shared(request).read_only)
+
+
+def writable(request: Request) -> Project:
+    """The project; there is no form where nothing can run."""
+    if shared(request).read_only:
+        raise HTTPException(404)
+    return current(request)
+
+
+def requested(request: Request) -> jobs.Job:
+    job = jobs.read(request.path_params["id"])
+    if job is None:
+        raise HTTPException(404)
+    return job
+
+
+async def sent_fields(request: Request) -> dict[str, str]:
+    """The fields of a form, as a browser encodes them."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_FORM:
+            raise HTTPException(413, "The form is too large")
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000)
+    except ValueError:
+        raise HTTPException(400, "This is not a form") from None
+    return dict(pairs)

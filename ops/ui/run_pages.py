@@ -1,0 +1,78 @@
+"""The forms that run commands, and the pages of the commands that ran."""
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from ops.tools import presets
+from ops.ui import actions, jobs, terminal
+from ops.ui.actions import Form
+from ops.ui.jobs import Job
+from ops.ui.pages import html
+from ops.ui.project import Project
+
+
+def form_page(project: Project, name: str, given: Mapping[str, str], *, sent: bool) -> bytes:
+    """A form, filled in.
+
+    Parameters
+    ----------
+    name : of the action
+    given : the values of its fields
+    sent : it was sent, and did not run: its errors, or the new command, say why
+    """
+    action = actions.ACTIONS[name]
+    form = action.fill_in(given)
+    return html(
+        project,
+        "run.html",
+        "run.html.jinja",
+        "Run",
+        actions=actions.ACTIONS,
+        name=name,
+        action=action,
+        form=form,
+        sent=sent,
+        shown={key: text for key, text in form.problems.items() if sent or key in given},
+        presets=presets.names() if name == "experiment" else {},
+        preset=given.get("preset", ""),
+        sweep_text=_sweep_text(form) if name == "sweep" else "",
+    )
+
+
+def _sweep_text(form: Form) -> str:
+    path = actions.SWEEPS / form.words[-1].removeprefix(f"{actions.SWEEPS}/")
+    return path.read_text(encoding="utf-8") if path.is_file() and form.is_complete else ""
+
+
+def query(name: str, form: Form) -> str:
+    return urlencode({"action": name} | form.given)
+
+
+def list_page(project: Project) -> bytes:
+    """The latest commands."""
+    return html(
+        project,
+        "jobs.html",
+        "jobs.html.jinja",
+        "Commands",
+        actions=actions.ACTIONS,
+        jobs=jobs.every(),
+    )
+
+
+def job_page(project: Project, job: Job) -> bytes:
+    """A command that runs, waits or has ended."""
+    output, is_cut = terminal.read_end(job.log)
+    waits_for = [other for other in jobs.every() if not other.ended and other.asked < job.asked]
+    return html(
+        project,
+        job.page,
+        "job.html.jinja",
+        job.title,
+        job=job,
+        output=output,
+        is_cut=is_cut,
+        curve=job.read_progress().decode() or "null",
+        ending=actions.ending(job.words, job.code) if job.code else "",
+        waits_for=waits_for if job.state == "waiting" else [],
+    )
