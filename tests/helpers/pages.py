@@ -3,6 +3,7 @@
 Example:
 
     assert least_contrast(page) >= 4.5       # `page` is one of Playwright's
+    assert complaints_of_axe(page) == []
 """
 
 from typing import Any
@@ -38,3 +39,14 @@ def least_contrast(page: Any) -> float:
 }"""
         )
     )
+
+
+def complaints_of_axe(page: Any) -> list[str]:
+    """What axe-core says of the page, each with the element that it is about."""
+    from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+
+    options = {"resultTypes": ["violations"], "preload": False}  # else it fetches the style sheets
+    found = Axe().run(page, options=options).response["violations"]
+    return [
+        f"{v['id']}: {node['target']} {node['html'][:200]}" for v in found for node in v["nodes"]
+    ]
