@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 STYLE = Path(__file__).with_name("page.css")
 WIDTH = 360
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 34
+SMALL = (200, 48)  # width and height of a small line
 STAGE = 72  # height of a stage in the graph, including the gap below it
 
 SIDES = ("before", "here")
@@ -83,6 +84,29 @@ def curves(title: str, lines: Sequence[Line], x_label: str, height: float = 220)
         _circle(line.side, frame.x(x), frame.y(y), 3) for line in lines for x, y in line.points[-1:]
     ]
     return _svg(title, height, [*_axes(frame, x_label), *marks, *ends])
+
+
+def small_line(title: str, values: Sequence[float], marked: Iterable[int] = ()) -> Markup:
+    """Draw a value per step as a line without axes; steps that are `marked` get a ring."""
+    width, height = SMALL
+    low, high = min(values), max(values)
+
+    def x(step: int) -> float:
+        return 4 + step / max(1, len(values) - 1) * (width - 8)
+
+    def y(value: float) -> float:
+        return (
+            height / 2 if low == high else height - 6 - (value - low) / (high - low) * (height - 12)
+        )
+
+    points = " ".join(f"{x(i):.1f},{y(value):.1f}" for i, value in enumerate(values))
+    last = len(values) - 1
+    parts = [
+        Markup('<polyline class="line here" points="{}"/>').format(points),
+        *(_circle("before", x(i), y(values[i]), 3.5) for i in marked),
+        _circle("here", x(last), y(values[last]), 3.5),
+    ]
+    return _svg(title, height, parts, width=width)
 
 
 def training(sides: Sequence[Sequence[Mapping[str, float]]]) -> list[tuple[str, Markup]]:
@@ -236,7 +260,13 @@ def _text(kind: str, x: float, y: float, text: str, anchor: str = "start") -> Ma
     )
 
 
-def _svg(title: str, height: float, parts: Iterable[Markup], role: str = "img") -> Markup:
-    return Markup('<svg viewBox="0 0 {} {:g}" role="{}" aria-label="{}">{}</svg>').format(
-        WIDTH, height, role, escape(title), Markup("").join(parts)
+def _svg(
+    title: str,
+    height: float,
+    parts: Iterable[Markup],
+    role: str = "img",
+    width: float = WIDTH,
+) -> Markup:
+    return Markup('<svg viewBox="0 0 {:g} {:g}" role="{}" aria-label="{}">{}</svg>').format(
+        width, height, role, escape(title), Markup("").join(parts)
     )

@@ -62,15 +62,16 @@ def _without_title(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _without_empty_heads(tokens: Sequence[Token]) -> list[Token]:
-    """Leave out the head of a table that has no text: it would be read out as empty columns."""
+    """Leave out the head of a table of words, which is empty: it would be read out."""
     kept: list[Token] = []
-    start = None
+    table, start = 0, 0
     for token in tokens:
         kept.append(token)
-        if token.type == "thead_open":
+        if token.type == "table_open":
+            table = len(kept) - 1
+        elif token.type == "thead_open":
             start = len(kept) - 1
-        elif token.type == "thead_close" and start is not None:
-            if not any(t.content for t in kept[start:]):
-                del kept[start:]
-            start = None
+        elif token.type == "thead_close" and not any(t.content for t in kept[start:]):
+            del kept[start:]
+            kept[table].attrSet("class", "words")
     return kept

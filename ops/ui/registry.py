@@ -1,5 +1,6 @@
 """The registry as the pages show it: versions with what their commits hold, and the events."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -83,6 +84,16 @@ class Registry:
 
     def version(self, name: str) -> Version | None:
         return next((version for version in self.versions if version.name == name), None)
+
+    def named(self, text: str) -> str:
+        """A text of the gate, with versions in place of commits and of the tags of assignments."""
+        names = {event.tag: f"{event.stage} ({event.version})" for event in self.events}
+        names |= {version.model.commit[:9]: version.name for version in self.versions}
+        if not names:
+            return text
+        # The longest first: one tag may be the beginning of another.
+        pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+        return re.sub(pattern, lambda match: names[match[0]], text)
 
     def before(self, version: Version) -> Version | None:
         """The version that was registered before this one."""
@@ -225,10 +236,11 @@ def _dependencies(model: Model) -> dict[str, str]:
     return {dep.path: dep.md5 for dep in deps if dep.md5}
 
 
-def command(registry: Registry, version: Version, stage: str) -> list[str] | None:
+def command(version: Version, stage: str) -> list[str] | None:
     """The command that assigns a version to a stage; None if it holds the stage now.
 
-    A version that held the stage comes back by a rollback; any other one has to be judged.
+    A version that held the stage comes back by a rollback, which also requires --reason TEXT. Any
+    other one has to be judged.
     """
     if stage in version.holds:
         return None
@@ -237,5 +249,5 @@ def command(registry: Registry, version: Version, stage: str) -> list[str] | Non
     if not tags.is_plain(version.name):  # as v1.2.0-rc.1, which only GTO makes
         return ["gto", "assign", tags.ARTIFACT, "--version", version.name, "--stage", stage]
     if any(period.event.stage == stage for period in version.periods):
-        return ["digits", "registry", "rollback", "--to", number, *option, "--reason", "..."]
+        return ["digits", "registry", "rollback", "--to", number, *option]
     return ["digits", "registry", "promote", "--version", number, *option]
