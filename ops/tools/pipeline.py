@@ -7,6 +7,7 @@ outputs on disk, at the stages that run now, and at how the last run of each sta
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
@@ -18,7 +19,7 @@ import psutil
 from digits.core.errors import InputError
 from digits.core.params import changes, parse_yaml
 from ops.tools import disk, dvc, dvc_files, git, stage_runs
-from ops.tools.dvc_files import Declared, Locked
+from ops.tools.dvc_files import Declared, Locked, Options
 from ops.tools.stage_runs import StageRun
 from ops.tools.tree import WORKING_TREE, Tree
 
@@ -37,7 +38,7 @@ class Reason:
         of its outputs on disk
     name : the path, the parameter, or the stage
     before, now : the commands, the digests, or the values of the parameter; None if there is none
-    detail : of a folder, which files changed; of an output, how to get it back
+    detail : of a folder, which files changed; of a missing output, how to get it back
     """
 
     kind: Kind
@@ -47,7 +48,6 @@ class Reason:
     detail: str = ""
 
     def __str__(self) -> str:
-        more = f" ({self.detail})" if self.detail else ""
         match self.kind:
             case "command":
                 return "its command changed"
@@ -55,12 +55,20 @@ class Reason:
                 return f"{self.name}: {shown(self.before)} -> {shown(self.now)}"
             case "stage":
                 return f"{self.name} has to run first"
-            case "file" if self.before is None:
-                return f"{self.name} is a new dependency"
-            case _ if self.now is None:
-                return f"{self.name} is missing{more}"
-            case _:
-                return f"{self.name} changed{more}"
+            case "output":
+                return f"{self.name} {self.difference}"
+            case "file":
+                return f"{self.name} {self.difference}"
+
+    @property
+    def difference(self) -> str:
+        """How a file differs, as the end of a sentence that begins with its name."""
+        if self.kind == "output":
+            return "was changed after the run" if self.now else f"is missing; {self.detail}"
+        if self.before is None:
+            return "is a new dependency"
+        changed = "changed" if self.now else "is missing"
+        return f"{changed}: {self.detail}" if self.detail else changed
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ class Stage:
     @property
     def why(self) -> str:
         """The reasons in one line; empty if there is nothing to say."""
-        ending = self.run.ending if self.run and self.state in ("failed", "running") else ""
+        ending = self.run.ending if self.run and self.state == "failed" else ""
         return "; ".join(filter(None, [ending, *map(str, self.reasons)]))
 
 
@@ -172,8 +180,9 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
 def read_here() -> list[Stage]:
     """The stages of the working tree, with their outputs on disk, what runs now, and what failed.
 
-    In this order: a stage is running; it failed, and nothing made its outputs since; it is out of
-    date by dvc.lock, or its outputs were edited; it is up to date, but its outputs are missing.
+    In this order: a stage is running; its last run failed, and nothing brought its outputs back; it
+    is out of date by dvc.lock, or its outputs were edited; it is up to date, but an output is
+    missing.
     """
     stages = [replace(stage, run=stage_runs.read(stage.name)) for stage in read(WORKING_TREE)]
     written = _written_now()
@@ -183,34 +192,35 @@ def read_here() -> list[Stage]:
 def _in_folder(stage: Stage, written: set[str]) -> Stage:
     if written & stage.declared.outputs.keys() or (stage.run and stage.run.is_running):
         return replace(stage, state="running")
-    outputs = list(_outputs_on_disk(stage.locked)) if stage.locked else []
-    reasons = [*stage.reasons, *outputs]
+    outputs = list(_outputs_on_disk(stage))
+    if stage.run and stage.run.has_failed and (outputs or stage.state == "never run"):
+        return replace(stage, state="failed")  # DVC removes the outputs before each run
     state = stage.state
     if state == "up to date" and outputs:
         is_edited = any(reason.now for reason in outputs)
         state = "out of date" if is_edited else "missing"
-    if state != "up to date" and stage.run and stage.run.has_failed:
-        made = [Path(path) for path in stage.declared.outputs if Path(path).exists()]
-        if all(path.stat().st_mtime <= stage.run.ended for path in made):
-            state = "failed"
-    return replace(stage, state=state, reasons=reasons)
+    return replace(stage, state=state, reasons=[*stage.reasons, *outputs])
 
 
-def _outputs_on_disk(locked: Locked) -> Iterable[Reason]:
+def _outputs_on_disk(stage: Stage) -> Iterable[Reason]:
     """The outputs that are not as dvc.lock says."""
-    for out in locked.outs:
+    for out in stage.locked.outs if stage.locked else ():
         if out.md5 is None or (now := disk.digest(out.path)) == out.md5:
             continue
-        yield Reason("output", out.path, out.md5, now, "" if now else _way_back(out.path, out.md5))
+        is_cached = stage.declared.outputs.get(out.path, Options()).cache
+        detail = "" if now else _way_back(out.path, out.md5, is_cached)
+        yield Reason("output", out.path, out.md5, now, detail)
 
 
-def _way_back(path: str, md5: str) -> str:
-    """Where an output that is not on disk can be taken from."""
-    if dvc.is_cached(md5):
-        return "the cache has it: dvc checkout"
-    if git.find_commit("HEAD") and Tree("HEAD").digest(path) == md5:
-        return f"Git has it: git checkout {path}"
-    return "the cache lacks it: dvc pull, or dvc repro makes it again"
+def _way_back(path: str, md5: str, is_cached: bool) -> str:
+    """Where an output that is not on disk can be taken from; dvc restores what it caches."""
+    if is_cached:
+        if dvc.is_cached(md5):
+            return "the cache has it: dvc checkout"
+        return "the cache lacks it: dvc pull, or dvc repro makes it again"
+    if git.find_commit("HEAD") and _digest(Tree("HEAD"), path) == md5:
+        return f"Git has it: git checkout {shlex.quote(path)}"
+    return "dvc repro makes it again"
 
 
 def _written_now() -> set[str]:
@@ -237,8 +247,10 @@ def _is_alive(pid: int, at: float) -> bool:
 
 def shown(value: Any) -> str:
     """A parameter's value as a person reads it."""
-    if value is None:
+    if value is None or value == []:
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     values = value if isinstance(value, list | tuple) else [value]
     return ", ".join(map(str, values))
 

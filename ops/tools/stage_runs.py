@@ -58,11 +58,6 @@ class StageRun(Params):
         return self.exit_code != 0 and not self.is_running
 
     @property
-    def ended(self) -> float:
-        """Seconds since 1970; of a run that was killed, its start."""
-        return self.started + (self.seconds or 0)
-
-    @property
     def ending(self) -> str:
         """How it ended, in words."""
         match self.exit_code:

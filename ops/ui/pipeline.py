@@ -1,6 +1,7 @@
 """The pipeline: the state of each stage and why, and a page about each stage."""
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -101,6 +102,8 @@ def _html(
         moment=moment,
         size=size,
         short=short,
+        remedy=remedy,
+        quote=shlex.quote,
         words_changed=stage.words_changed,
         **values,
     )
@@ -111,6 +114,14 @@ def graph(stages: Sequence[Stage]) -> Markup:
     nodes = [Node(s.name, s.state, CLASSES[s.state], path_of(s.name)) for s in stages]
     edges = pipeline.edges(stages)
     return charts.graph("The stages; the list has the same in words", nodes, edges)
+
+
+def remedy(behind: Sequence[Stage]) -> str:
+    """The command that brings stages up to date."""
+    if any(stage.state != "missing" for stage in behind):
+        return "dvc repro"
+    reasons = [reason for stage in behind for reason in stage.reasons]
+    return "dvc checkout" if all("dvc checkout" in r.detail for r in reasons) else "dvc repro"
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -21,6 +22,7 @@ from ops.tools.tree import WORKING_TREE
 from ops.ui import model_card
 
 SAMPLES = 12  # of a class
+DIGEST = re.compile("[0-9a-f]{64}")
 FEW = 8  # values of a list or a section that are shown
 ALTERNATIVES = {
     "overview.png": "Which class was taken for which, recall by class, calibration, and accuracy "
@@ -116,7 +118,7 @@ def _purpose(stage: Stage) -> str:
 
 def _inputs(stage: Stage) -> list[File]:
     makers = {path: maker for maker, paths in stage.inputs.items() for path in paths}
-    notes = {r.name: _note(r.now, r.detail) for r in stage.reasons if r.kind == "file"}
+    notes = {r.name: r.difference for r in stage.reasons if r.kind == "file"}
     entries = {dep.path: dep for dep in stage.locked.deps} if stage.locked else {}
     paths = {**dict.fromkeys(makers), **dict.fromkeys([*stage.deps, *entries])}
     return [
@@ -130,14 +132,10 @@ def _keeper(path: str) -> str:
 
 
 def _outputs(stage: Stage) -> list[File]:
-    notes = {r.name: _note(r.now, r.detail) for r in stage.reasons if r.kind == "output"}
+    notes = {r.name: r.difference for r in stage.reasons if r.kind == "output"}
     entries = {out.path: out for out in stage.locked.outs} if stage.locked else {}
     paths = dict.fromkeys([*stage.declared.outputs, *entries])
     return [_file(path, entries.get(path), "", notes.get(path, "")) for path in paths]
-
-
-def _note(now: object, detail: str) -> str:
-    return detail or ("changed since" if now else "missing")
 
 
 def _file(path: str, entry: Entry | None, origin: str, note: str) -> File:
@@ -184,7 +182,7 @@ def _made(path: str, folder: str) -> Iterable[Made]:
         if (place / "source.json").is_file():
             yield Made(path, samples=_samples(place))
         elif (place / "model.json").is_file():
-            yield Made(path, facts=flat(json.loads((place / "model.json").read_bytes())))
+            yield Made(path, facts=_facts(json.loads((place / "model.json").read_bytes())))
         elif not place.is_file():
             return
         elif place.name == "training.csv":
@@ -201,13 +199,25 @@ def _made(path: str, folder: str) -> Iterable[Made]:
         return
 
 
+def _facts(document: Mapping[str, object]) -> dict[str, object]:
+    """The values of a document by dotted name; of a digest, its beginning."""
+    return {
+        name: f"{value[:10]}…" if isinstance(value, str) and DIGEST.fullmatch(value) else value
+        for name, value in flat(document).items()
+    }
+
+
 def _short_facts(document: Mapping[str, object]) -> dict[str, object]:
-    """The values of a document, without its long lists and sections: pictures show these."""
+    """As `_facts`, without long lists and sections: pictures show these."""
+    few = {
+        name: value
+        for name, value in document.items()
+        if not (isinstance(value, list | dict) and len(value) > FEW)
+    }
     return {
         name: value
-        for key, section in document.items()
-        for name, value in flat({key: section}).items()
-        if not any(isinstance(part, list | dict) and len(part) > FEW for part in (section, value))
+        for name, value in _facts(few).items()
+        if not (isinstance(value, list) and len(value) > FEW)
     }
 
 
