@@ -58,12 +58,17 @@ class Field:
 
 @dataclass(frozen=True)
 class Group:
-    """Fields under a title; `error` is about several of them."""
+    """Fields under a title.
+
+    error : what is wrong with several of them together
+    only_for : a field, and its value without which these are not used
+    """
 
     title: str
     fields: Sequence[Field]
     name: str = ""
     error: str = ""
+    only_for: tuple[str, str] | None = None
 
     @property
     def section(self) -> str:
@@ -120,12 +125,14 @@ class Form:
 class Action:
     """A kind of command, and the form in which its values are filled in.
 
+    result : the page that shows what came of it
     endings : the meaning of an exit code
     """
 
     title: str
     purpose: str
     fill_in: Callable[[Given], Form]
+    result: str
     endings: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -229,39 +236,36 @@ ACTIONS = {
         "Reproduce",
         "Run the stages that are not up to date.",
         reproduce,
+        "pipeline.html",
     ),
     "experiment": Action(
         "Experiment",
         "Run the pipeline with other parameters.",
         experiment,
+        "runs.html",
     ),
     "sweep": Action(
         "Sweep",
         "Run many settings of the committed files, each with several seeds, and compare them.",
         sweep,
+        "runs.html",
         {1: "a run failed", 2: "nothing could run"},
     ),
     "promote": Action(
         "Promote",
         "Have the gate judge the model of a commit, and assign it to production or staging.",
         promote,
+        "versions.html",
         {1: "the gate blocks", 2: "refused, or there is no verdict"},
     ),
     "rollback": Action(
         "Roll back",
         "Return to a version that held production or staging before.",
         roll_back,
+        "versions.html",
         {2: "refused"},
     ),
 }
-
-
-def ending(words: Sequence[str], code: int) -> str:
-    """The meaning of a command's exit code, if it has one of its own."""
-    for name, action in ACTIONS.items():
-        if name in words:
-            return action.endings.get(code, "")
-    return ""
 
 
 def _choice(
@@ -313,9 +317,17 @@ def _parameter_groups(values: Values) -> list[Group]:
             [_parameter_field(parameter, values) for parameter in members],
             section,
             values.problems.get(section, ""),
+            _only_for(section, sections),
         )
         for section, members in sections.items()
     ]
+
+
+def _only_for(section: str, sections: Mapping[str, Sequence[Parameter]]) -> tuple[str, str] | None:
+    """train.optimizer.sgd is only used if train.optimizer.name is sgd."""
+    parent, _, name = section.rpartition(".")
+    choices = [p.choices for p in sections.get(parent, ()) if p.key == f"{parent}.name"]
+    return (f"{parent}.name", name) if choices and name in choices[0] else None
 
 
 def _parameter_field(parameter: Parameter, values: Values) -> Field:

@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qsl
 
 from digits.core import files
 from ops.ui.project import Project
@@ -58,6 +59,10 @@ class Job:
     @property
     def command(self) -> str:
         return shlex.join(self.words)
+
+    @property
+    def action(self) -> str:
+        return dict(parse_qsl(self.query))["action"]
 
     @property
     def seconds(self) -> float | None:

@@ -1,6 +1,7 @@
 """What happens, as server-sent events: the repository's changes, and how a job goes on."""
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -38,7 +39,7 @@ def _moment() -> str:
     try:
         return project.read(is_live=True).moment
     except UserError as error:
-        return str(error)  # the pages show it
+        return hashlib.sha256(str(error).encode()).hexdigest()  # the pages show it
 
 
 async def changes(watcher: Watcher, known: str, stopping: Stopping) -> AsyncIterator[str]:

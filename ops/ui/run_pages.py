@@ -62,6 +62,7 @@ def list_page(project: Project) -> bytes:
 
 def job_page(project: Project, job: Job) -> bytes:
     """A command that runs, waits or has ended."""
+    action = actions.ACTIONS[job.action]
     output, is_cut = terminal.read_end(job.log)
     waits_for = [other for other in jobs.every() if not other.ended and other.asked < job.asked]
     return html(
@@ -73,6 +74,7 @@ def job_page(project: Project, job: Job) -> bytes:
         output=output,
         is_cut=is_cut,
         curve=job.read_progress().decode() or "null",
-        ending=actions.ending(job.words, job.code) if job.code else "",
+        action=action,
+        ending=action.endings.get(job.code, "") if job.code else "",
         waits_for=waits_for if job.state == "waiting" else [],
     )

@@ -11,8 +11,10 @@
     const touched = new Set();
     let timer, latest = 0;
 
+    showUsed();
     form.addEventListener("input", ({ target }) => {
       touched.add(target.name);
+      showUsed();
       const { base } = target.dataset;
       if (base !== undefined) {
         target.closest(".field").classList.toggle("changed", target.value.trim() !== base);
@@ -48,6 +50,16 @@
           else field.removeAttribute("aria-invalid");
         }
         if (text) error.closest("details")?.setAttribute("open", "");
+      }
+      showUsed();
+    }
+
+    // The settings of an optimizer or a schedule that is not chosen are not used.
+    function showUsed() {
+      for (const group of form.querySelectorAll("fieldset[data-field]")) {
+        const { field, value } = group.dataset;
+        const wrong = [...group.querySelectorAll(".error")].some(error => error.textContent);
+        group.hidden = form.elements[field].value !== value && !wrong;
       }
     }
 

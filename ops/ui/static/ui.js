@@ -63,7 +63,8 @@ window.digits = window.digits || {};
     fetching = true;
     try {
       const response = await fetch(location.href);
-      if (response.ok) offer(new DOMParser().parseFromString(await response.text(), "text/html"));
+      const isPage = response.headers.get("Content-Type").startsWith("text/html");  // also of an error
+      if (isPage) offer(new DOMParser().parseFromString(await response.text(), "text/html"));
     } catch {
       // The stream of events says that the server has gone.
     } finally {
@@ -122,15 +123,25 @@ window.digits = window.digits || {};
     return steps.join(" > ");
   }
 
-  const events = new EventSource(`${document.body.dataset.root}events`);
-  events.addEventListener("changed", refresh);
-  let lost = false;
-  events.addEventListener("open", () => {
-    if (lost) { lost = false; say(""); refresh(); }
-  });
-  events.addEventListener("error", () => {
-    lost = true;
-    say("The server has stopped, so this page may be old. Start it: make ui, and open the address that it prints.");
-  });
-  addEventListener("pagehide", () => events.close());
+  let events, lost = false;
+  let known = document.body.dataset.moment;
+
+  function listen() {
+    const query = new URLSearchParams({ moment: known });
+    events = new EventSource(`${document.body.dataset.root}events?${query}`);
+    events.addEventListener("changed", ({ data }) => { known = JSON.parse(data); refresh(); });
+    events.addEventListener("open", () => {
+      if (lost) { lost = false; say(""); refresh(); }
+    });
+    events.addEventListener("error", () => {
+      lost = true;
+      say("The server has stopped, so this page may be old. Start it: make ui, and open the address that it prints.");
+    });
+  }
+
+  // A browser has at most six connections to a server for all its pages, so a hidden page has none.
+  const choose = () => { events?.close(); if (!document.hidden) listen(); };
+  document.addEventListener("visibilitychange", choose);
+  addEventListener("pagehide", () => events?.close());
+  choose();
 })();
