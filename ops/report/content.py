@@ -15,6 +15,8 @@ from ops.gate.arguments import Question
 from ops.gate.bases import find_base_commit
 from ops.gate.decision import Decision, decide, without_verdict
 from ops.gate.sentences import explain
+from ops.report import data_changes
+from ops.report.data_changes import DataChanges
 from ops.tools import git, pipeline, revisions, test_images
 from ops.tools.pipeline import Stage
 from ops.tools.revisions import Rows
@@ -50,6 +52,7 @@ class Content:
     base: list[Run]
     candidate: list[Run]  # empty if the metrics can't be read
     params: Changes | None  # those that differ; None if the base has no parameters
+    data: DataChanges | None  # None if the data are the same
     stages: list[Stage]
     tables: dict[str, tuple[Rows, Rows]]  # tables of plots/, by name: the base's, the candidate's
     images: dict[int, UInt8Array]  # misclassified by any run, by index among the test images
@@ -116,6 +119,7 @@ def gather(question: Question, beside: Sequence[str]) -> Content:
         base,
         candidate,
         params=attempt(faults, _changed_params, there, here),
+        data=data_changes.read(here, there),
         stages=attempt(faults, pipeline.read, here, there) or [],
         tables={
             name: (

@@ -29,6 +29,7 @@ def render(content: Content) -> str:
         "figures": figures(content),
         "side by side": side_by_side(content),
         "parameters": parameters(content),
+        "data": data(content),
         "rules": rules(content),
         "classes": classes(content),
         "broken digits": digits(content, "broken", content.changed[0]),
@@ -95,6 +96,27 @@ def parameters(content: Content) -> str:
         return "No parameter differs."
     rows = [[code(name), value(one), value(two)] for name, (one, two) in content.params.items()]
     return table(["parameter", "before", "here"], rows, "lll")
+
+
+def data(content: Content) -> str:
+    """Render what changed in the data, if they changed."""
+    changes = content.data
+    if changes is None:
+        return ""
+    since = f"from {code(changes.before.digest[:9])} to {code(changes.after.digest[:9])}"
+    if changes.images is None:
+        return f"The data changed ({since}); which images is unknown: {prose(str(changes.unknown))}"
+    text = f"The data changed ({since}): {changes.images.sentence}."
+    rows = [
+        [kind, code(split), code(label), f"{count:,}"]
+        for kind, split, label, count in changes.images.groups
+    ]
+    if not rows:
+        return text
+    more = details(
+        "By split and class", table(["change", "split", "class", "images"], rows, "lllr")
+    )
+    return f"{text}\n\n{more}"
 
 
 def rules(content: Content) -> str:

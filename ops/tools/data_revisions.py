@@ -37,6 +37,11 @@ def here() -> DataRevision:
     return _revision("the working tree", None)
 
 
+def of(tree: Tree) -> DataRevision:
+    """The data of a commit or the working tree; raises `InputError` if dvc.lock names none."""
+    return _revision(tree.commit[:9], tree.commit) if tree.commit else here()
+
+
 def find_before(revision: DataRevision) -> DataRevision | None:
     """The newest commit, of the revision or before it, whose dvc.lock names other data, or None."""
     last = revision.commit or "HEAD"
@@ -62,8 +67,7 @@ def load(revision: DataRevision, *, from_remote: bool = True) -> Prepared:
     InputError
         If the images are in none of these places.
     """
-    is_locked = revision.digest == _digest(WORKING_TREE)  # else, do not hash the folder in vain
-    if is_locked and revision.digest == disk.digest(Path(DATA)):
+    if disk.digest(DATA) == revision.digest:
         return Prepared.load(Path(DATA))
     with tempfile.TemporaryDirectory(prefix="data-") as temporary:
         folder = Path(temporary, "prepared")
