@@ -7,6 +7,9 @@ label images. Open the printed address: its token lets your browser in, and nobo
 With --site, the same pages are written to a folder, without what runs commands. They open from
 there without a server and without a network.
 
+With --deployment URL, the pages also show what a deployment serves (see digits deploy --to URL), and
+whether that is what the registry says.
+
 Exit code 0: the pages are written, or the server was stopped. 2: something is missing or broken.
 """
 
@@ -14,19 +17,23 @@ import argparse
 from pathlib import Path
 
 from digits.core import command_line, errors
+from digits.storage import filesystem
 
 
 def main() -> None:
     args = parse_args()
+    deployments = tuple(args.deployment)
+    for url in deployments:
+        filesystem.find(url)  # a URL that cannot be used is an error, not a line of a page
     if args.site:
         from ops.ui import site
 
-        count = site.write(args.site)
+        count = site.write(args.site, deployments)
         print(f"{args.site / 'index.html'}: {count} files")
     else:
         from ops.ui import server
 
-        server.run(args.port, read_only=args.read_only)
+        server.run(args.port, read_only=args.read_only, deployments=deployments)
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,6 +44,14 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--site", metavar="FOLDER", type=Path, help="write the pages to a folder instead"
+    )
+    parser.add_argument(
+        "--deployment",
+        metavar="URL",
+        action="append",
+        default=[],
+        type=command_line.path_or_url,
+        help="show what it serves: a folder or s3://bucket/prefix; may be repeated",
     )
     args = parser.parse_args()
     if not 0 <= args.port <= 65535:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from digits.core.errors import UserError
 from digits.storage import model_store
 from digits.storage.model_store import ENVIRONMENTS, Pointer
+from ops.ui import jobs
 from ops.ui.project import Project
 
 LIVE_S = 0.2  # a page waits so long for a first answer
@@ -26,20 +27,24 @@ class Served:
 class _Question:
     """Asks a URL in a thread of its own; a thread that hangs does not keep the program from ending.
 
-    The answer is None until there is one. A later question keeps the former answer meanwhile.
+    The answer is None until there is one. A later question keeps the former answer meanwhile. Pages
+    that are open learn of a new answer.
     """
 
-    def __init__(self, url: str, former: Served | None) -> None:
-        self.url, self.answer = url, former
+    def __init__(self, url: str, former: Served | None, *, is_live: bool) -> None:
+        self.url, self.answer, self.is_live = url, former, is_live
         self.done = threading.Event()
         self.asked = time.monotonic()
         threading.Thread(target=self._ask, daemon=True).start()
 
     def _ask(self) -> None:
+        former = self.answer
         try:
             self.answer = ask(self.url)
         finally:
             self.done.set()
+        if self.is_live and self.answer != former:
+            jobs.tell_pages()
 
 
 _questions: dict[str, _Question] = {}
@@ -48,7 +53,7 @@ _lock = threading.Lock()
 
 def read(project: Project) -> list[Served]:
     """What each of the project's deployments serves; waits for a bounded time."""
-    questions = [_question(url) for url in project.deployments]
+    questions = [_question(url, project.is_live) for url in project.deployments]
     end = time.monotonic() + (LIVE_S if project.is_live else WRITTEN_S)
     for question in questions:
         if question.answer is None:
@@ -66,9 +71,10 @@ def ask(url: str) -> Served:
     return Served(url, found, None if found else "no model was deployed there yet")
 
 
-def _question(url: str) -> _Question:
+def _question(url: str, is_live: bool) -> _Question:
     with _lock:
         last = _questions.get(url)
         if last is None or (last.done.is_set() and time.monotonic() - last.asked > FRESH_S):
-            last = _questions[url] = _Question(url, last.answer if last else None)
+            former = last.answer if last else None
+            last = _questions[url] = _Question(url, former, is_live=is_live)
         return last

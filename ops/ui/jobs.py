@@ -116,10 +116,15 @@ def save(job: Job) -> Job:
     values = asdict(job)
     del values["id"]
     files.write(job.folder / "job.json", files.canonical_json(values))
-    files.write(CHANGED, f"{time.time_ns()}\n")
+    tell_pages()
     return job
+
+
+def tell_pages() -> None:
+    """Have the pages that are open show what has changed."""
+    files.write(CHANGED, f"{time.time_ns()}\n")
 
 
 def remove(job: Job) -> None:
     shutil.rmtree(job.folder)
-    files.write(CHANGED, f"{time.time_ns()}\n")
+    tell_pages()

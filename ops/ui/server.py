@@ -45,13 +45,16 @@ class Context:
     """What the answers to requests share; in `app.state`."""
 
     read_only: bool
+    deployments: tuple[str, ...]
     runner: Runner
     watcher: live.Watcher
     stopping: threading.Event
 
 
-def run(port: int, *, read_only: bool) -> None:
+def run(port: int, *, read_only: bool, deployments: tuple[str, ...] = ()) -> None:
     """Serve until Ctrl-C, which also stops the running command.
+
+    The pages show what the URLs in `deployments` serve.
 
     Raises
     ------
@@ -67,17 +70,23 @@ def run(port: int, *, read_only: bool) -> None:
         port = listener.getsockname()[1]
         runner = Runner()
         if read_only:
-            serve(listener, port, runner, read_only=True)
+            serve(listener, port, runner, True, deployments)
         else:
             with runner.open():
                 threading.Thread(target=parameters.types, daemon=True).start()  # takes seconds
-                serve(listener, port, runner, read_only=False)
+                serve(listener, port, runner, False, deployments)
 
 
-def serve(listener: socket.socket, port: int, runner: Runner, *, read_only: bool) -> None:
+def serve(
+    listener: socket.socket,
+    port: int,
+    runner: Runner,
+    read_only: bool,
+    deployments: tuple[str, ...],
+) -> None:
     token = secrets.token_urlsafe(24)
     stopping = threading.Event()
-    context = Context(read_only, runner, live.Watcher(), stopping)
+    context = Context(read_only, deployments, runner, live.Watcher(), stopping)
     config = uvicorn.Config(
         Guard(app(context), port, token, read_only),
         log_level="warning",
@@ -231,7 +240,8 @@ def shared(request: Request) -> Context:
 
 
 def current(request: Request) -> Project:
-    return project.read(is_live=True, read_only=shared(request).read_only)
+    context = shared(request)
+    return project.read(is_live=True, read_only=context.read_only, deployments=context.deployments)
 
 
 def writable(request: Request) -> Project:

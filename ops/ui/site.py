@@ -13,7 +13,7 @@ from ops.ui import contents, project
 LIST = "files.txt"
 
 
-def write(folder: Path) -> int:
+def write(folder: Path, deployments: tuple[str, ...] = ()) -> int:
     """Write the files that have changed, remove those no longer needed, and return their number.
 
     Raises
@@ -23,7 +23,7 @@ def write(folder: Path) -> int:
         if one of them has the name of a page.
     """
     written = _written(folder)
-    resources = contents.resources(project.read())
+    resources = contents.resources(project.read(deployments=deployments))
     _check(folder, written, resources.keys() | {LIST})
     # Before the pages, so that the next run knows them if this one is interrupted.
     _write(folder / LIST, _listing(written | resources.keys()))
