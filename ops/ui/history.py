@@ -142,7 +142,7 @@ class _Repository:
         self._commits = {commit.hash: commit for commit in _history()}
 
     def runs(self) -> Iterator[Run]:
-        for commit in self._commits.values():
+        for commit in reversed(self._commits.values()):
             before = next(iter(commit.parents), None)
             yield self._run(commit, commit.hash[:9], before, before, is_experiment=False)
         experiments = git.all_experiments()
