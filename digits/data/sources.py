@@ -206,7 +206,7 @@ def _entries(
     for entry in entries:
         if entry.is_dir() != folders:
             kind = "a file" if folders else "a folder"
-            faults.add(f"{entry} is {kind}; expected only {expected}", MOVE_AWAY)
+            faults.add(f"{entry} is {kind}; expected only {expected.partition(',')[0]}", MOVE_AWAY)
     return {entry.name: entry for entry in entries if entry.is_dir() == folders}
 
 
