@@ -11,6 +11,7 @@ window.digits = window.digits || {};
   const setUps = [];
   const main = () => document.querySelector("main");
   const fields = "input, select, textarea";
+  let shown = main().innerHTML;  // as the server sent it, before any script changes it
 
   digits.onMain = setUp => {
     setUps.push(setUp);
@@ -49,7 +50,6 @@ window.digits = window.digits || {};
     note.hidden = !text;
   };
 
-  let shown = main().innerHTML;  // as the server sent it
   let edited = false;
   let fetching = false, again = false;
 
