@@ -8,7 +8,8 @@ With --site, the same pages are written to a folder, without what runs commands.
 there without a server and without a network.
 
 With --deployment URL, the pages also show what a deployment serves (see digits deploy --to URL), and
-whether that is what the registry says.
+whether that is what the registry says. With --metrics URL, the page of the data shows how far a
+server's answers have drifted.
 
 Exit code 0: the pages are written, or the server was stopped. 2: something is missing or broken.
 """
@@ -18,22 +19,23 @@ from pathlib import Path
 
 from digits.core import command_line, errors
 from digits.storage import filesystem
+from ops.ui.project import Elsewhere
 
 
 def main() -> None:
     args = parse_args()
-    deployments = tuple(args.deployment)
-    for url in deployments:
+    elsewhere = Elsewhere(tuple(args.deployment), args.metrics)
+    for url in elsewhere.deployments:
         filesystem.find(url)  # a URL that cannot be used is an error, not a line of a page
     if args.site:
         from ops.ui import site
 
-        count = site.write(args.site, deployments)
+        count = site.write(args.site, elsewhere)
         print(f"{args.site / 'index.html'}: {count} files")
     else:
         from ops.ui import server
 
-        server.run(args.port, read_only=args.read_only, deployments=deployments)
+        server.run(args.port, read_only=args.read_only, elsewhere=elsewhere)
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,6 +54,12 @@ def parse_args() -> argparse.Namespace:
         default=[],
         type=command_line.path_or_url,
         help="show what it serves: a folder or s3://bucket/prefix; may be repeated",
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="URL",
+        type=command_line.path_or_url,
+        help="show the drift of a server's answers: http://HOST:PORT/metrics, or a file with it",
     )
     args = parser.parse_args()
     if not 0 <= args.port <= 65535:

@@ -5,6 +5,7 @@ A link can open a form with some fields filled in:
     run.html?action=reproduce&target=train            dvc repro train
     run.html?action=experiment&preset=short&name=try&train.epochs=3
     run.html?action=sweep&file=sweeps/lr.yaml
+    run.html?action=correct&file=scans/out.labels.csv
     run.html?action=promote&version=1.2.0&stage=production&reason=...
     run.html?action=rollback&to=1.1.0&stage=production&reason=...
 
@@ -24,7 +25,7 @@ from digits.storage.model_store import ENVIRONMENTS
 from ops.tools import git, pipeline, presets, tags
 from ops.tools.dvc import set_params
 from ops.tools.tree import WORKING_TREE
-from ops.ui import parameters
+from ops.ui import labelling, parameters
 from ops.ui.parameters import Parameter, Values
 
 SWEEPS = Path("sweeps")
@@ -231,6 +232,13 @@ def roll_back(given: Given) -> Form:
     return Form([Group("", [stage, to, reason, force])], words)
 
 
+def correct(given: Given) -> Form:
+    paths = labelling.find_labels()
+    file = _choice(given, "file", "Labels", [(path, path) for path in paths])
+    errors = [] if paths else ["there are no labels yet: give some on the page Labels"]
+    return Form([Group("", [file])], ["digits", "correct", file.value], errors)
+
+
 ACTIONS = {
     "reproduce": Action(
         "Reproduce",
@@ -250,6 +258,13 @@ ACTIONS = {
         sweep,
         "runs.html",
         {1: "a run failed", 2: "nothing could run"},
+    ),
+    "correct": Action(
+        "Correct",
+        "Add the images that were labelled to the training data.",
+        correct,
+        "data.html",
+        {2: "an error in the labels; nothing has changed"},
     ),
     "promote": Action(
         "Promote",

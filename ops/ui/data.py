@@ -140,7 +140,7 @@ def _people(corrected: list[Corrected]) -> list[Person]:
 
 def _drift(project: Project) -> dict[str, Any]:
     """How far a server's answers have drifted, if its metrics are at hand."""
-    source = getattr(project, "metrics", None)
+    source = project.elsewhere.metrics
     values: dict[str, Any] = {"metrics": source, "drift": None, "no_drift": None}
     if source:
         try:

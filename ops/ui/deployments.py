@@ -53,7 +53,7 @@ _lock = threading.Lock()
 
 def read(project: Project) -> list[Served]:
     """What each of the project's deployments serves; waits for a bounded time."""
-    questions = [_question(url, project.is_live) for url in project.deployments]
+    questions = [_question(url, project.is_live) for url in project.elsewhere.deployments]
     end = time.monotonic() + (LIVE_S if project.is_live else WRITTEN_S)
     for question in questions:
         if question.answer is None:

@@ -28,6 +28,7 @@ from digits.storage import model_store
 from ops.tools import inputs, pictures
 
 MANIFEST = ".manifest.json"  # `digits predict` writes it next to its output
+LABELS_FILE = ".labels.csv"
 COLUMNS = {"path": pa.string(), "predicted": pa.string(), "confidence": pa.float64()}
 REVIEW = "review"
 LABELS = ("path", "label")
@@ -57,7 +58,7 @@ class Output:
 
     @property
     def labels_file(self) -> Path:
-        return self.path.with_name(f"{self.path.stem}.labels.csv")
+        return self.path.with_name(f"{self.path.stem}{LABELS_FILE}")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Progress:
 def find_outputs() -> list[Output]:
     """The outputs in the project's folder that have rows for review."""
     found = []
-    for path in _manifests():
+    for path in _files_named(MANIFEST):
         try:
             output = read_output(path.removesuffix(MANIFEST))
         except InputError:
@@ -90,7 +91,13 @@ def find_outputs() -> list[Output]:
     return found
 
 
-def _manifests() -> Iterator[str]:
+def find_labels() -> list[str]:
+    """The files of labels in the project's folder."""
+    return list(_files_named(LABELS_FILE))
+
+
+def _files_named(ending: str) -> Iterator[str]:
+    """The paths of the project's files with names of this ending, without links to folders."""
     for folder, folders, names in os.walk("."):
         relative = os.path.relpath(folder)
         depth = 0 if relative == "." else relative.count("/") + 1
@@ -100,7 +107,7 @@ def _manifests() -> Iterator[str]:
             if depth < DEPTH and not files.is_system_file(name) and name not in PASSED_OVER
         )
         for name in sorted(names):
-            if name.endswith(MANIFEST):
+            if name.endswith(ending):
                 yield os.path.normpath(os.path.join(relative, name))
 
 

@@ -15,26 +15,40 @@ WATCHED = (
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """What the pages show besides the repository.
+
+    deployments : the URLs whose pointers the pages read, as of `digits deploy --to URL`
+    metrics : the URL of a server's /metrics, or a file with its content
+    """
+
+    deployments: tuple[str, ...] = ()
+    metrics: str | None = None
+
+
+NOWHERE = Elsewhere()
+
+
+@dataclass(frozen=True)
 class Project:
     """The repository in the current folder; a function of it may be kept with `lru_cache`.
 
     moment : changes whenever something that the pages show changes
     is_live : there is a server behind the pages, so they may run commands
     read_only : the server runs no commands
-    deployments : the URLs whose pointers the pages read, as of `digits deploy --to URL`
     """
 
     moment: str
     is_live: bool = False
     read_only: bool = True
-    deployments: tuple[str, ...] = ()
+    elsewhere: Elsewhere = NOWHERE
 
 
 def read(
-    *, is_live: bool = False, read_only: bool = True, deployments: tuple[str, ...] = ()
+    *, is_live: bool = False, read_only: bool = True, elsewhere: Elsewhere = NOWHERE
 ) -> Project:
     """The project as it is now."""
-    return Project(_moment(), is_live, read_only, deployments)
+    return Project(_moment(), is_live, read_only, elsewhere)
 
 
 def _moment() -> str:

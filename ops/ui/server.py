@@ -32,7 +32,7 @@ from starlette.types import ASGIApp
 from digits.core.errors import InputError, UserError
 from ops.ui import actions, contents, jobs, labels, live, parameters, project, run_pages
 from ops.ui.pages import html
-from ops.ui.project import Project
+from ops.ui.project import NOWHERE, Elsewhere, Project
 from ops.ui.runner import Runner
 from ops.ui.security import Guard
 
@@ -45,16 +45,14 @@ class Context:
     """What the answers to requests share; in `app.state`."""
 
     read_only: bool
-    deployments: tuple[str, ...]
+    elsewhere: Elsewhere
     runner: Runner
     watcher: live.Watcher
     stopping: threading.Event
 
 
-def run(port: int, *, read_only: bool, deployments: tuple[str, ...] = ()) -> None:
+def run(port: int, *, read_only: bool, elsewhere: Elsewhere = NOWHERE) -> None:
     """Serve until Ctrl-C, which also stops the running command.
-
-    The pages show what the URLs in `deployments` serve.
 
     Raises
     ------
@@ -70,11 +68,11 @@ def run(port: int, *, read_only: bool, deployments: tuple[str, ...] = ()) -> Non
         port = listener.getsockname()[1]
         runner = Runner()
         if read_only:
-            serve(listener, port, runner, True, deployments)
+            serve(listener, port, runner, True, elsewhere)
         else:
             with runner.open():
                 threading.Thread(target=parameters.types, daemon=True).start()  # takes seconds
-                serve(listener, port, runner, False, deployments)
+                serve(listener, port, runner, False, elsewhere)
 
 
 def serve(
@@ -82,11 +80,11 @@ def serve(
     port: int,
     runner: Runner,
     read_only: bool,
-    deployments: tuple[str, ...],
+    elsewhere: Elsewhere,
 ) -> None:
     token = secrets.token_urlsafe(24)
     stopping = threading.Event()
-    context = Context(read_only, deployments, runner, live.Watcher(), stopping)
+    context = Context(read_only, elsewhere, runner, live.Watcher(), stopping)
     config = uvicorn.Config(
         Guard(app(context), port, token, read_only),
         log_level="warning",
@@ -241,7 +239,7 @@ def shared(request: Request) -> Context:
 
 def current(request: Request) -> Project:
     context = shared(request)
-    return project.read(is_live=True, read_only=context.read_only, deployments=context.deployments)
+    return project.read(is_live=True, read_only=context.read_only, elsewhere=context.elsewhere)
 
 
 def writable(request: Request) -> Project:

@@ -9,11 +9,12 @@ from pathlib import Path
 from digits.core import files
 from digits.core.errors import InputError
 from ops.ui import contents, project
+from ops.ui.project import NOWHERE, Elsewhere
 
 LIST = "files.txt"
 
 
-def write(folder: Path, deployments: tuple[str, ...] = ()) -> int:
+def write(folder: Path, elsewhere: Elsewhere = NOWHERE) -> int:
     """Write the files that have changed, remove those no longer needed, and return their number.
 
     Raises
@@ -23,7 +24,7 @@ def write(folder: Path, deployments: tuple[str, ...] = ()) -> int:
         if one of them has the name of a page.
     """
     written = _written(folder)
-    resources = contents.resources(project.read(deployments=deployments))
+    resources = contents.resources(project.read(elsewhere=elsewhere))
     _check(folder, written, resources.keys() | {LIST})
     # Before the pages, so that the next run knows them if this one is interrupted.
     _write(folder / LIST, _listing(written | resources.keys()))
