@@ -67,8 +67,9 @@ class Reason:
             return "was changed after the run" if self.now else f"is missing; {self.detail}"
         if self.before is None:
             return "is a new dependency"
-        changed = "changed" if self.now else "is missing"
-        return f"{changed}: {self.detail}" if self.detail else changed
+        if self.now is None:
+            return "is missing"
+        return f"changed: {self.detail}" if self.detail else "changed"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,26 @@
+from hashlib import md5
+from pathlib import Path
+
+from digits.core import files
+from ops.tools import disk
+
+# As DVC has it for a folder with `a` ("a") and `deep/b` ("b"): the MD5 of its list of files.
+LISTED = (
+    f'[{{"md5": "{md5(b"a").hexdigest()}", "relpath": "a"}}, '
+    f'{{"md5": "{md5(b"b").hexdigest()}", "relpath": "deep/b"}}]'
+)
+
+
+def test_a_file_a_folder_and_nothing(tmp_path: Path) -> None:
+    files.write(tmp_path / "deep" / "b", "b")
+    files.write(tmp_path / "a", "a")
+    assert disk.digest(tmp_path / "a") == md5(b"a").hexdigest()
+    assert disk.digest(tmp_path) == f"{md5(LISTED.encode()).hexdigest()}.dir"
+    assert disk.digest(tmp_path / "c") is None
+
+
+def test_a_file_that_changes_has_another_digest(tmp_path: Path) -> None:
+    files.write(tmp_path / "a", "1")
+    before = disk.digest(tmp_path / "a")
+    files.write(tmp_path / "a", "2")  # as long as before
+    assert disk.digest(tmp_path / "a") != before
