@@ -7,9 +7,9 @@ label images. Open the printed address: its token lets your browser in, and nobo
 With --site, the same pages are written to a folder, without what runs commands. They open from
 there without a server and without a network.
 
-With --deployment URL, the pages also show what a deployment serves (see digits deploy --to URL), and
-whether that is what the registry says. With --metrics URL, the page of the data shows how far a
-server's answers have drifted.
+With --deployment URL, the pages also show what a deployment serves (see digits deploy --to URL),
+and whether that is what the registry says. With --metrics URL, the page of the data shows how far
+a server's answers have drifted.
 
 Exit code 0: the pages are written, or the server was stopped. 2: something is missing or broken.
 """
