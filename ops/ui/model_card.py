@@ -1,7 +1,7 @@
 """Render a model card, which is Markdown of a commit, so that nothing in it becomes markup."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -10,29 +10,34 @@ from markupsafe import Markup
 PICTURE = re.compile(r"plots/[\w-]+\.png")
 
 
-def render(card: str, pictures: str) -> Markup:
-    """Render a card as HTML, without its title; pictures from elsewhere become their text.
+def render(card: str, folder: str, present: Collection[str]) -> Markup:
+    """Render a card as HTML, without its title.
 
     Parameters
     ----------
     card : the content of model-card.md
-    pictures : the folder that has its plots/, as the page reaches it
+    folder : where the page has the files below metrics/
+    present : the pictures that are there, relative to metrics/; any other one becomes its text
     """
-    # "commonmark" without HTML: what looks like a tag is shown as text.
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser = _parser()
     tokens = _without_empty_heads(_without_title(parser.parse(card)))
     for token in tokens:
         _adapt(token)
         for inline in token.children or ():
-            _adapt_picture(inline, pictures)
+            _adapt_picture(inline, folder, present)
     return Markup(parser.renderer.render(tokens, parser.options, {}))
 
 
 def pictures(card: str) -> list[str]:
     """The pictures that a card shows, relative to metrics/."""
-    tokens = MarkdownIt("commonmark").parse(card)
+    tokens = _parser().parse(card)
     sources = [str(t.attrs["src"]) for token in tokens for t in token.children or () if _shows(t)]
     return sorted(set(filter(PICTURE.fullmatch, sources)))
+
+
+def _parser() -> MarkdownIt:
+    """It takes what looks like a tag for text."""
+    return MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 def _shows(token: Token) -> bool:
@@ -47,11 +52,11 @@ def _adapt(token: Token) -> None:
         token.attrSet("scope", "col")
 
 
-def _adapt_picture(token: Token, folder: str) -> None:
+def _adapt_picture(token: Token, folder: str, present: Collection[str]) -> None:
     if not _shows(token):
         return
     source = str(token.attrs["src"])
-    if PICTURE.fullmatch(source):
+    if source in present:
         token.attrs = {"src": f"{folder}/{source}", "alt": "", "loading": "lazy"}
     else:
         token.type, token.tag, token.nesting = "text", "", 0

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from ops.tools.dvc_files import Locked
 from ops.tools.registry_events import Event
 from ops.tools.revisions import FILES, LOCK, METRICS, PARAMS
 from ops.tools.tags import Tag
+from ops.ui import model_card, words
 from ops.ui.project import Project
 
 CARD = f"{METRICS}/model-card.md"
@@ -32,6 +33,7 @@ class Model:
 
     time : the author's, in seconds since 1970
     run : its metrics; None if it has none that can be read
+    card, pictures : its model card, and those of the card's pictures that it has
     params, locked : the contents of params.yaml and dvc.lock; empty if they can't be read
     problems : why something could not be read
     """
@@ -41,7 +43,8 @@ class Model:
     time: int
     subject: str
     run: Run | None
-    card: str | None
+    card: str
+    pictures: Sequence[str]
     params: Mapping[str, Any]
     locked: Mapping[str, Locked]
     problems: tuple[str, ...]
@@ -76,11 +79,21 @@ class Version:
 
 @dataclass(frozen=True)
 class Registry:
-    """All versions and all events, the latest first; `holders` has each stage's last event."""
+    """All versions and all events, the latest first.
+
+    holders : the last event of each stage
+    until : the event that ended another one, by the tag of that one
+    """
 
     versions: Sequence[Version]
     events: Sequence[Event]
-    holders: Mapping[str, Event] = field(default_factory=dict)
+    holders: Mapping[str, Event]
+    until: Mapping[str, Event]
+
+    def held(self, event: Event) -> str:
+        """How long an assignment lasted; empty if it still lasts."""
+        end = self.until.get(event.tag)
+        return words.span(end.time - event.time) if end else ""
 
     def version(self, name: str) -> Version | None:
         return next((version for version in self.versions if version.name == name), None)
@@ -132,6 +145,7 @@ def read(project: Project) -> Registry:
         list(versions.values()),
         registry_events.read(known),
         {name: events[-1] for name, events in by_stage.items() if events},
+        {period.event.tag: period.until for period in periods if period.until},
     )
 
 
@@ -164,14 +178,16 @@ def model(commit: str) -> Model:
     def locked() -> Mapping[str, Locked]:
         return dvc_files.parse_lock(contents[LOCK]) if LOCK in contents else {}
 
-    card = contents.get(CARD)
+    card = contents.get(CARD, b"").decode(errors="replace")
+    present = {path.removeprefix(f"{METRICS}/") for path in git.paths(commit, METRICS)}
     return Model(
         commit,
         author,
         int(time),
         subject,
         attempt(run, None),
-        None if card is None else card.decode(errors="replace"),
+        card,
+        [picture for picture in model_card.pictures(card) if picture in present],
         attempt(params, {}),
         attempt(locked, {}),
         tuple(problems),

@@ -192,7 +192,8 @@ def _made(path: str, folder: str) -> Iterable[Made]:
             yield Made(path, picture=f"{folder}/{path}", alternative=text)
         elif place.suffix == ".md":
             card = place.read_text(encoding="utf-8")
-            yield Made(path, card=model_card.render(card, f"{folder}/{place.parent}"))
+            shown = [p for p in model_card.pictures(card) if (place.parent / p).is_file()]
+            yield Made(path, card=model_card.render(card, f"{folder}/{place.parent}", shown))
         elif place.suffix == ".json":
             yield Made(path, facts=_short_facts(json.loads(place.read_bytes())))
     except (InputError, OSError, ValueError, AttributeError):

@@ -49,7 +49,7 @@ def resources(project: Project) -> Resources:
     files = {"versions.html": partial(overview, project)}
     for version in registry.read(project).versions:
         files[version.page] = partial(page, project, version)
-        for picture in model_card.pictures(version.model.card or ""):
+        for picture in version.model.pictures:
             files[f"{folder(version)}/{picture}"] = partial(card_picture, version, picture)
     return files
 
@@ -89,7 +89,7 @@ def page(project: Project, version: Version) -> bytes:
         params=registry.params_changed(before.model, version.model) if before else {},
         inputs=inputs,
         changed=[item for item in inputs if item.before != item.digest] if before else [],
-        card=model_card.render(version.model.card, version.name) if version.model.card else None,
+        card=model_card.render(version.model.card, version.name, version.model.pictures),
         run=run_page(project, version.model),
         events=[event for event in known.events if event.version == version.name],
     )
@@ -101,7 +101,7 @@ def folder(version: Version) -> str:
 
 
 def card_picture(version: Version, picture: str) -> bytes:
-    """A picture of the model card; empty if the commit lacks it."""
+    """A picture of the model card."""
     return git.read(version.model.commit, f"metrics/{picture}") or b""
 
 

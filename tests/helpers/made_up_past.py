@@ -3,27 +3,75 @@
 Example:
 
     past = Past()
-    past.commit("start", {"params.yaml": b"", **metrics(range(30))})
+    past.commit("start", results(range(30)))              # 30 errors, up to date
     past.version("v1.0.0")                                # an annotated tag of the last commit
     past.assign("production", Action="promote", Verdict="PASS: within all limits")
-    past.make(folder)    
+    past.make(folder)
 """
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.metrics_files import metrics_files
+import yaml
 
+from digits.core.params import parse_yaml
+from tests.helpers.metrics_files import metrics_files
+from tests.helpers.small import ROOT
+
+Files = Mapping[str, bytes]
+PIPELINE = """\
+stages:
+  evaluate:
+    cmd: 'true'
+    deps: [code.py]
+    params: [train.optimizer]
+    metrics:
+      - metrics/evaluation.json: {cache: false}
+      - metrics/errors.csv: {cache: false}
+"""
 START = 1_750_000_000  # seconds since 1970
 DAY = 86_400
 
 
-def metrics(wrong: Iterable[int], **changes: Any) -> dict[str, bytes]:
-    """The files of metrics/, by path; arguments as `metrics_files`."""
-    return {f"metrics/{name}": text for name, text in metrics_files(wrong, **changes).items()}
+def results(wrong: Iterable[int], *, code: str = "", lr: float = 0.4, **changes: Any) -> Files:
+    """All files of a project that has evaluated a model and is up to date, by path.
+
+    Parameters
+    ----------
+    wrong, changes : as for `metrics_files`
+    code : the content of the only code file
+    lr : the parameter train.optimizer.lr
+    """
+    made = {f"metrics/{name}": text for name, text in metrics_files(wrong, **changes).items()}
+    params = (ROOT / "params.yaml").read_bytes().replace(b"lr: 0.4 ", b"lr: %g " % lr)
+    deps = {"code.py": code.encode()}
+    optimizer = parse_yaml(params, "params.yaml")["train"]["optimizer"]
+    stage = {
+        "cmd": "true",
+        "deps": _entries(deps),
+        "params": {"params.yaml": {"train.optimizer": optimizer}},
+        "outs": _entries(made),
+    }
+    lock = {"schema": "2.0", "stages": {"evaluate": stage}}
+    return {
+        **made,
+        **deps,
+        "params.yaml": params,
+        "dvc.yaml": PIPELINE.encode(),
+        "dvc.lock": yaml.safe_dump(lock).encode(),
+        "stages/evaluate.py": b"",
+    }
+
+
+def _entries(contents: Files) -> list[dict[str, str | int]]:
+    return [
+        {"path": path, "hash": "md5", "md5": hashlib.md5(text).hexdigest(), "size": len(text)}
+        for path, text in contents.items()
+    ]
 
 
 class Past:
@@ -38,7 +86,7 @@ class Past:
     def commit(
         self,
         subject: str,
-        files: Mapping[str, bytes] | None = None,
+        files: Files | None = None,
         *,
         person: str = "Ann",
         days: float = 1,
