@@ -8,11 +8,13 @@ command finds `digits`, `stages` and `ops` where it is run, as with any other Py
     subprocess.run(["python", "-m", "ops.gate", "--help"], env={"PATH": f"{folder}:{path}"})
 
 A command has the caller's arguments, folder, environment and open files, and the caller gets its
-exit code. SIGINT and SIGTERM are passed on, and a caller that is killed takes its command with it.
-What is asked in another way than `python -m` or `-c`, the real Python runs. Tests of kills, of what
-ends with its parent and of how a program starts use the real one: `sys.executable`, `REAL_PATH`.
+exit code. SIGTERM is passed on, and SIGINT to all that the command started, as a terminal does. A
+caller that is killed takes its command with it. What is asked in another way than `python -m` or
+`-c`, the real Python runs. Tests of kills, of what ends with its parent and of how a program starts
+use the real one: `sys.executable`, `REAL_PATH`.
 """
 
+import _imp
 import atexit
 import contextlib
 import gc
@@ -30,16 +32,28 @@ import time
 import traceback
 from functools import cache
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
+# Also the modules that DVC and others import only when a command needs them.
 LIBRARIES = (
-    *("boto3", "dvc.api", "dvc.cli", "dvc.commands.repro", "dvc.repo.experiments.run"),
-    *("dvc.repo.reproduce", "dvc_s3", "fastapi", "fsspec", "gto.cli", "jinja2"),
-    *("matplotlib.backends.backend_agg", "matplotlib.figure", "onnxruntime", "pyarrow.csv"),
-    *("pyarrow.parquet", "pydantic", "s3fs", "scipy.ndimage", "scipy.optimize", "tqdm", "uvicorn"),
-    *("uvloop", "yaml"),
+    *("PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.ImageCms", "PIL.JpegImagePlugin"),
+    *("PIL.PpmImagePlugin", "boto3", "configobj", "dulwich.porcelain", "dvc.api", "dvc.cli"),
+    *("dvc.cli.parser", "dvc.commands.repro", "dvc.data_cloud", "dvc.render.match"),
+    *("dvc.repo.artifacts", "dvc.repo.brancher", "dvc.repo.datasets", "dvc.repo.graph"),
+    *("dvc.repo.experiments.executor.local", "dvc.repo.experiments.ls"),
+    *("dvc.repo.experiments.queue.celery", "dvc.repo.experiments.queue.tempdir"),
+    *("dvc.repo.experiments.queue.workspace", "dvc.repo.experiments.run"),
+    *("dvc.repo.metrics.diff", "dvc.repo.params.diff", "dvc.repo.plots", "dvc.repo.reproduce"),
+    *("dvc.repo.worktree", "dvc.utils.hydra", "dvc.utils.strictyaml", "dvc_data.index.push"),
+    *("dvc_render.vega", "dvc_s3", "dvc_studio_client.post_live_metrics", "dvc_task.proc.manager"),
+    *("fastapi", "flatten_dict", "fsspec.implementations.memory", "gto.cli", "hydra.compose"),
+    *("jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure", "networkx"),
+    *("onnxruntime", "pandas", "platformdirs", "pyarrow.csv", "pyarrow.parquet", "pydantic"),
+    *("rich.json", "s3fs", "scipy.ndimage", "scipy.optimize", "scmrepo.git.backend.pygit2"),
+    *("statistics", "tqdm", "uvicorn", "uvloop", "yaml"),
 )
 # The larger a process, the longer a fork takes: what only these need is in a process of its own.
 HEAVY_LIBRARIES = (
@@ -47,8 +61,8 @@ HEAVY_LIBRARIES = (
     *("torch.distributed", "safetensors.torch"),
 )
 HEAVY_MODULES = (
-    *("ops.launch", "ops.sweep", "ops.verify", "stages.export", "stages.fetch", "stages.prepare"),
-    "stages.train",
+    *("ops.launch", "ops.sweep", "ops.ui", "ops.verify"),
+    *("stages.export", "stages.fetch", "stages.prepare", "stages.train"),
 )
 
 # A thread would be missing in the forks.
@@ -134,10 +148,27 @@ def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
     subprocess.run(["rm", "-rf", folder], check=True)
 
 
+def compile_checkout() -> None:
+    """Compile the checkout's files once, for all copies of them: a file is known by its content."""
+    checkout = Path(__file__).parents[2]
+    paths = [p for name in ("digits", "ops", "stages") for p in (checkout / name).rglob("*.py")]
+    compiled = {(text := path.read_bytes()): compile(text, path, "exec") for path in paths}
+    compile_anew = SourceFileLoader.source_to_code
+
+    def source_to_code(loader: SourceFileLoader, data: Any, path: Any, **options: Any) -> Any:
+        if code := compiled.get(bytes(data)):
+            _imp._fix_co_filename(code, path)  # type: ignore[attr-defined]
+            return code
+        return compile_anew(loader, data, path, **options)
+
+    SourceFileLoader.source_to_code = source_to_code  # type: ignore[assignment, method-assign]
+
+
 def answer_requests(address: str, program: str) -> None:
     """Answer the programs at two sockets, until standard input is closed."""
     for name in LIBRARIES:
         import_module(name)
+    compile_checkout()
     if not os.fork():
         for name in HEAVY_LIBRARIES:
             import_module(name)
@@ -172,6 +203,8 @@ def answer_requests(address: str, program: str) -> None:
                         os._exit(70)  # a fault of this file
                 for descriptor in files:
                     os.close(descriptor)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.setpgid(child, child)  # the child does it too: who comes first is unknown
                 callers[link] = child
                 selector.register(link, selectors.EVENT_READ)
             elif key.fd == 0:
@@ -182,7 +215,10 @@ def answer_requests(address: str, program: str) -> None:
                 ended.recv(4096)
             elif (link := key.fileobj) in callers:
                 sent = link.recv(1)
-                os.kill(callers[link], sent[0] if sent else signal.SIGKILL)
+                if sent == bytes([signal.SIGINT]):
+                    os.killpg(callers[link], signal.SIGINT)
+                else:
+                    os.kill(callers[link], sent[0] if sent else signal.SIGKILL)
                 if not sent:
                     selector.unregister(link)
         for link, child in list(callers.items()):
