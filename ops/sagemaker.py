@@ -45,8 +45,7 @@ class Resource:
 def main() -> None:
     args = parse_args()
     settings = load_settings()
-    with aws.explained():
-        clients = aws.connect(settings.region)
+    with aws.connected(settings.region) as clients:
         resources = []
         for resource in find_all(clients, settings.bucket):  # prints endpoints though S3 may fail
             resources.append(resource)

@@ -91,8 +91,7 @@ def connect(region: str) -> Clients:
 
     for service in ("SAGEMAKER", "SAGEMAKER_RUNTIME", "S3", "CLOUDWATCH_LOGS"):
         urls.endpoint(service)
-    with explained():
-        return Clients(*map(client, ("sagemaker", "sagemaker-runtime", "s3", "logs")))
+    return Clients(*map(client, ("sagemaker", "sagemaker-runtime", "s3", "logs")))
 
 
 def code(error: ClientError) -> str:
@@ -158,3 +157,10 @@ def explained() -> Iterator[None]:
         raise Unreachable(
             f"AWS did not answer as expected: {error}{at if endpoint else ''}"
         ) from error
+
+
+@contextmanager
+def connected(region: str) -> Iterator[Clients]:
+    """Clients for a block in which AWS's errors become `Unreachable`."""
+    with explained():
+        yield connect(region)

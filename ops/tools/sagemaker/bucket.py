@@ -11,9 +11,11 @@ import hashlib
 import io
 import shutil
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from tqdm import tqdm
 
@@ -88,14 +90,21 @@ def remove(clients: Clients, bucket: str, names: Sequence[str]) -> None:
             raise InputError(f"{failed[0]['Key']} can't be removed: {failed[0]['Message']}")
 
 
-def fetch(clients: Clients, url: str, target: Path) -> None:
-    """Download an object into a file; raises `InputError` if it does not exist."""
+def fetch(clients: Clients, url: str, names: Collection[str]) -> dict[str, bytes]:
+    """Download an archive of files of the given names; raises `InputError` if it lacks or is one.
+
+    As `unpack`, and also if the object does not exist.
+    """
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if key not in keys(clients, bucket, key):  # without the right to list, S3 answers 403, not 404
         raise InputError(f"{url} does not exist any more")
-    answer = clients.s3.get_object(Bucket=bucket, Key=key)
-    with target.open("wb") as file:
-        shutil.copyfileobj(answer["Body"], file)
+    with tempfile.TemporaryFile() as archive:
+        shutil.copyfileobj(clients.s3.get_object(Bucket=bucket, Key=key)["Body"], archive)
+        archive.seek(0)
+        try:
+            return unpack(archive, names)
+        except InputError as error:
+            raise InputError(f"{url} can't be used: {error}") from None
 
 
 def pack(contents: Mapping[str, bytes]) -> bytes:
@@ -111,7 +120,7 @@ def pack(contents: Mapping[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def unpack(archive: Path, names: Collection[str]) -> dict[str, bytes]:
+def unpack(archive: IO[bytes], names: Collection[str]) -> dict[str, bytes]:
     """Read an archive's files, which must be exactly those of the given names.
 
     It writes nothing, so no name in the archive can lead outside of a folder.
@@ -124,7 +133,7 @@ def unpack(archive: Path, names: Collection[str]) -> dict[str, bytes]:
     """
     contents: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with tarfile.open(fileobj=archive, mode="r:gz") as tar:
             for member in tar:
                 name = member.name.removeprefix("./")
                 if member.isdir() and name in ("", "."):

@@ -169,11 +169,11 @@ def train(root: Path, child: Child) -> None:
 
 def read_job(root: Path) -> Job:
     """Read SageMaker's configuration; raises `InputError` if it is not of a job of ours."""
-    hyperparameters = read_config(root, "hyperparameters.json")
-    resources = read_config(root, "resourceconfig.json")
+    config = root / "input" / "config"
     try:
-        hosts = tuple(sorted(resources["hosts"]))
-        job = Job(
+        hyperparameters = json.loads((config / "hyperparameters.json").read_bytes())
+        resources = json.loads((config / "resourceconfig.json").read_bytes())
+        return Job(
             stage=hyperparameters["stage"],
             params={
                 name.removeprefix("params."): json.loads(value)
@@ -183,32 +183,14 @@ def read_job(root: Path) -> Job:
             outputs=json.loads(hyperparameters["outputs"]),
             digests={channel: hyperparameters[channel] for channel in CHANNELS},
             work=hyperparameters["work"],
-            hosts=hosts,
+            hosts=tuple(sorted(resources["hosts"])),
             host=resources["current_host"],
             interface=resources.get("network_interface_name"),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{root}/input/config is not of a job that ops.launch created: {error!r}"
+            f"{config} is not of a job that ops.launch created: {type(error).__name__}: {error}"
         ) from None
-    if job.host not in hosts:
-        raise InputError(f"this host is {job.host!r}; expected one of: {', '.join(hosts)}")
-    return job
-
-
-def read_config(root: Path, name: str) -> dict[str, Any]:
-    path = root / "input" / "config" / name
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path} does not exist, but SageMaker writes it into each container"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise InputError(f"{path} holds {config!r}; expected an object")
-    return config
 
 
 def check_channel(root: Path, name: str, digest: str) -> Path:

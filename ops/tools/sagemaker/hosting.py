@@ -58,8 +58,8 @@ class Endpoint:
 
 def read_pointer(environment: str) -> Pointer | None:
     """The release that the endpoint serves; None without an endpoint. Raises as `deploy` does."""
-    with aws.explained():
-        endpoint = find(aws.connect(load_settings().region), name_of(environment))
+    with aws.connected(load_settings().region) as clients:
+        endpoint = find(clients, name_of(environment))
     return endpoint.pointer if endpoint else None
 
 
@@ -87,8 +87,7 @@ def deploy(
     """
     settings = load_settings()
     name, image = name_of(environment), settings.required("hosting_image")
-    with aws.explained():
-        clients = aws.connect(settings.region)
+    with aws.connected(settings.region) as clients:
         before = find(clients, name)
         served = before.pointer if before else None
         if served != seen:
@@ -129,15 +128,14 @@ def check(environment: str) -> int:
         folder = Path(temporary)
         bring(name_of(environment), folder)
         contents = {name: (folder / name).read_bytes() for name in MODEL_FILES}
-    with aws.explained():
-        return check_answers(aws.connect(load_settings().region), name_of(environment), contents)
+    with aws.connected(load_settings().region) as clients:
+        return check_answers(clients, name_of(environment), contents)
 
 
 def delete(environment: str, agreed: Callable[[str], bool]) -> bool:
     """Ask, then remove the environment's endpoint. Returns False if the answer is no."""
     name = name_of(environment)
-    with aws.explained():
-        clients = aws.connect(load_settings().region)
+    with aws.connected(load_settings().region) as clients:
         endpoint = find(clients, name)
         if endpoint is None:
             raise InputError(f"there is no endpoint {name}")
@@ -399,9 +397,8 @@ class Remote(Classifier):
 
 def remote(name: str, folder: Path) -> Remote:
     """The model of an endpoint and of a local model folder; raises as `deploy` does."""
-    with aws.explained():
-        clients = aws.connect(load_settings().region)
-    return Remote(**vars(Classifier.load(folder)), clients=clients, endpoint=name)
+    with aws.connected(load_settings().region) as clients:
+        return Remote(**vars(Classifier.load(folder)), clients=clients, endpoint=name)
 
 
 def bring(name: str, folder: Path) -> Pointer:
@@ -412,14 +409,11 @@ def bring(name: str, folder: Path) -> Pointer:
     InputError
         If we created no such endpoint, it is not in service, or its archive no longer exists.
     """
-    with aws.explained(), tempfile.TemporaryDirectory(prefix="endpoint-") as temporary:
-        clients = aws.connect(load_settings().region)
+    with aws.connected(load_settings().region) as clients:
         endpoint = find(clients, name)
         if endpoint is None or endpoint.status != "InService":
             problem = f"is {endpoint.status}" if endpoint else "does not exist"
             raise InputError(f"the endpoint {name} {problem}")
-        archive = Path(temporary, ARCHIVE)
-        bucket.fetch(clients, endpoint.archive, archive)
-        for file, content in bucket.unpack(archive, MODEL_FILES).items():
+        for file, content in bucket.fetch(clients, endpoint.archive, MODEL_FILES).items():
             files.write(folder / file, content)
     return endpoint.pointer

@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import json
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,17 +29,9 @@ from ops.tools.sagemaker.bucket import Content
 from ops.tools.sagemaker.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[3]  # of the repository
-LAUNCHER = (  # these files start the stage in the container
-    "digits/__init__.py",
-    "stages/__init__.py",
-    "ops/__init__.py",
-    "ops/launch.py",
-    "ops/tools/__init__.py",
-    "ops/tools/compute.py",
-    "ops/tools/processes.py",
-    "ops/tools/sagemaker/__init__.py",
-    "ops/tools/sagemaker/container.py",
-)
+# The modules that start the stage in the container; ops.launch imports this one to start the job.
+LAUNCHERS = ("ops/launch.py", "ops/tools/sagemaker/container.py")
+HERE_ONLY = "ops/tools/sagemaker/training.py"
 # The packages that the stage and the launcher import.
 PACKAGES = ("numpy", "psutil", "pydantic", "pyyaml", "safetensors", "torch", "tqdm")
 
@@ -85,8 +76,7 @@ def run(stage: str, arguments: list[str], environment: Mapping[str, str]) -> Non
     """
     settings = load_settings()
     work = find_work(stage, arguments, settings.required("image"))
-    with aws.explained():
-        clients = aws.connect(settings.region)
+    with aws.connected(settings.region) as clients:
         for attempt in itertools.count(1):
             name = f"{aws.PREFIX}{stage.rpartition('.')[2]}-{work.digest[:20]}-{attempt}"
             try:
@@ -148,7 +138,7 @@ def find_work(stage: str, arguments: Sequence[str], image: str) -> Work:
     code = sorted(imports.reached(f"{stage.replace('.', '/')}.py"))
     code += [dep for dep in declared["deps"] if dep.startswith("requirements")]
     uploaded: dict[str, Content] = {
-        path: ROOT / path for path in (*code, *LAUNCHER, container.CONSTRAINTS)
+        path: ROOT / path for path in (*code, *launcher_files(), container.CONSTRAINTS)
     }
     uploaded[container.REQUIREMENTS] = pins().encode()
     identity = {
@@ -165,6 +155,17 @@ def find_work(stage: str, arguments: Sequence[str], image: str) -> Work:
         {"data": {name: data / name for name in identity["data"]}, "code": uploaded},
         hashlib.sha256(files.canonical_json(identity).encode()).hexdigest(),
     )
+
+
+def launcher_files() -> set[str]:
+    """The code that starts the stage, and what makes the folders packages."""
+
+    def read(path: str) -> bytes | None:
+        return None if path == HERE_ONLY else imports.read_code(path)
+
+    code = {path for module in LAUNCHERS for path in imports.reached(module, read)}
+    folders = {folder for path in code for folder in Path(path).parents} - {Path()}
+    return code | {f"{folder}/__init__.py" for folder in {*folders, Path("stages")}}
 
 
 def pins() -> str:
@@ -359,16 +360,12 @@ def offer_to_stop(clients: Clients, name: str) -> None:
 def fetch_outputs(clients: Clients, work: Work, job: Mapping[str, Any]) -> None:
     """Download the outputs of a job and check them all, then write them to their paths."""
     url = job["ModelArtifacts"]["S3ModelArtifacts"]
-    with tempfile.TemporaryDirectory(prefix="training-") as folder:
-        archive = Path(folder, "model.tar.gz")
-        bucket.fetch(clients, url, archive)
-        try:
-            contents = bucket.unpack(archive, [container.MANIFEST, *work.outputs.values()])
-            manifest = json.loads(contents[container.MANIFEST])
-            digests = {name: bucket.sha256(contents[name]) for name in work.outputs.values()}
-            if manifest != {"work": work.digest, "files": digests}:
-                raise InputError("its files do not match its manifest, or it is of other work")
-        except (ValueError, InputError) as error:
-            raise InputError(f"{url} can't be used: {error}") from None
+    contents = bucket.fetch(clients, url, [container.MANIFEST, *work.outputs.values()])
+    digests = {name: bucket.sha256(contents[name]) for name in work.outputs.values()}
+    expected = {"work": work.digest, "files": digests}
+    if json.loads(contents[container.MANIFEST]) != expected:
+        raise InputError(
+            f"{url} can't be used: its files do not match its manifest, or it is of other work"
+        )
     for option, name in work.outputs.items():
         files.write(work.paths[option], contents[name])

@@ -305,10 +305,13 @@ def test_a_traceback_is_cut_to_what_the_platform_takes() -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda root: (root / "input/config/resourceconfig.json").unlink(), "does not exist"),
-        (lambda root: (root / "input/config/hyperparameters.json").write_text("{"), "is not JSON"),
-        (lambda root: (root / "input/config/hyperparameters.json").write_text("[]"), "holds []"),
-        (lambda root: platform.write_config(root, hyperparameters={}), "KeyError('stage')"),
+        (lambda root: (root / "input/config/resourceconfig.json").unlink(), "No such file"),
+        (
+            lambda root: (root / "input/config/hyperparameters.json").write_text("{"),
+            "JSONDecodeError",
+        ),
+        (lambda root: (root / "input/config/hyperparameters.json").write_text("[]"), "TypeError"),
+        (lambda root: platform.write_config(root, hyperparameters={}), "KeyError: 'stage'"),
         (
             lambda root: (root / "input/data/data/val-labels.npy").unlink(),
             "differs from what was up",
@@ -316,12 +319,6 @@ def test_a_traceback_is_cut_to_what_the_platform_takes() -> None:
         (
             lambda root: shutil.rmtree(root / "input/data/code/digits"),
             "differs from what was up",
-        ),
-        (
-            lambda root: platform.write_config(
-                root, resourceconfig={"hosts": ["algo-1"], "current_host": "algo-2"}
-            ),
-            "this host is 'algo-2'; expected one of: algo-1",
         ),
     ],
 )

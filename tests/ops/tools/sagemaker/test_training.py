@@ -20,6 +20,7 @@ import yaml
 from botocore.stub import Stubber
 
 from digits.core.errors import InputError, Unreachable
+from ops.tools import imports
 from ops.tools.sagemaker import aws as clients_of
 from ops.tools.sagemaker import bucket, container, training
 from ops.tools.sagemaker.aws import Clients
@@ -167,7 +168,7 @@ def test_the_name_follows_what_decides_the_result_and_nothing_else(
     for file in [*ROOT.glob("*.txt"), ROOT / "dvc.yaml"]:
         shutil.copy(file, root)
     monkeypatch.setattr(training, "ROOT", root)
-    for file in training.LAUNCHER:
+    for file in training.launcher_files() - imports.reached("stages/train.py").keys():
         (root / file).write_text((root / file).read_text() + "\n# edited\n")
     assert digest(prepared) == before
     (root / "digits" / "training" / "loop.py").write_text("edited = True\n")
@@ -449,7 +450,7 @@ def test_an_archive_has_the_same_bytes_whenever_it_is_made(
     assert bucket.pack(dict(reversed(contents.items()))) == packed
     path = tmp_path / "a.tar.gz"
     path.write_bytes(packed)
-    assert bucket.unpack(path, contents) == contents
+    assert bucket.unpack(io.BytesIO(path.read_bytes()), contents) == contents
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", size: int = 1) -> Any:
@@ -483,7 +484,7 @@ def test_an_archive_with_anything_else_in_it_is_refused(
         for each in members:
             tar.addfile(each, io.BytesIO(b"x" * each.size))
     with pytest.raises(InputError, match=message):
-        bucket.unpack(path, ["w", "m"])
+        bucket.unpack(io.BytesIO(path.read_bytes()), ["w", "m"])
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -492,7 +493,7 @@ def test_a_truncated_archive_is_refused(length: int, tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
     path.write_bytes(bucket.pack({"w": os.urandom(3000)})[:length])
     with pytest.raises(InputError, match=r"damaged|lacks"):
-        bucket.unpack(path, ["w"])
+        bucket.unpack(io.BytesIO(path.read_bytes()), ["w"])
 
 
 def test_a_file_of_a_terabyte_is_refused_unread(tmp_path: Path) -> None:
@@ -500,7 +501,7 @@ def test_a_file_of_a_terabyte_is_refused_unread(tmp_path: Path) -> None:
     with tarfile.open(path, "w:gz", format=tarfile.GNU_FORMAT) as tar:
         tar.fileobj.write(member("w", size=1 << 40).tobuf(tarfile.GNU_FORMAT))  # type: ignore[union-attr]
     with pytest.raises(InputError, match=r"w has 1,099,511,627,776 bytes"):
-        bucket.unpack(path, ["w"])
+        bucket.unpack(io.BytesIO(path.read_bytes()), ["w"])
 
 
 @pytest.mark.parametrize("what", ["work", "weights.safetensors"])
@@ -519,8 +520,9 @@ def test_an_archive_that_is_not_what_its_manifest_says_reaches_no_output(
     key = "digits-sagemaker/jobs/a/output/model.tar.gz"
     aws.client("s3").put_object(Bucket=platform.BUCKET, Key=key, Body=bucket.pack(contents))
     job = {"ModelArtifacts": {"S3ModelArtifacts": f"s3://{platform.BUCKET}/{key}"}}
-    with pytest.raises(InputError, match=r"do not match its manifest, or it is of other work"):
-        training.fetch_outputs(clients_of.connect("us-east-1"), work, job)
+    refused = pytest.raises(InputError, match=r"do not match its manifest, or it is of other work")
+    with refused, clients_of.connected("us-east-1") as clients:
+        training.fetch_outputs(clients, work, job)
     assert not any((here / name).exists() for name in OUTPUTS.values())
 
 
