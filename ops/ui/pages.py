@@ -65,23 +65,24 @@ def static() -> Resources:
 
 @dataclass(frozen=True)
 class Commit:
-    """What the foot of a page says of HEAD; `date` is the committer's."""
+    """What the foot of a page says of HEAD; `time` is when it was committed, in seconds."""
 
     short: str
-    date: str
+    time: int
     subject: str
 
 
 @lru_cache(maxsize=2)
 def _commit(project: Project) -> Commit:
-    line = git.run("log", "-1", "--date=short", "--no-show-signature", "--format=%h%x09%cd%x09%s")
-    return Commit(*line.split("\t", 2))
+    line = git.run("log", "-1", "--no-show-signature", "--format=%h%x09%ct%x09%s")
+    short, time, subject = line.split("\t", 2)
+    return Commit(short, int(time), subject)
 
 
 @cache
 def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        loader=jinja2.FileSystemLoader([FOLDER / "templates", charts.STYLE.parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
