@@ -1,13 +1,13 @@
 """What changed between two models, for reports; judge.py decides whether it is allowed."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Literal
 
 from digits.gate.judge import ALPHA, Difference, error_differences
-from digits.gate.results import Run
+from digits.gate.results import Error, Run
 from digits.gate.seed_spread import mean_difference
 
 Unit = Literal["images", "share", "decimal", "count"]  # a share is shown in percent
@@ -129,13 +129,21 @@ def _answers(runs: Sequence[Run], indices: set[int]) -> list[Answer]:
     return sorted(answers, key=lambda answer: (-answer.confidence, answer.index))
 
 
-def confusion(run: Run) -> Mapping[str, Mapping[str, int]]:
-    """Number of images by true class, then by predicted class."""
-    classes = run.scores.support
-    counts = {label: dict.fromkeys(classes, 0) for label in classes}
-    for label, images in classes.items():
-        counts[label][label] = images - run.class_errors[label]
-    for error in run.errors.values():
+def confusion(
+    support: Mapping[str, int], errors: Iterable[Error]
+) -> Mapping[str, Mapping[str, int]]:
+    """Number of images by true class, then by predicted class.
+
+    Parameters
+    ----------
+    support : number of images by class
+    errors : the misclassified images
+    """
+    counts = {label: dict.fromkeys(support, 0) for label in support}
+    for label, images in support.items():
+        counts[label][label] = images
+    for error in errors:
+        counts[error.label][error.label] -= 1
         counts[error.label][error.predicted] += 1
     return counts
 

@@ -85,8 +85,11 @@ def confusion(content: Content) -> dict[str, Any]:
     """Return the first run's images by true and predicted class, and the change from the base."""
     if not content.candidate:
         return {"here": {}, "change": None, "most": 1}
-    here = diff.confusion(content.candidate[0])
-    before = diff.confusion(content.base[0]) if content.base else None
+    here, *befores = (
+        diff.confusion(run.scores.support, run.errors.values())
+        for run in (content.candidate[0], *content.base[:1])
+    )
+    before = befores[0] if befores else None
     change = before and {
         label: {name: n - before[label][name] for name, n in row.items()}
         for label, row in here.items()

@@ -84,7 +84,8 @@ def test_contested_are_the_images_that_some_get_wrong_and_some_do_not() -> None:
 
 
 def test_confusion_adds_up_to_the_images_of_each_class() -> None:
-    found = diff.confusion(run({1: ("a", "b", 0.6), 2: ("a", "b", 0.7)}))
+    measured = run({1: ("a", "b", 0.6), 2: ("a", "b", 0.7)})
+    found = diff.confusion(measured.scores.support, measured.errors.values())
     assert found == {"a": {"a": 498, "b": 2}, "b": {"a": 0, "b": 500}}
 
 

@@ -1,0 +1,37 @@
+"use strict";
+// What the table of runs and the runs side by side share: values for people, and elements.
+window.digits = window.digits || {};
+
+(() => {
+  const SHARES = /^(accuracy|val_accuracy|robustness|recall)(\.|$)/;
+
+  // A figure for a person: rates in percent.
+  digits.figure = (name, value) => {
+    if (value === null || value === undefined) return "–";
+    if (SHARES.test(name)) return `${(100 * value).toFixed(2)} %`;
+    if (Number.isInteger(value)) return value.toLocaleString("en-US");
+    return Math.abs(value) >= 0.0001 ? value.toFixed(4) : value.toPrecision(2);
+  };
+
+  // Half the width of an interval, in the unit of its figure.
+  digits.margin = (name, value) => {
+    if (value === null || value === undefined) return "";
+    return SHARES.test(name) ? `± ${(100 * value).toFixed(2)}` : `± ${Number(value.toPrecision(2))}`;
+  };
+
+  digits.param = value => (value === null || value === undefined ? "–" : String(value));
+
+  // An element with attributes and children; a text is a text, never markup.
+  digits.make = (name, attributes = {}, ...children) => {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  };
+
+  digits.data = () => JSON.parse(document.getElementById("data").textContent);
+
+  const WORDS = { none: "no verdict" };
+  digits.verdict = (word, better) =>
+    digits.make("span", { class: `state ${word}` }, (WORDS[word] || word) + (better ? ", better" : ""));
+})();
