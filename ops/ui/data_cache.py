@@ -4,23 +4,19 @@ To read and compare 70,000 images takes seconds, and images of a digest never ch
 """
 
 import hashlib
-import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from digits.core import files
 from digits.core.arrays import UInt8Array
 from digits.data import difference
 from digits.data.difference import Image, Prepared
 from ops.tools import data_revisions, data_sheet, pictures
 from ops.tools.data_revisions import DataRevision
+from ops.ui.kept import kept
 
-FOLDER = Path(".ui/data")
 SAMPLES = 16  # of a class
 MOST_REPEATED = 30
 CODE = (__file__, difference.__file__, data_sheet.__file__, pictures.__file__)
@@ -69,24 +65,15 @@ class Changes:
 
 def summary(revision: DataRevision) -> Summary:
     """Summarise a data set; raises `InputError` if its images are not on this machine."""
-    values = _kept(revision.digest, lambda: asdict(_summarise(_load(revision))))
+    values = kept(f"data/{revision.digest}-{_code()}", lambda: asdict(_summarise(_load(revision))))
     examples = [Repeated(**example) for example in values.pop("examples")]
     return Summary(**values, examples=examples)
 
 
 def changes(before: DataRevision, after: DataRevision) -> Changes:
     """Compare two data sets; raises `InputError` if the images of one are not on this machine."""
-    return Changes(**_kept(f"{before.digest}-{after.digest}", lambda: _compare(before, after)))
-
-
-def _kept(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    path = FOLDER / f"{name}-{_code()}.json"
-    try:
-        values: dict[str, Any] = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        values = make()
-        files.write(path, json.dumps(values))
-    return values
+    name = f"data/{before.digest}-{after.digest}-{_code()}"
+    return Changes(**kept(name, lambda: _compare(before, after)))
 
 
 @cache

@@ -1,0 +1,132 @@
+"""The page of the data, of a project whose data changed, with hostile names."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from digits.data import corrections
+from tests.helpers.data_project import data_project, draw
+from tests.helpers.pages import least_contrast
+from tests.helpers.project import Project
+from tests.helpers.ui import UiServer, serve_ui
+
+pytestmark = pytest.mark.slow(10)
+
+EVIL = "scans/<img src=x onerror=alert(1)>.png"
+METRICS = """\
+# TYPE digits_model_info gauge
+digits_model_info{model="39323b",tag="",version="v1.2.0"} 1.0
+# TYPE digits_predictions_total counter
+digits_predictions_total{predicted="<b>nought"} 900.0
+digits_predictions_total{predicted="one"} 100.0
+# TYPE digits_confidence histogram
+digits_confidence_bucket{le="0.5"} 1.0
+digits_confidence_bucket{le="+Inf"} 1000.0
+digits_confidence_count 1000.0
+# TYPE digits_drift gauge
+digits_drift{of="predicted"} 0.4
+digits_drift{of="confidence"} 0.01
+# TYPE digits_drift_answers gauge
+digits_drift_answers 1000.0
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = data_project(tmp_path_factory.mktemp("data") / "project")
+    correct(project, 50, "one", EVIL)
+    project.run("git", "config", "user.name", "Ann &amp; Bob")
+    project.commit("a correction")
+    correct(project, 51, "one", "scans/b.png")
+    (project.folder.parent / "metrics.txt").write_text(METRICS)
+    return project
+
+
+def correct(project: Project, number: int, label: str, origin: str) -> None:
+    image = np.zeros((28, 28), np.uint8)
+    draw(image, number)
+    corrections.write(project.folder / "data" / "corrections.csv", [(image, label, origin)])
+
+
+@pytest.fixture(scope="module")
+def server(project: Project) -> Iterator[UiServer]:
+    with serve_ui(project, "--read-only", "--metrics", "../metrics.txt") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def page(server: UiServer, browser: Any) -> Iterator[Any]:
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page.on("dialog", lambda dialog: pytest.fail("a name became a script"))
+    page.goto(server.link.replace("/?", "/data.html?"))
+    yield page
+    page.close()
+
+
+def section(page: Any, id: str) -> Any:
+    return page.locator(f"section[aria-labelledby={id}]")
+
+
+def test_images_are_counted_by_class_and_split(page: Any) -> None:
+    assert "30 images" in page.inner_text("main")
+    rows = section(page, "classes").locator("tbody tr")
+    cells = [row.locator("th, td").all_inner_texts() for row in rows.all()]
+    assert cells == [["<b>nought", "", "11", "2", "3", "16"], ["one", "", "8", "3", "3", "14"]]
+    strip = rows.first.locator("img")
+    assert strip.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [11 * 28, 28]
+
+
+def test_the_images_that_changed_since_the_version_before_are_shown(page: Any) -> None:
+    found = section(page, "difference")
+    assert "1 image added, 1 removed, 1 relabelled, 1 moved to another split" in found.inner_text()
+    titles = found.locator("h3").all_inner_texts()
+    assert titles == ["1 relabelled", "1 added", "1 removed", "1 moved to another split"]
+    figures = found.locator("figure").all_inner_texts()
+    assert figures[0].split("\n")[0] == "<b>nought, was one"
+    assert "train → val" in figures[3]
+
+
+def test_corrections_name_who_labelled_them(page: Any) -> None:
+    found = section(page, "corrections")
+    rows = [row.split("\t")[:2] for row in found.locator("tbody tr").all_inner_texts()]
+    assert sorted(rows) == [["Ann &amp; Bob", "1"], ["not committed yet", "1"]]
+    captions = found.locator("figcaption").all_inner_texts()
+    assert "not committed" in captions[0]
+    assert "<img src=x onerror=alert(1)>.png" in captions[1]
+    loaded = "images => images.map(image => image.naturalWidth)"
+    assert found.locator("img").evaluate_all(loaded) == [28, 28]
+
+
+def test_drift_is_compared_with_chance(page: Any) -> None:
+    rows = section(page, "drift").locator("table").first.locator("tbody tr").all_inner_texts()
+    assert rows == [
+        "predicted classes\t0.400\t0.018\tmore than chance explains",
+        "confidence\t0.010\t0.018\tno more than chance",
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone_and_can_be_read(page: Any, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert least_contrast(page) >= 4.5
+
+
+def test_what_was_worked_out_of_the_images_is_kept(project: Project, server: UiServer) -> None:
+    kept = project.folder / ".ui" / "data"
+    assert len(list(kept.iterdir())) == 2  # the data, and their difference
+    shutil.move(project.folder / "data" / "prepared", project.folder.parent / "prepared")
+    shutil.move(project.folder / ".dvc" / "cache", project.folder.parent / "cache")
+    try:
+        assert "1 image added" in server.ask("/data.html").body.decode()
+        shutil.rmtree(kept)
+        project.run("git", "tag", "moment")  # a new moment
+        said = server.ask("/data.html").body.decode()
+        assert "the images of the working tree are not in DVC&#39;s cache" in said
+        assert "dvc fetch --all-commits data/prepared" in said
+    finally:
+        shutil.move(project.folder.parent / "prepared", project.folder / "data" / "prepared")
+        shutil.move(project.folder.parent / "cache", project.folder / ".dvc" / "cache")
