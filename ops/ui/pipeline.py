@@ -148,4 +148,4 @@ def size(number: int | None) -> str:
 
 def short(digest: str | None) -> str:
     """The beginning of a digest, which is enough to tell two of them apart."""
-    return digest[:10] if digest else "\N{EN DASH}"
+    return digest[:8] if digest else "\N{EN DASH}"

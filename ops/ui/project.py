@@ -2,14 +2,15 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from ops.tools import git
+from digits.core.errors import InputError
+from ops.tools import dvc_files, git
 
-# A change of these files, or of any ref, changes what the pages show.
+# A change of these files, of a stage's inputs or outputs, or of any ref, changes the pages.
 WATCHED = (
-    *("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "data", "models"),
-    *("digits", "stages", "requirements-compute.txt"),  # what stages depend on
+    *("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "data"),
     *(".dvc/tmp/rwlock", ".ui/changed", ".ui/stages"),
 )
 
@@ -54,8 +55,22 @@ def read(
 def _moment() -> str:
     refs = git.run("for-each-ref", "--format=%(objectname) %(refname)")
     head = git.run("rev-parse", "--verify", "HEAD")
-    files = [_state(path) for name in WATCHED for path in _files(Path(name))]
+    names = sorted({*WATCHED, *_files_of_stages()})
+    files = [_state(path) for name in names for path in _files(Path(name))]
     return hashlib.sha256("\n".join([refs, head, *files]).encode()).hexdigest()
+
+
+def _files_of_stages() -> frozenset[str]:
+    try:
+        return _named_in(Path("dvc.yaml").read_bytes())
+    except (OSError, InputError):
+        return frozenset()  # the page of the pipeline says what is wrong
+
+
+@lru_cache(maxsize=2)
+def _named_in(pipeline: bytes) -> frozenset[str]:
+    stages = dvc_files.parse_pipeline(pipeline).values()
+    return frozenset(path for stage in stages for path in (*stage.deps, *stage.outputs))
 
 
 def _files(path: Path) -> list[Path]:
@@ -66,6 +81,6 @@ def _files(path: Path) -> list[Path]:
 def _state(path: Path) -> str:
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:  # also a name that is too long, or that a file is in the way of
         return f"{path} -"
     return f"{path} {status.st_mtime_ns} {status.st_size}"

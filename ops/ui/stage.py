@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from digits.core.errors import InputError
 from digits.core.params import flat
 from digits.data import dataset
-from ops.tools import charts, pictures, stage_runs
+from ops.tools import charts, disk, pictures, stage_runs
 from ops.tools.dvc_files import Entry
 from ops.tools.pipeline import Stage
 from ops.tools.revisions import read_table
@@ -180,7 +181,7 @@ def _made(path: str, folder: str) -> Iterable[Made]:
         return
     try:
         if (place / "source.json").is_file():
-            yield Made(path, samples=_samples(place))
+            yield Made(path, samples=_samples(place, disk.digest(place)))
         elif (place / "model.json").is_file():
             yield Made(path, facts=_facts(json.loads((place / "model.json").read_bytes())))
         elif not place.is_file():
@@ -234,8 +235,9 @@ def words_changed(before: str, now: str) -> list[tuple[str, str]]:
     return [part for part in parts if part[1]]
 
 
-def _samples(folder: Path) -> dict[str, str]:
-    """Training images of each class, side by side, from all over the folder's."""
+@lru_cache(maxsize=4)
+def _samples(folder: Path, _: str | None) -> dict[str, str]:
+    """Training images of each class, side by side, from all over those of a folder of a digest."""
     train, classes = dataset.load(folder, "train"), dataset.load_source(folder).classes
     strips = {}
     for label, name in enumerate(classes):
