@@ -6,7 +6,7 @@ by the function that BLOCKS names for NAME.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -65,27 +65,29 @@ def headlines() -> str:
 def accuracy() -> str:
     results = measure.load("accuracy")
     results.pop("machine")  # the last run's; each recipe has its own
-    lines = [
-        "| recipe | test accuracy | corrupted | weights | ONNX file | training | one image | on |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, entry in results.items():
         corrupted = _accuracy(entry["robustness"]) if "robustness" in entry else ""
         size = f"{entry['model_bytes'] / 1000:,.0f} kB" if "model_bytes" in entry else ""
         training, single = (entry.get(key, []) for key in ("train_s", "us_per_image"))
         if entry.get("device") == "cuda":
             single = []  # a model is served on a CPU, also if a GPU trained it
-        lines.append(
-            f"| {name} | {_accuracy(entry['accuracy'])}, n={len(entry['seeds'])} | {corrupted} "
-            f"| {entry['parameters']:,} | {size} "
-            f"| {_times(training, 's')} | {_times(single, 'µs')} | {_on(entry)} |"
-        )
-    lines.append(
-        "\nAccuracies: mean ± standard deviation over n seeds; corrupted: the mean over the ten "
+        tested = f"{_accuracy(entry['accuracy'])}, n={len(entry['seeds'])}"
+        weights, times = f"{entry['parameters']:,}", (_times(training, "s"), _times(single, "µs"))
+        rows.append((name, tested, corrupted, weights, size, *times, _on(entry)))
+    header = "recipe|test accuracy|corrupted|weights|ONNX file|training|one image|on"
+    return (
+        f"{_table(header, rows)}\n\n"
+        "Accuracies: mean ± standard deviation over n seeds; corrupted: the mean over the ten "
         "corruptions. Times: median (minimum to maximum). One image: the time to classify many "
         "images on one core, divided by their number."
     )
-    return "\n".join(lines)
+
+
+def _table(header: str, rows: Iterable[Sequence[str]]) -> str:
+    names = header.split("|")
+    lines = [f"| {' | '.join(cells)} |" for cells in (names, *rows)]
+    return "\n".join([lines[0], "|---" * len(names) + "|", *lines[1:]])
 
 
 def _percent(share: float, decimals: int) -> str:
@@ -149,7 +151,7 @@ def gpu() -> str:
 
 def time_to_accuracy() -> str:
     results = measure.load("time_to_accuracy")
-    lines = ["| test accuracy | here | PyTorch's example | ratio |", "|---|---|---|---|"]
+    rows = []
     for goal, ratio in results["ratio"].items():
         runs = results["runs"][goal]
         reached = sum(accuracy >= float(goal) for accuracy in runs["accuracy"])
@@ -158,24 +160,23 @@ def time_to_accuracy() -> str:
         if goal in results["baseline_never_reached"]:
             baseline = f"not reached in {baseline}"
             times = f"more than {math.floor(ratio)}"
-        lines.append(
-            f"| {_percent(float(goal), 1)} | {results['ours'][goal]:.1f} s ({reached} of "
-            f"{len(runs['accuracy'])} runs reach it) | {baseline} | {times} |"
-        )
-    return "\n".join([*lines, "", _machine(results)])
+        ours = f"{results['ours'][goal]:.1f} s ({reached} of {len(runs['accuracy'])} runs reach it)"
+        rows.append((_percent(float(goal), 1), ours, baseline, times))
+    table = _table("test accuracy|here|PyTorch's example|ratio", rows)
+    return f"{table}\n\n{_machine(results)}"
 
 
 def gate_power() -> str:
     results = measure.load("gate_power")
     tables = {**results["exact"], "the gate, three runs on each side": results["three_runs"]}
-    header = ["blocked: no loss", "loss of 10", "loss of 20", "loss of 30"]
-    lines = [f"| rule | {' | '.join(header)} |", "|---|---|---|---|---|"]
+    rows = []
     for name, table in tables.items():
-        cells = []
+        cells = [name]
         for loss in ("0", "10", "20", "30"):
             shares = [row[loss] for row in table.values() if loss in row]
             cells.append(f"{_percent(min(shares), 1)} to {_percent(max(shares), 1)}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        rows.append(cells)
+    lines = [_table("rule|blocked: no loss|loss of 10|loss of 20|loss of 30", rows)]
     lines.append("\nOf pairs of real models that differ only in the seed, the gate blocks:\n")
     for recipe, pairs in results["real"].items():
         lines.append(
@@ -189,23 +190,22 @@ def gate_power() -> str:
 
 def gate_seeds() -> str:
     results = measure.load("gate_power")["seeds"]
-    header = ["no loss", "loss of 10", "loss of 20", "loss of 30", "no loss: called better"]
-    header.append("no loss: nll called better or worse")
-    lines = [
-        f"| seeds of base / candidate | {' | '.join(header)} |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    header = (
+        "seeds of base / candidate|no loss|loss of 10|loss of 20|loss of 30|no loss: called better"
+        "|no loss: nll called better or worse"
+    )
+    rows = []
     for sides in ("1/1", "1/2", "1/3", "2/2", "3/1", "2/3", "3/3", "5/5"):
         row = results["rates"][sides]
         shares = [*row["blocked"].values(), row["better"], row["marked"]]
         cells = ["untested" if share is None else _percent(share, 1) for share in shares]
-        lines.append(f"| {sides.replace('/', ' / ')} | {' | '.join(cells)} |")
-    lines.append(
-        f"\nEach share is from {results['draws']:,} simulated pairs. Equal models differ in "
+        rows.append([sides.replace("/", " / "), *cells])
+    return (
+        f"{_table(header, rows)}\n\n"
+        f"Each share is from {results['draws']:,} simulated pairs. Equal models differ in "
         f"{results['discordance']} images, as retrained ones do; a loss comes on top. All 25 "
         f"combinations of one to five seeds are in `benchmarks/results/gate_power.json`."
     )
-    return "\n".join(lines)
 
 
 def gate_fuzz() -> str:
@@ -220,24 +220,20 @@ def gate_fuzz() -> str:
 
 def photos() -> str:
     results = measure.load("photos")
-    lines = ["| the test images as | accuracy | change |", "|---|---|---|"]
-    lines.append(f"| arrays | {_percent(results['arrays'], 2)} | |")
+    ways = [("arrays", _percent(results["arrays"], 2), "")]
     for name, way in results["ways"].items():
         change = f"{100 * way['change']:+.2f} ± {100 * way['error']:.2f} points"
-        accuracy = _percent(way["accuracy"], 2)
-        lines.append(f"| {name.replace('_', ' ')} | {accuracy} | {change} |")
-    lines.append(
-        f"\nEach row: all {results['images']:,} test images. ± is the standard error of the paired "
-        f"difference."
-    )
-    lines += [
-        "\n| not a digit | refused | read with a confidence of 0.9 or more |",
-        "|---|---|---|",
-    ]
+        ways.append((name.replace("_", " "), _percent(way["accuracy"], 2), change))
+    others = []
     for name, other in results["others"].items():
-        shares = " | ".join(_percent(other[key], 1) for key in ("refused", "sure"))
-        lines.append(f"| {name.replace('_', ' ')}, n={other['images']:,} | {shares} |")
-    return "\n".join(lines)
+        shares = [_percent(other[key], 1) for key in ("refused", "sure")]
+        others.append((f"{name.replace('_', ' ')}, n={other['images']:,}", *shares))
+    return (
+        f"{_table('the test images as|accuracy|change', ways)}\n\n"
+        f"Each row: all {results['images']:,} test images. ± is the standard error of the paired "
+        f"difference.\n\n"
+        f"{_table('not a digit|refused|read with a confidence of 0.9 or more', others)}"
+    )
 
 
 def inference() -> str:
@@ -267,11 +263,7 @@ def inference() -> str:
 def server() -> str:
     results = measure.load("server")
     share = results["share_of_constant"]
-    lines = [
-        "| a request with | median latency, one client | requests/s, "
-        f"{results['clients']} clients | share of the constant's rate |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for key, latency in results["latency_ms"].items():
         name, _, endpoint = key.rpartition(", ")
         if endpoint != "/constant":
@@ -279,14 +271,18 @@ def server() -> str:
             title = name if ours else f"{name}, bare FastAPI and eager PyTorch"
             rate = _spread(results["requests_per_s"][key])
             part = _percent(share[name], 0) if ours else ""
-            lines.append(f"| {title} | {median(latency):.2f} ms | {rate} | {part} |")
+            rows.append((title, f"{median(latency):.2f} ms", rate, part))
     before, after = results["memory_mb"]
-    lines.append(
-        f"\nThe constant is an endpoint of the same framework that reads the same body and always "
-        f"returns the same answer. Memory: {before:.0f} MB after 5,000 requests, {after:.0f} MB "
-        f"after 100,000 more."
+    header = (
+        f"a request with|median latency, one client|requests/s, {results['clients']} clients"
+        f"|share of the constant's rate"
     )
-    return "\n".join([*lines, "", _machine(results)])
+    return (
+        f"{_table(header, rows)}\n\n"
+        f"The constant is an endpoint of the same framework that reads the same body and always "
+        f"returns the same answer. Memory: {before:.0f} MB after 5,000 requests, {after:.0f} MB "
+        f"after 100,000 more.\n\n{_machine(results)}"
+    )
 
 
 def _machine(results: Mapping[str, Any]) -> str:
