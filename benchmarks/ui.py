@@ -39,7 +39,6 @@ ASKED = 9  # times for each page
 HARD, SOMETIMES = 80, 500  # images that most models get wrong, and that some do
 LEARNING_RATES = (0.1, 0.2, 0.3, 0.4, 0.6)
 EMAS = (0.99, 0.995, 0.998)
-SEEDS = 5
 PAGES = ("index.html", "pipeline.html", "runs.html", "compare.html", "versions.html", "data.html")
 
 
@@ -97,7 +96,7 @@ def make_repository(folder: Path, commits: int, experiments: int) -> Path:
     head = run_git(folder, "rev-parse", "HEAD").strip()
     stream = b""
     for i in range(commits):
-        setting = Setting(0.4, 0.995, i % SEEDS)
+        setting = Setting(0.4, 0.995, i)
         origin = f"from {head}\n" if i == 0 else ""
         stream += maker.commit("refs/heads/main", i, f"Change {i}", setting, origin)
     fast_import(folder, stream)
@@ -109,7 +108,7 @@ def make_repository(folder: Path, commits: int, experiments: int) -> Path:
         setting = Setting(
             LEARNING_RATES[i % len(LEARNING_RATES)],
             EMAS[i // len(LEARNING_RATES) % len(EMAS)],
-            i // (len(LEARNING_RATES) * len(EMAS)) % SEEDS,
+            i // (len(LEARNING_RATES) * len(EMAS)),
         )
         name = f"lr={setting.lr}_ema={setting.ema}-seed{setting.seed}-{i}"
         ref = f"refs/exps/{base[:2]}/{base[2:]}/{name}"

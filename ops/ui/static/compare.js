@@ -13,11 +13,13 @@
   show();
 
   async function show() {
+    const address = location.hash;
     const ids = [...new Set(location.hash.slice(1).split(","))].filter(id => known.has(id));
     const place = document.getElementById("compared");
     document.getElementById("hint").hidden = ids.length > 1;
     if (ids.length < 2) { place.replaceChildren(); return; }
     await Promise.all(ids.slice(0, MOST_RUNS).map(load));
+    if (address !== location.hash) return;  // another choice was made in the meantime
     const runs = ids.slice(0, MOST_RUNS).map(id => loaded.get(id));
     const names = runs.map(run => run.name);
     for (const run of runs) run.title = names.filter(name => name === run.name).length > 1 ? `${run.name} (${run.id})` : run.name;

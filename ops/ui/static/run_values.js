@@ -10,13 +10,18 @@ window.digits = window.digits || {};
     if (value === null || value === undefined) return "–";
     if (SHARES.test(name)) return `${(100 * value).toFixed(2)} %`;
     if (Number.isInteger(value)) return value.toLocaleString("en-US");
-    return Math.abs(value) >= 0.0001 ? value.toFixed(4) : value.toPrecision(2);
+    return decimals(value);
   };
 
   // Half the width of an interval, in the unit of its figure.
   digits.margin = (name, value) => {
     if (value === null || value === undefined) return "";
-    return SHARES.test(name) ? `± ${(100 * value).toFixed(2)}` : `± ${Number(value.toPrecision(2))}`;
+    return `± ${SHARES.test(name) ? (100 * value).toFixed(2) : decimals(value)}`;
+  };
+
+  const decimals = value => {
+    const size = Math.abs(value);
+    return size >= 1 ? value.toFixed(1) : size >= 0.0001 || !size ? value.toFixed(4) : value.toPrecision(2);
   };
 
   digits.param = value => (value === null || value === undefined ? "–" : String(value));

@@ -7,6 +7,7 @@
     "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b,
   };
   const CONDITION = /^([^=<>!\s]+)(!=|<=|>=|=|<|>)(.*)$/;
+  const MOST_COMPARED = 12;
   const picked = new Set();
 
   digits.onMain(main => {
@@ -45,7 +46,7 @@
 
     function header(column) {
       const button = make("button", { type: "button" }, ...wrapped(column.title));
-      const cell = make("th", { scope: "col", ...(column.text ? { class: "text" } : {}) }, button);
+      const cell = make("th", { scope: "col", title: column.id, ...(column.text ? { class: "text" } : {}) }, button);
       cell.dataset.id = column.id;
       button.addEventListener("click", () => {
         const first = column.text || column.id === "errors" ? "" : "-";
@@ -116,10 +117,11 @@
       }
       const count = picked.size;
       field("chosen").hidden = !count;
-      field("chosen-count").textContent = count === 1 ? "1 run chosen; choose another one" : `${count} runs chosen`;
+      field("chosen-count").textContent = count === 1 ? "1 run chosen; choose another one"
+        : `${count} runs chosen${count > MOST_COMPARED ? `; the first ${MOST_COMPARED} can be compared` : ""}`;
       const link = field("compare");
       const order = data.runs.map(run => run.id).filter(id => picked.has(id));
-      link.href = `compare.html#${order.join(",")}`;
+      link.href = `compare.html#${order.slice(0, MOST_COMPARED).join(",")}`;
       link.hidden = count < 2;
     }
 
@@ -167,21 +169,22 @@
   }
 
   function columnsOf(data, state) {
-    const fixed = [
-      { id: "name", title: state.view === "runs" ? "run" : "setting", text: true },
-      { id: "time", title: "date", text: true, show: row => [row.date] },
-      ...(state.view === "runs"
-        ? [{ id: "verdict", title: "verdict", text: true, show: row => [verdict(row.values.verdict, row.better)] }]
-        : [{ id: "n", title: "seeds", show: row => [String(row.values.n)] }]),
-    ];
+    const first = { id: "name", title: state.view === "runs" ? "run" : "setting", text: true };
+    const second = state.view === "runs"
+      ? { id: "verdict", title: "verdict", text: true, show: row => [verdict(row.values.verdict, row.better)] }
+      : { id: "n", title: "runs", show: row => [String(row.values.n)] };
+    const last = { id: "time", title: "date (UTC)", text: true, show: row => [row.date] };
     const columns = state.columns.filter(name => state.view === "runs" || name !== data.seed);
-    return [...fixed, ...columns.map(name => ({
-      id: name,
-      title: name,
-      show: name in data.figures
-        ? row => [figure(name, row.values[name]), ...(row.margins ? [make("small", {}, ` ${margin(name, row.margins[name])}`)] : [])]
-        : row => [param(row.values[name])],
-    }))];
+    const shown = name => (name in data.figures
+      ? row => [figure(name, row.values[name]), ...(row.margins ? [make("small", {}, ` ${margin(name, row.margins[name])}`)] : [])]
+      : row => [param(row.values[name])]);
+    return [first, second, ...columns.map(name => ({ id: name, title: short(name, columns), show: shown(name) })), last];
+  }
+
+  // lr for train.optimizer.lr, unless another column ends in the same word.
+  function short(name, others) {
+    const word = name.split(".").at(-1);
+    return others.some(other => other !== name && other.split(".").at(-1) === word) ? name : word;
   }
 
   function runRows(data) {
