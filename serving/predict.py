@@ -53,9 +53,9 @@ PROBLEM = {
 }
 
 
-def _problem(description: str) -> dict[str, Any]:
-    example = {"application/problem+json": {"schema": Document.model_json_schema()}}
-    return {"description": description, "content": example}
+def _problem(description: str, **example: Any) -> dict[str, Any]:
+    content = {"schema": Document.model_json_schema(), **example}
+    return {"description": description, "content": {"application/problem+json": content}}
 
 
 BODY = {
@@ -97,25 +97,12 @@ The body may be compressed, with `Content-Encoding: gzip` or `deflate`.
     openapi_extra={"requestBody": BODY, "parameters": [INPUT]},
     responses={
         200: {"model": Predictions, "content": {"application/json": {"example": ANSWER}}},
-        422: {
-            "description": "There is no image, or an image can't be read",
-            "content": {
-                "application/problem+json": {
-                    "schema": Document.model_json_schema(),
-                    "example": PROBLEM,
-                }
-            },
-        },
-        **{
-            status: _problem(text)
-            for status, text in {
-                400: "The body can't be parsed or decompressed",
-                408: f"The body did not arrive within {request_body.BODY_S} s",
-                413: f"The body is larger than {request_body.BODY_BYTES:,} bytes",
-                415: "The body is compressed in another way than gzip or deflate",
-                429: "Too many requests are waiting; send it again after Retry-After seconds",
-            }.items()
-        },
+        422: _problem("There is no image, or an image can't be read", example=PROBLEM),
+        400: _problem("The body can't be parsed or decompressed"),
+        408: _problem(f"The body did not arrive within {request_body.BODY_S} s"),
+        413: _problem(f"The body is larger than {request_body.BODY_BYTES:,} bytes"),
+        415: _problem("The body is compressed in another way than gzip or deflate"),
+        429: _problem("Too many requests are waiting; send it again after Retry-After seconds"),
     },
 )
 async def predict(request: Request) -> Response:

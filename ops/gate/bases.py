@@ -78,10 +78,9 @@ def production_tag() -> str | None:
 
 def find_rules(path: Path | None, bases: Sequence[Base]) -> tuple[Rules, str]:
     """Return the rules of `path`, else of the first base, else of this folder, and their origin."""
-    if path:
-        return GateParams.load(path).gate, str(path)
-    if not bases:
-        return GateParams.load(PARAMS).gate, PARAMS
+    if path or not bases:
+        origin = str(path or PARAMS)
+        return GateParams.load(origin).gate, origin
     base = bases[0]
     if base.commit is None:
         raise InputError(f"{base.name}, a folder, has no rules. Name some: --rules {PARAMS}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from digits.core.errors import InputError, UserError
@@ -36,13 +36,13 @@ class Decision:
     bases: list[Base]
     rules: Rules | None  # None only if there is no verdict
     rules_from: str
-    changed_rules: Mapping[str, tuple[object, object]]
-    looks: int
-    override: str | None
-    limits: list[Limit]
-    pairs: dict[str, tuple[list[Run], list[Run]]]  # the base's runs and the candidate's, by base
-    judgements: dict[str, Judgement]  # by base
     code: Tree | None  # the code that made the candidate's metrics; None if unknown
+    limits: list[Limit]
+    pairs: dict[str, tuple[list[Run], list[Run]]] = field(default_factory=dict)  # runs, by base
+    judgements: dict[str, Judgement] = field(default_factory=dict)  # by base
+    changed_rules: Mapping[str, tuple[object, object]] = field(default_factory=dict)
+    looks: int = 1
+    override: str | None = None
     stated: bool = False  # the caller states that one evaluator made both sides; nobody can check
     best: BestVersion | None = None  # for information; None if no version can be compared
     failure: str | None = None  # why there is no verdict: the error's message
@@ -121,7 +121,6 @@ def decide(question: Question) -> Decision:
     candidate, code = find_candidate(question)
     bases = [] if question.base is None else gate_bases.find_bases(question.base)
     rules, rules_from = gate_bases.find_rules(question.rules, bases)
-    by_base_rules = bool(bases) and not question.rules
     latest = git.commit(question.revisions[0] if question.revisions else "HEAD")
     in_git = bool(bases) and bases[0].commit is not None
     decision = judge(
@@ -132,12 +131,12 @@ def decide(question: Question) -> Decision:
         code=code,
         cross=question.base_model,
         same_evaluator=question.same_evaluator,
-        changed_rules=gate_bases.changed_rules(rules, code or WORKING_TREE)
-        if by_base_rules
-        else {},
         looks=count_looks(candidate[0].scores.test_set, latest) if in_git else 1,
         override=question.override,
     )
+    if bases and not question.rules:
+        changed = gate_bases.changed_rules(rules, code or WORKING_TREE)
+        decision = replace(decision, changed_rules=changed)
     best = find_best(candidate, code, latest, stated=decision.stated) if in_git else None
     return replace(decision, best=best)
 
@@ -169,13 +168,8 @@ def without_verdict(question: Question, failure: str) -> Decision:
         bases,
         rules,
         rules_from,
-        changed_rules={},
-        looks=1,
-        override=None,
-        limits=limits,
-        pairs={},
-        judgements={},
-        code=code,
+        code,
+        limits,
         failure=failure,
         differing=tuple(differing),
     )
@@ -205,7 +199,6 @@ def judge(
     code: Tree | None,
     cross: bool = False,
     same_evaluator: bool = False,
-    changed_rules: Mapping[str, tuple[object, object]] | None = None,
     looks: int = 1,
     override: str | None = None,
 ) -> Decision:
@@ -225,16 +218,12 @@ def judge(
         bases,
         rules,
         rules_from,
-        changed_rules=changed_rules or {},
+        code,
+        check_limits(candidate, rules),
+        pairs,
+        {name: judging.judge(*sides, rules, looks) for name, sides in pairs.items()},
         looks=looks,
         override=override,
-        limits=check_limits(candidate, rules),
-        pairs=pairs,
-        judgements={
-            name: judging.judge(theirs, ours, rules, looks)
-            for name, (theirs, ours) in pairs.items()
-        },
-        code=code,
         stated=any(unknown_evaluators(base, candidate, code) for base in bases),
     )
 

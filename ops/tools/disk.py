@@ -14,11 +14,14 @@ def digest(path: str | Path) -> str | None:
     """
     path = Path(path)
     if path.is_dir():
-        files = [file for file in path.rglob("*") if file.is_file()]
-        names = {file.relative_to(path).as_posix(): file for file in files}
-        entries = [{"md5": _md5_of(file), "relpath": name} for name, file in names.items()]
-        return f"{hashlib.md5(list_of_files(entries)).hexdigest()}.dir"
+        return f"{hashlib.md5(list_folder(path)).hexdigest()}.dir"
     return _md5_of(path) if path.is_file() else None
+
+
+def list_folder(folder: Path) -> bytes:
+    """The list of a folder's files, as DVC stores it; hashes as `digest` does."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return list_of_files({file.relative_to(folder).as_posix(): _md5_of(file) for file in files})
 
 
 def _md5_of(path: Path) -> str:

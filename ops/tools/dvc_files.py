@@ -150,7 +150,7 @@ def parse_folder(content: bytes, origin: str) -> Mapping[str, str]:
     return {file.relpath: file.md5 for file in _FolderList.parse({"files": files}, origin).files}
 
 
-def list_of_files(entries: list[dict[str, str]]) -> bytes:
-    """A folder's object in DVC's cache: its files with `md5` and `relpath`, in order of path."""
-    ordered = sorted(entries, key=lambda entry: entry["relpath"])
-    return json.dumps(ordered, sort_keys=True).encode()
+def list_of_files(digests: Mapping[str, str]) -> bytes:
+    """A folder's object in DVC's cache, from the MD5 of each file by its path in the folder."""
+    files = [{"md5": md5, "relpath": path} for path, md5 in sorted(digests.items())]
+    return json.dumps(files).encode()

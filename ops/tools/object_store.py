@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from digits.core.errors import FULL_DISK, InputError, Unreachable
-from ops.tools import dvc_files
+from ops.tools import disk, dvc_files
 from ops.tools.dvc import omit_checksums
-from ops.tools.dvc_files import Entry, list_of_files
+from ops.tools.dvc_files import Entry
 from ops.tools.tree import Tree
 
 CHUNK = 1 << 20  # bytes
@@ -143,19 +143,8 @@ def content(store: Store, oid: str) -> bytes | None:
 
 def list_folder(output: Output) -> bytes | None:
     """A folder's object, from its files in the working tree; None if they differ from it."""
-    folder = Path(output.path)
-    entries = [
-        {"md5": hash_file(file), "relpath": file.relative_to(folder).as_posix()}
-        for file in folder.rglob("*")
-        if file.is_file()
-    ]
-    listed = list_of_files(entries)
+    listed = disk.list_folder(Path(output.path))
     return listed if hashlib.md5(listed).hexdigest() == output.oid.removesuffix(".dir") else None
-
-
-def hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def repair(target: Store, output: Output, sources: Iterable[Store]) -> bool:
@@ -170,7 +159,7 @@ def repair(target: Store, output: Output, sources: Iterable[Store]) -> bool:
         for source in sources:
             with _reached(source.path):
                 source.fs.get_file(source.oid_to_path(oid), str(copy))
-            if hash_file(copy) == oid.removesuffix(".dir"):
+            if disk.digest(copy) == oid.removesuffix(".dir"):
                 break
         else:
             if not copy_from_working_tree(output, copy):
@@ -192,7 +181,7 @@ def copy_from_working_tree(output: Output, copy: Path) -> bool:
     if not Path(output.path).is_file():
         return False
     shutil.copyfile(output.path, copy)
-    return hash_file(copy) == output.oid
+    return disk.digest(copy) == output.oid
 
 
 def remove(store: Store, oid: str) -> None:

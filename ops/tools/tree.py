@@ -51,7 +51,9 @@ class Tree:
                 digests |= _files_of(name.removesuffix(".dvc"), digest)
         if path in digests:
             return digests[path]
-        return f"{_folder_digest(path, digests)}.dir" if digests else None
+        inside = {Path(name).relative_to(path).as_posix(): md5 for name, md5 in digests.items()}
+        listed = dvc_files.list_of_files(inside)
+        return f"{hashlib.md5(listed).hexdigest()}.dir" if digests else None
 
 
 WORKING_TREE = Tree(None)
@@ -105,11 +107,3 @@ def _files_of(path: str, digest: str) -> dict[str, str]:
         return {path: digest}
     files = dvc_files.parse_folder(dvc.cached(digest) or b"[]", f"the list of files in {path}")
     return {f"{path}/{name}": md5 for name, md5 in files.items()}
-
-
-def _folder_digest(folder: str, digests: Mapping[str, str]) -> str:
-    entries = [
-        {"md5": md5, "relpath": Path(name).relative_to(folder).as_posix()}
-        for name, md5 in digests.items()
-    ]
-    return hashlib.md5(dvc_files.list_of_files(entries)).hexdigest()
