@@ -72,9 +72,8 @@ def _pipeline(project: Project) -> Iterator[Step]:
         headline = "Nothing has run yet" if is_all else f"{_names(never)} never ran"
         yield Step("missing", "never run", headline, text, "dvc repro", page=page, form=form)
     if stale := by_state.get("out of date"):
-        is_all = len(stale) == len(stages) > 1
         verb = "is" if len(stale) == 1 else "are"
-        headline = f"{'All ' if is_all else ''}{_names(stale)} {verb} out of date"
+        headline = f"{_names(stale)} {verb} out of date"
         yield Step(
             "stale", "out of date", headline, _reasons(stale), "dvc repro", page=page, form=form
         )

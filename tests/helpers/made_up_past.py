@@ -25,10 +25,14 @@ from tests.helpers.small import ROOT
 Files = Mapping[str, bytes]
 PIPELINE = """\
 stages:
-  evaluate:
+  train:
     cmd: 'true'
     deps: [code.py]
     params: [train.optimizer]
+    metrics:
+      - metrics/train.json: {cache: false}
+  evaluate:
+    cmd: 'true'
     metrics:
       - metrics/evaluation.json: {cache: false}
       - metrics/errors.csv: {cache: false}
@@ -46,20 +50,23 @@ def results(wrong: Iterable[int], *, code: str = "", lr: float = 0.4, **changes:
     code : the content of the only code file
     lr : the parameter train.optimizer.lr
     """
-    made = {f"metrics/{name}": text for name, text in metrics_files(wrong, **changes).items()}
     params = (ROOT / "params.yaml").read_bytes().replace(b"lr: 0.4 ", b"lr: %g " % lr)
-    deps = {"code.py": code.encode()}
+    source = {"code.py": code.encode()}
+    trained = {"metrics/train.json": b'{"seed": 0, "lr": %g}' % lr}
+    made = {f"metrics/{name}": text for name, text in metrics_files(wrong, **changes).items()}
     optimizer = parse_yaml(params, "params.yaml")["train"]["optimizer"]
-    stage = {
+    train = {
         "cmd": "true",
-        "deps": _entries(deps),
+        "deps": _entries(source),
         "params": {"params.yaml": {"train.optimizer": optimizer}},
-        "outs": _entries(made),
+        "outs": _entries(trained),
     }
-    lock = {"schema": "2.0", "stages": {"evaluate": stage}}
+    evaluate = {"cmd": "true", "outs": _entries(made)}
+    lock = {"schema": "2.0", "stages": {"train": train, "evaluate": evaluate}}
     return {
         **made,
-        **deps,
+        **source,
+        **trained,
         "params.yaml": params,
         "dvc.yaml": PIPELINE.encode(),
         "dvc.lock": yaml.safe_dump(lock).encode(),
