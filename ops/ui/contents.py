@@ -1,12 +1,12 @@
-"""All files of the pages."""
+"""All files of the pages; the server adds what only it can show."""
 
 from functools import lru_cache
 
-from ops.ui import data, labels, overview, pages, pipeline, runs, versions
+from ops.ui import data, overview, pages, pipeline, runs, versions
 from ops.ui.pages import Resources
 from ops.ui.project import Project
 
-PARTS = (overview, pipeline, runs, versions, data, labels)
+PARTS = (overview, pipeline, runs, versions, data)
 
 
 @lru_cache(maxsize=2)

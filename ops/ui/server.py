@@ -63,6 +63,7 @@ def run(port: int, *, read_only: bool, elsewhere: Elsewhere = NOWHERE) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
+            listener.listen()  # before the address is printed
         except OSError as error:
             raise InputError(f"port {port} can't be used: {error}. Choose: --port N") from None
         port = listener.getsockname()[1]
@@ -132,7 +133,7 @@ def app(context: Context) -> ASGIApp:
 async def page(request: Request) -> Response:
     here = current(request)
     path = request.path_params["path"] or "index.html"
-    make = contents.resources(here).get(path)
+    make = {**contents.resources(here), **labels.resources(here)}.get(path)
     if make is None:
         raise HTTPException(404)
     kind = mimetypes.guess_type(PurePath(path).name)[0] or "application/octet-stream"

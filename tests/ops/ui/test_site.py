@@ -1,11 +1,14 @@
 """The folder of pages: it replaces its own files, and nobody else's."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from digits.core.errors import InputError
 from ops.ui import contents, project, site
+from tests.helpers.small import ROOT
 
 PAGES = {"index.html": b"one", "runs/1.html": b"two"}
 
@@ -14,7 +17,7 @@ PAGES = {"index.html": b"one", "runs/1.html": b"two"}
 def pages(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """The pages that there are; a test changes them."""
     pages = dict(PAGES)
-    monkeypatch.setattr(project, "read", lambda: None)
+    monkeypatch.setattr(project, "read", lambda **_: None)
     monkeypatch.setattr(
         contents, "resources", lambda _: {path: lambda p=path: pages[p] for path in pages}
     )
@@ -83,3 +86,9 @@ def test_a_run_that_was_interrupted_can_be_repeated(
             site.write(tmp_path)
     site.write(tmp_path)
     assert written(tmp_path).keys() == {*pages, site.LIST}
+
+
+def test_the_pages_need_no_package_of_the_server() -> None:
+    absent = 'import sys; sys.modules |= dict.fromkeys(("fastapi", "starlette", "uvicorn"))'
+    program = f"{absent}\nfrom ops.ui import contents, site"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
