@@ -25,6 +25,7 @@ from ops.tools.tree import WORKING_TREE, Tree
 
 FETCHED = Path(".bases")  # models and data of bases, by commit
 EVALUATOR = "stages/evaluate.py"
+LAUNCHER = "ops/launch.py"
 STAGE = "evaluate"
 
 
@@ -134,15 +135,17 @@ def evaluator_changes(before: Tree, after: Tree) -> list[str]:
 def evaluator_parts(tree: Tree) -> dict[str, object]:
     """Return everything that determines the evaluator's results, by name.
 
-    These are its code by import; the other files that its stage depends on, like the pins; the
-    command and the parameters with which it ran. dvc.yaml names whole folders of code, of which
-    only the modules that the evaluator imports count.
+    These are its code by import, and that of its launcher; the other files that its stage depends
+    on, like the pins; the command and the parameters with which it ran. dvc.yaml names whole
+    folders of code, of which only the modules that the evaluator imports count.
     """
     pipeline, lock = tree.read("dvc.yaml"), tree.read(LOCK)
     declared = dvc_files.parse_pipeline(pipeline).get(STAGE) if pipeline else None
     ran = (dvc_files.parse_lock(lock).get(STAGE) if lock else None) or Locked()
     digests = {dep.path: dep.md5 for dep in ran.deps}
     parts: dict[str, object] = {**imports.reached(EVALUATOR, tree.read)}
+    if "ops.launch" in ran.cmd.split():  # then its code runs in the evaluator's process
+        parts |= imports.reached(LAUNCHER, tree.read)
     for dep in {*(declared.deps if declared else ()), *digests}:
         if not any(Path(dep).is_relative_to(judged) for judged in (MODEL, DATA)):
             contents = tree.files(dep)

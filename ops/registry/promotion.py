@@ -125,9 +125,10 @@ def check_is_reproduced(commit: str) -> None:
     check_lock(tree)
     for stage in pipeline.read(tree):
         if stage.state != "up to date":
+            why = f" ({stage.why})" if stage.why else ""
             raise InputError(
-                f"dvc.lock does not match the code: the stage {stage.name} is {stage.state} "
-                f"({stage.why}). Run dvc repro, then commit dvc.lock and metrics/"
+                f"dvc.lock does not match the code: the stage {stage.name} is {stage.state}{why}. "
+                f"Run dvc repro, then commit dvc.lock and metrics/"
             )
 
 

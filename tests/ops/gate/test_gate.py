@@ -464,6 +464,19 @@ def test_how_the_evaluator_ran_is_compared(
     assert f"main was evaluated with different code or data ({named})" in message
 
 
+def test_the_launcher_is_a_part_of_the_evaluator_that_it_runs(repository: Repository) -> None:
+    lock = repository.folder / "dvc.lock"
+    document = yaml.safe_load(lock.read_text())
+    document["stages"]["evaluate"]["cmd"] = "python -m ops.launch --local stages.evaluate"
+    lock.write_text(yaml.safe_dump(document))
+    files.write(repository.folder / "ops" / "launch.py", "a = 1\n")
+    repository.commit()
+    repository.gate("--base", "HEAD", code=0)
+    files.write(repository.folder / "ops" / "launch.py", "a = 2\n")
+    message = repository.gate("--base", "HEAD", code=2)
+    assert "HEAD was evaluated with different code or data (ops/launch.py)" in message
+
+
 def test_another_test_set_is_not_compared_with(repository: Repository) -> None:
     repository.write(COMMON, test_set="c" * 64)
     message = repository.gate("--base", "main", code=2)

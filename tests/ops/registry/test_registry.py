@@ -197,7 +197,10 @@ def test_what_is_not_ready_is_refused(ann: Models) -> None:
     ann.commit("code alone")
     assert "is on no branch of origin. Run: git push origin HEAD" in refused()
     ann.run("git", "push", "--quiet", "origin", "main")
-    assert "the stage evaluate is out of date (code.py). Run dvc repro, then commit" in refused()
+    assert (
+        "the stage evaluate is out of date (code.py changed). Run dvc repro, then commit"
+        in refused()
+    )
     (ann.folder / "metrics" / "evaluation.json").write_text("{}")
     ann.commit("metrics alone")
     ann.run("git", "push", "--quiet", "origin", "main")
