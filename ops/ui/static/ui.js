@@ -74,7 +74,7 @@ window.digits = window.digits || {};
   }
 
   function offer(page) {
-    if (page.querySelector("main").innerHTML === shown) return;
+    if (page.querySelector("main").innerHTML === shown) { replaceFooter(page); return; }
     if (!busy()) { replace(page); return; }
     const button = document.createElement("button");
     button.textContent = "Show it, and drop what you typed";
@@ -93,7 +93,7 @@ window.digits = window.digits || {};
 
     shown = page.querySelector("main").innerHTML;
     old.replaceChildren(...document.adoptNode(page.querySelector("main")).childNodes);
-    document.querySelector("body > footer").replaceWith(page.querySelector("body > footer"));
+    replaceFooter(page);
 
     for (const element of old.querySelectorAll("details")) {
       if (opened.includes(nameOf(element))) element.open = true;
@@ -110,6 +110,9 @@ window.digits = window.digits || {};
     if (focused) old.querySelector(focused)?.focus({ preventScroll: true });
     scrollTo(...scroll);
   }
+
+  const replaceFooter = page =>
+    document.querySelector("body > footer").replaceWith(page.querySelector("body > footer"));
 
   const nameOf = details => details.id || details.querySelector("summary")?.textContent.trim();
 
