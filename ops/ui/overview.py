@@ -20,7 +20,8 @@ from ops.ui.registry import Registry
 from ops.ui.steps import Step
 from ops.ui.words import count
 
-SHOWN = 8  # runs, and half as many events
+SHOWN = 10  # runs
+EVENTS = 4  # of the registry, and commands started from the pages
 LONGEST = 200  # runs in a small line
 FIGURES: dict[str, tuple[str, Unit]] = {
     "errors": ("errors", "images"),
@@ -77,8 +78,8 @@ def page(project: Project) -> bytes:
         comparable=comparable,
         earlier=len(line) - len(comparable),
         runs=history.runs(project)[: -SHOWN - 1 : -1],
-        jobs=jobs.recent(project, SHOWN // 2),
-        events=known.events[: SHOWN // 2],
+        jobs=jobs.recent(project, EVENTS),
+        events=known.events[:EVENTS],
     )
 
 

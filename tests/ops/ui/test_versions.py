@@ -177,8 +177,9 @@ def test_what_a_deployment_serves_is_held_against_the_registry(
     deploy(same, ONE, number=0)
     deploy(other, ONE, number=1)
     text = shown(replace(here, elsewhere=Elsewhere((same, other, empty))))
-    assert f"{same} v1.0.0 production yes" in text
-    assert f"{other} v1.1.0 production no: production is v1.0.0. digits deploy --to {other}" in text
+    assert f"{same} serves v1.0.0 for production: as the registry says" in text
+    assert f"{other} serves v1.1.0 for production: not as the registry says" in text
+    assert f"where production is v1.0.0 digits deploy --to {other}" in text
     assert f"{empty} unknown no model was deployed there yet" in text
 
 
