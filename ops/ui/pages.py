@@ -28,6 +28,8 @@ NAVIGATION = {
     "data.html": "Data",
 }
 LIVE_NAVIGATION = {"run.html": "Run", "labels.html": "Labels"}
+# Pages and folders that belong to a page of the navigation; `versions` belongs to versions.html.
+BELONGS = {"stages": "pipeline", "compare": "runs", "jobs": "run"}
 
 
 def html(project: Project, path: str, template: str, title: str, **values: Any) -> bytes:
@@ -47,6 +49,7 @@ def html(project: Project, path: str, template: str, title: str, **values: Any) 
         .render(
             project=project,
             path=path,
+            section=_section(path),
             root="../" * path.count("/"),
             title=title,
             navigation=navigation,
@@ -55,6 +58,12 @@ def html(project: Project, path: str, template: str, title: str, **values: Any) 
         )
     )
     return text.encode(errors="replace")  # Git's texts may have bytes that are no UTF-8
+
+
+def _section(path: str) -> str:
+    """The page of the navigation that a page belongs to."""
+    name = path.partition("/")[0].removesuffix(".html")
+    return f"{BELONGS.get(name, name)}.html"
 
 
 def static() -> Resources:

@@ -135,7 +135,7 @@
     const place = sheet.place[index], rows = Math.ceil(Object.keys(sheet.place).length / sheet.columns);
     const image = make("span", { class: "digit", role: "img", "aria-label": `Test image ${index}` });
     const values = {
-      "--sheet": `url("${new URL(sheet.path, document.baseURI)}")`, "--columns": sheet.columns, "--rows": rows,
+      "--pictures": `url("${new URL(sheet.path, document.baseURI)}")`, "--columns": sheet.columns, "--rows": rows,
       "--x": place % sheet.columns, "--y": Math.floor(place / sheet.columns),
     };
     for (const [name, value] of Object.entries(values)) image.style.setProperty(name, value);
