@@ -1,4 +1,4 @@
-"""Labels in a real browser: keys, undo, reload, a kill; hostile rows; what is made of the labels."""
+"""Labels in a real browser: keys, undo, reload, a kill, hostile rows, and what becomes of them."""
 
 import base64
 import csv
