@@ -17,7 +17,7 @@ DECLARED = dvc_files.parse_pipeline((ROOT / "dvc.yaml").read_bytes())
 
 
 def stage_module(name: str) -> str:
-    """`stages.x` in a stage's command, which may go through ops.launch."""
+    """`stages.x` in a stage's command."""
     return next(word for word in STAGES[name]["cmd"].split() if word.startswith("stages."))
 
 
@@ -25,6 +25,11 @@ def test_every_stage_script_is_a_stage_and_every_stage_a_script() -> None:
     scripts = {path.stem for path in (ROOT / "stages").glob("[!_]*.py")}
     assert scripts == set(STAGES)
     assert all(stage_module(name) == f"stages.{name}" for name in STAGES)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_starts_through_the_launcher_which_records_its_runs(name: str) -> None:
+    assert STAGES[name]["cmd"].startswith("python -m ops.launch ")
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -114,7 +114,8 @@ def _purpose(stage: Stage) -> str:
         tree = ast.parse(Path(*module.split(".")).with_suffix(".py").read_bytes())
     except (OSError, ValueError, SyntaxError):
         return ""
-    return (ast.get_docstring(tree) or "").partition("\n")[0].replace("->", "\N{RIGHTWARDS ARROW}")
+    line = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return line.replace("->", "\N{RIGHTWARDS ARROW}").replace("`", "")
 
 
 def _inputs(stage: Stage) -> list[File]:
