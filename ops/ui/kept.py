@@ -23,10 +23,9 @@ def kept(name: str, make: Callable[[], Any]) -> Any:
             return json.loads(body)
     except (OSError, ValueError):
         pass
-    value = make()
-    body = json.dumps(value)
+    body = json.dumps(make())
     files.write(path, f"{_digest(body)}\n{body}")
-    return value
+    return json.loads(body)
 
 
 def _digest(body: str) -> str:

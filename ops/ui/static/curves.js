@@ -68,7 +68,7 @@
     ];
   }
 
-  function marks(frame, { name, points }, i) {
+  function marks(frame, { points }, i) {
     if (!points.length) return [];
     const places = points.map(([x, y]) => `${frame.x(x).toFixed(1)},${frame.y(y).toFixed(1)}`);
     const line = svg("polyline", {
@@ -77,7 +77,6 @@
     });
     const [x, y] = places.at(-1).split(",");
     const dot = svg("circle", { class: `dot series-${i % COLOURS}`, cx: x, cy: y, r: 3 });
-    line.append(svg("title", {}, name));
     return [line, dot];
   }
 
