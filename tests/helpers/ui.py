@@ -11,6 +11,7 @@ import http.client
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class UiServer:
 @contextmanager
 def serve_ui(project: Project, *words: str, **environment: str) -> Iterator[UiServer]:
     """`python -m ops.ui` on a free port of the project's folder; Ctrl-C ends it."""
-    log = project.folder.parent / f"{project.folder.name}-ui.log"
+    log = project.folder.parent / f"ui-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["python", "-m", "ops.ui", "--port", "0", *words],
@@ -83,6 +84,7 @@ def serve_ui(project: Project, *words: str, **environment: str) -> Iterator[UiSe
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(timeout=DEADLINE_S)
+            code = process.wait(timeout=DEADLINE_S)
+            assert code in (0, -signal.SIGKILL), log.read_text()  # a test may kill it
         finally:
             process.kill()

@@ -1,0 +1,293 @@
+"""In a browser: a run from the form to its end, stopped and resumed; a promotion; no way in."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.pages import complaints_of_axe
+from tests.helpers.small import small_params
+from tests.helpers.ui import serve_ui
+from tests.ops.ui.conftest import Ui
+
+RUN_MS = 120_000  # until a command has done something
+HOSTILE = "--force <script>document.title='pwned'</script> $(touch pwned)"
+
+
+@pytest.fixture(scope="module")
+def job(ui: Ui) -> Path:
+    """The folder of a job that has ended, with output and a curve that are markup elsewhere."""
+    folder = ui.project.folder / ".ui" / "jobs" / "20260101-000000-abcd"
+    folder.mkdir(parents=True)
+    row = {"epoch": 1, "train_loss": 1.0, "val_nll": 1.0, "val_accuracy": 0.5}
+    files = {
+        "job.json": {
+            "title": "Reproduce",
+            "words": ["dvc", "repro", HOSTILE],
+            "query": "action=reproduce&target=train",
+            "asked": 1.0,
+            "started": 1.0,
+            "ended": 2.0,
+            "stopped": False,
+            "code": 0,
+        },
+        "progress.json": {"epochs": 1, "curve": [row], "more": "</script><b>pwned</b>"},
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    (folder / "output.log").write_bytes(
+        b"\x1b[31m<script>document.title='pwned'</script>\x1b[0m</pre><img src=x>\n10 %\r20 %"
+    )
+    return folder
+
+
+def open_form(ui: Ui, query: str) -> None:
+    ui.page.goto(f"{ui.server.url}/run.html?{query}")
+
+
+def press_run(ui: Ui, command: str) -> None:
+    """Run what the form shows."""
+    ui.page.wait_for_selector(f"#command:text-is({json.dumps(command)})")
+    ui.page.get_by_role("button", name="Run this command").click()
+    ui.page.wait_for_url("**/jobs/*.html")
+
+
+def wait_for_state(ui: Ui, state: str) -> None:
+    ui.page.wait_for_selector(f"#status .state:text-is('{state}')", timeout=RUN_MS)
+
+
+def log(ui: Ui) -> str:
+    text: str = ui.page.inner_text("#log")
+    return text
+
+
+@pytest.mark.slow(30)
+def test_a_day_of_work(ui: Ui) -> None:
+    """Run, stop, continue, see the results, promote them: without a terminal, except to commit."""
+    small_params(ui.project.folder, {"train.epochs": 8, "train.early_stopping.patience": 8})
+    ui.project.commit("eight epochs")
+    start_and_stop(ui)
+    continue_and_queue(ui)
+    see_a_change_without_a_reload(ui)
+    promote_by_force(ui)
+
+
+def start_and_stop(ui: Ui) -> None:
+    open_form(ui, "action=reproduce")
+    ui.page.get_by_label("Up to").select_option("train")
+    press_run(ui, "dvc repro train")
+    wait_for_state(ui, "running")
+    ui.page.wait_for_selector("#epoch:text-matches('^epoch [1-7] of 8')", timeout=RUN_MS)
+    ui.page.reload()  # the page shows the same after it
+    assert "Running stage 'train'" in log(ui)
+    curve = ui.page.locator("[data-curve=loss] svg[role=img]").get_attribute("aria-label")
+    assert curve.startswith("Loss. training ends at")
+    ui.page.get_by_role("button", name="Stop").click()
+    wait_for_state(ui, "stopped")
+    assert not (ui.project.folder / "models" / "weights.safetensors").exists()
+
+
+def continue_and_queue(ui: Ui) -> None:
+    ui.page.get_by_role("link", name="Continue").click()
+    press_run(ui, "dvc repro train")
+    first = ui.page.url
+    open_form(ui, "action=reproduce")
+    press_run(ui, "dvc repro")
+    second = ui.page.url
+    wait_for_state(ui, "waiting")
+    ui.page.goto(first)
+    wait_for_state(ui, "done")
+    assert "continuing after epoch" in log(ui)
+    ui.page.wait_for_selector("#epoch:text-matches('^epoch 8 of 8')")
+    ui.page.goto(second)
+    wait_for_state(ui, "done")
+    ui.page.locator("#status").get_by_role("link", name="Pipeline").click()
+    ui.page.wait_for_url("**/pipeline.html")
+
+
+def see_a_change_without_a_reload(ui: Ui) -> None:
+    ui.page.evaluate("() => { window.isTheSame = true; }")
+    path = ui.project.folder / "params.yaml"
+    content = path.read_text()
+    path.write_text(content.replace("label_smoothing: 0.1", "label_smoothing: 0.2"))
+    ui.page.wait_for_selector("main:has-text('train.label_smoothing was 0.1, is 0.2')")
+    path.write_text(content)
+    ui.project.commit("results")
+    ui.page.wait_for_selector("footer:has-text('results')")
+    assert ui.page.evaluate("() => window.isTheSame")
+
+
+def promote_by_force(ui: Ui) -> None:
+    open_form(ui, "action=promote&version=1.0.0")
+    ui.page.get_by_label("Promote although the gate blocks").check()
+    ui.page.wait_for_selector("#command:has-text('--force')")
+    ui.page.get_by_role("button", name="Run this command").click()
+    ui.page.wait_for_selector("#reason-error:text-is('is required')")
+    ui.page.get_by_label("Reason").fill(HOSTILE)
+    words = "digits registry promote --stage=production --version=1.0.0 --force"
+    press_run(ui, f"{words} {shlex.quote(f'--reason={HOSTILE}')}")
+    wait_for_state(ui, "done")
+    assert "production is v1.0.0 now" in log(ui)
+    assert ui.page.title().startswith("Promote")
+    assert f"Reason: {HOSTILE}" in ui.project.run("git", "tag", "--list", "-n99")
+    assert not (ui.project.folder / "pwned").exists()
+    ui.page.locator("#status").get_by_role("link", name="Versions").click()
+    ui.page.wait_for_selector("main:has-text('1.0.0')")
+    assert ui.page.title().startswith("Versions")
+
+
+def test_a_broken_file_is_a_page_that_says_so_and_heals_by_itself(ui: Ui) -> None:
+    path = ui.project.folder / "params.yaml"
+    content = path.read_bytes()
+    path.write_text("train: [")
+    answer = ui.server.ask("/run.html?action=experiment")
+    assert answer.status == 503
+    assert b"params.yaml is not YAML" in answer.body
+    assert b"Traceback" not in answer.body
+    assert "params.yaml" not in ui.server.log_file.read_text()
+    path.write_bytes(content)
+    assert ui.server.ask("/run.html?action=experiment").status == 200
+
+
+def test_errors_and_the_command_follow_what_is_typed(ui: Ui) -> None:
+    open_form(ui, "action=experiment&preset=short")
+    ui.page.get_by_label("seed", exact=True).last.fill("x")
+    ui.page.wait_for_selector("[id='train.seed-error']:has-text('integer')")
+    assert ui.page.locator("[id='train.seed']").get_attribute("aria-invalid") == "true"
+    ui.page.locator("[id='train.seed']").fill("7")
+    ui.page.locator("[id='train.optimizer.sgd.momentum']").fill("0")
+    ui.page.wait_for_selector("[id='train.optimizer.sgd-error']:has-text('nesterov')")
+    assert ui.page.locator("[id='train.seed-error']").inner_text() == ""
+    ui.page.locator("[id='train.optimizer.sgd.nesterov']").select_option("false")
+    ui.page.wait_for_selector("#command:has-text('train.optimizer.sgd.nesterov=false')")
+    assert ui.page.locator("[id='train.optimizer.sgd-error']").inner_text() == ""
+    command = ui.page.inner_text("#command")
+    assert command.startswith("dvc exp run --temp --set-param=train.")
+    assert {"--set-param=train.seed=7", "--set-param=train.epochs=3"} <= set(command.split())
+    assert ui.page.locator("[id='train.optimizer.adam.eps']").is_hidden()
+    ui.page.locator("[id='train.optimizer.name']").select_option("adam")
+    assert ui.page.locator("[id='train.optimizer.adam.eps']").is_visible()
+
+
+def test_a_command_that_was_not_shown_does_not_run(ui: Ui) -> None:
+    jobs = ui.server.ask("/jobs.html").body
+    fields = {"action": "reproduce", "target": "train", "command": "dvc repro"}
+    answer = ui.server.ask("/run.html", fields)
+    assert answer.status == 422
+    assert b"dvc repro train" in answer.body
+    assert ui.server.ask("/jobs.html").body == jobs
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"action": "experiment", "train.epochs": "1; touch pwned"},
+        {"action": "experiment", "train.epochs": '"><script>alert(1)</script>'},
+        {"action": "experiment", "data.folder": "$(touch pwned)"},
+        {"action": "experiment", "name": "--queue"},
+        {"action": "reproduce", "target": "train --force"},
+        {"action": "sweep", "file": "../../etc/passwd"},
+        {"action": "rollback", "reason": ""},
+    ],
+)
+def test_a_hostile_value_is_an_error_and_no_markup(ui: Ui, fields: Mapping[str, str]) -> None:
+    answer = ui.server.ask("/run.html", fields)
+    assert answer.status == 422
+    assert b"<script>alert" not in answer.body
+    shown = json.loads(ui.server.ask("/preview", fields).body)
+    assert shown["problems"]
+    assert ui.server.ask("/run.html", {**fields, "command": shown["command"]}).status == 422
+
+
+def test_the_output_of_a_command_is_text(ui: Ui, job: Path) -> None:
+    ui.page.goto(f"{ui.server.url}/jobs/{job.name}.html")
+    assert ui.page.title().startswith("Reproduce")
+    assert log(ui) == "<script>document.title='pwned'</script></pre><img src=x>\n20 %"
+    assert ui.page.locator("main img, main b").count() == 0
+    assert ui.page.inner_text("pre.command code") == shlex.join(["dvc", "repro", HOSTILE])
+    ui.page.wait_for_selector("#epoch:has-text('epoch 1 of 1')")
+    answer = ui.server.ask(f"/jobs/{job.name}.txt")
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize("path", ["/", "/run.html", "/events", "/static/ui.css", "/nothing"])
+def test_without_the_token_there_is_nothing_to_see(ui: Ui, path: str) -> None:
+    for cookie in ("", "digits=x", ui.server.cookie[:-1], "token=" + ui.server.token):
+        assert ui.server.ask(path, Cookie=cookie).status == 403
+    assert ui.server.ask(f"{path}?token=wrong", Cookie="").status == 403
+
+
+def test_the_token_of_the_address_becomes_a_cookie_that_no_script_can_read(ui: Ui) -> None:
+    answer = ui.server.ask(f"/runs.html?a=1&token={ui.server.token}", Cookie="")
+    assert answer.status == 303
+    assert answer.headers["location"] == "/runs.html?a=1"
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(f"{ui.server.cookie};")
+    assert {"httponly", "samesite=strict"} <= {part.strip().lower() for part in cookie.split(";")}
+    assert ui.page.evaluate("() => document.cookie") == ""
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil:80"])
+def test_another_name_for_this_computer_is_refused(ui: Ui, host: str) -> None:
+    assert ui.server.ask("/", Host=host).status == 403
+    assert ui.server.ask(f"/?token={ui.server.token}", Host=host, Cookie="").status == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": ""},  # no header
+        {"Origin": "", "Sec_Fetch_Site": "same-site"},  # another server of this computer
+        {"Sec_Fetch_Site": "cross-site"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/run.html", "/preview", "/jobs/x/stop", "/labels/open"])
+def test_what_another_site_sends_is_refused(ui: Ui, path: str, headers: dict[str, str]) -> None:
+    fields = {"action": "reproduce", "command": "dvc repro"}
+    assert ui.server.ask(path, fields, **headers).status == 403
+
+
+def test_every_answer_limits_what_a_page_may_do(ui: Ui) -> None:
+    for path in ("/index.html", "/static/ui.css", "/nothing", "/run.html?action=nothing"):
+        headers = ui.server.ask(path).headers
+        assert "script-src 'self';" in headers["content-security-policy"]
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert ui.server.ask("/nothing").status == 404
+    assert ui.server.ask("/run.html?action=nothing").status == 404
+
+
+def test_pages_for_others_run_nothing(ui: Ui, job: Path) -> None:
+    with serve_ui(ui.project, "--read-only") as server:
+        assert server.ask("/run.html").status == 404
+        assert server.ask("/labels.html").status == 404
+        for path in ("/run.html", "/preview", "/jobs/x/stop", "/labels/open"):
+            assert server.ask(path, {"action": "reproduce", "command": "dvc repro"}).status == 403
+        assert job.name in server.ask("/jobs.html").body.decode()
+        for path in ("/index.html", "/jobs.html", f"/jobs/{job.name}.html"):
+            answer = server.ask(path)
+            assert answer.status == 200
+            assert b"<form" not in answer.body
+            assert b"run.html" not in answer.body
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_can_be_used_by_all_and_fit_a_phone(ui: Ui, job: Path, scheme: Any) -> None:
+    ui.page.emulate_media(color_scheme=scheme)
+    ui.page.set_viewport_size({"width": 360, "height": 740})
+    for path in (
+        "run.html?action=experiment",
+        "run.html?action=promote",
+        "jobs.html",
+        f"jobs/{job.name}.html",
+    ):
+        ui.page.goto(f"{ui.server.url}/{path}")
+        assert complaints_of_axe(ui.page) == []
+        assert ui.page.evaluate("() => document.documentElement.scrollWidth") <= 360
