@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from benchmarks import processors
 from digits.core import kernels
 from digits.core.errors import InputError
-from tests.helpers.small import ROOT
 
 # By the version of PyTorch. Made on an AMD EPYC with AVX-512; a machine that finds another digest
 # has found a fault: look for the operation that differs (python -m benchmarks.processors).
@@ -41,18 +38,9 @@ def test_a_processor_with_other_kernels_uses_them(monkeypatch: pytest.MonkeyPatc
 @portable
 @pytest.mark.slow(10)
 def test_a_short_training_has_the_bytes_that_are_known_and_others_without_the_pins() -> None:
-    code = "from benchmarks.processors import train; print(train(8, by_index=False))"
-
-    def run(environment: dict[str, str]) -> dict[str, str]:
-        words = [sys.executable, "-c", code]
-        output = subprocess.check_output(words, cwd=ROOT, env=environment, text=True)
-        digests: dict[str, str] = json.loads(output.replace("'", '"'))
-        return digests
-
-    pinned = run(os.environ | kernels.PINS)
+    pinned = processors.run(8, by_index=False)
     assert pinned["digest"] == KNOWN[pinned["torch"]]
-    free = {name: value for name, value in os.environ.items() if name not in kernels.PINS}
-    assert run(free)["digest"] != pinned["digest"]
+    assert processors.run(8, pinned=False, by_index=False)["digest"] != pinned["digest"]
 
 
 @portable
