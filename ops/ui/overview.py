@@ -144,6 +144,6 @@ def _promoted(known: Registry) -> set[str]:
 
 def _stages(project: Project) -> Sequence[Stage]:
     try:
-        return pipeline.states(project)
+        return steps.stages_of(project)
     except InputError:  # a step says so
         return []

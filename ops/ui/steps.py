@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from digits.core.errors import InputError
@@ -51,7 +51,7 @@ def read(project: Project, current: Run | None) -> list[Step]:
 
 def _pipeline(project: Project) -> Iterator[Step]:
     try:
-        stages = pipeline.states(project)
+        stages = stages_of(project)
     except InputError as error:
         yield Step("failed", "broken", "The pipeline can't be read", str(error))
         return
@@ -146,6 +146,14 @@ def _running(project: Project) -> Iterator[Step]:
         if job.state in ("running", "waiting", "stopping"):
             mark = "running" if job.state == "running" else "missing"
             yield Step(mark, job.state, job.title, job.command, is_alert=False, page=job.page)
+
+
+def stages_of(project: Project) -> list[Stage]:
+    """The stages. Pages that were written elsewhere do not say which files that computer lacks."""
+    stages = pipeline.states(project)
+    if project.is_live:
+        return stages
+    return [replace(s, state="up to date") if s.state == "missing" else s for s in stages]
 
 
 def branch() -> str:

@@ -120,6 +120,16 @@ def test_results_that_are_not_committed_are_the_next_to_commit(enter: Enter) -> 
     assert "git add dvc.lock metrics params.yaml && git commit" in text
 
 
+def test_files_that_are_missing_matter_only_where_the_pages_are_served(enter: Enter) -> None:
+    made = enter(promoted())
+    (made.folder / "metrics" / "train.json").unlink()
+    assert "Pipeline train up to date" in shown()
+    text = shown(project.read(is_live=True))
+    assert text.startswith("All is well")
+    assert "missing Files that train made are not on this computer" in text
+    assert "dvc pull" in text
+
+
 def test_without_metrics_the_page_says_what_to_run(enter: Enter) -> None:
     past = Past()
     past.commit("start", {"dvc.yaml": results([])["dvc.yaml"], "params.yaml": b"train: {}\n"})
