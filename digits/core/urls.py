@@ -20,21 +20,9 @@ def looks_like_url(text: str) -> bool:
 
 
 def check_server(name: str, url: str) -> str:
-    """Check the URL of a server, as botocore expects an endpoint.
+    """Return the URL of a server if it has the form that botocore expects of an endpoint.
 
-    Parameters
-    ----------
-    name : of the variable or option that holds it
-    url : http://HOST:PORT or https://HOST:PORT, perhaps with a path
-
-    Returns
-    -------
-    the URL
-
-    Raises
-    ------
-    InputError
-        If it has another form.
+    Raises `InputError` if it has another one, with the variable or option `name` in its message.
     """
     match = SERVER.fullmatch(url)
     if match is None or "?" in url or "#" in url or int(match["port"] or 0) > 65535:
@@ -45,26 +33,15 @@ def check_server(name: str, url: str) -> str:
     return url
 
 
-def endpoint(*services: str) -> tuple[str, str] | None:
-    """The server that the environment names in place of AWS's.
+def endpoint(service: str) -> tuple[str, str] | None:
+    """The server that the environment names in place of AWS's: the variable and the URL, or None.
 
-    Parameters
-    ----------
-    services : of AWS, as in AWS_ENDPOINT_URL_S3; the variable of the first that has one counts,
-        then AWS_ENDPOINT_URL
-
-    Returns
-    -------
-    the variable and the URL; None if no server is named
-
-    Raises
-    ------
-    InputError
-        If the URL has another form than a server's.
+    The variable of the service counts, as AWS_ENDPOINT_URL_S3, else AWS_ENDPOINT_URL. Raises
+    `InputError` as `check_server`.
     """
     if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
-    for name in (*(f"AWS_ENDPOINT_URL_{service}" for service in services), "AWS_ENDPOINT_URL"):
+    for name in (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL"):
         if url := os.environ.get(name):
             return name, check_server(name, url)
     return None

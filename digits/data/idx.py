@@ -49,22 +49,9 @@ def header_size(dimensions: int) -> int:
 
 
 def parse(content: bytes, dimensions: int, name: str) -> UInt8Array:
-    """Read the array of an IDX file of unsigned bytes; see `shape`.
+    """Read the array of a whole, uncompressed IDX file: uint8, read-only, of the header's shape.
 
-    Parameters
-    ----------
-    content : the uncompressed file
-    dimensions : the expected number: 3 for images, 1 for labels
-    name : the file's, for the error
-
-    Returns
-    -------
-    uint8, read-only, of the header's shape
-
-    Raises
-    ------
-    InputError
-        If the magic number is wrong, or the length differs from the header's shape.
+    Takes and raises the same as `shape`; also raises `InputError` if the file has another length.
     """
     stated, start = shape(content, dimensions, name), header_size(dimensions)
     length = start + math.prod(stated)

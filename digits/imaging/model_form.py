@@ -51,23 +51,7 @@ def read(content: bytes, preprocessing: Preprocessing) -> UInt8Array:
 
 
 def convert(image: npt.NDArray[Any], preprocessing: Preprocessing) -> UInt8Array:
-    """Bring an array into the model's form.
-
-    Parameters
-    ----------
-    image : uint8 (height, width), or (height, width, channels) with 1, 3 (RGB) or 4 (RGBA) channels
-    preprocessing : the model's form
-
-    Returns
-    -------
-    uint8 (height, width) of the model's size, 0 is background
-
-    Raises
-    ------
-    InputError
-        As `decoding.from_array`; or, for ink-box, if the image shows no ink, or more than one
-        digit.
-    """
+    """As `read`, for an array that `decoding.from_array` takes."""
     return _into_form(decoding.from_array(image), preprocessing)
 
 

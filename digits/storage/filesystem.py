@@ -4,7 +4,6 @@ One interface for both, on fsspec. This module hides the differences: a folder h
 conditional writes. Every request to S3 has a deadline, and errors are explained in words.
 """
 
-import errno
 import fcntl
 import os
 import shutil
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from digits.core import files, urls
-from digits.core.errors import InputError, Unreachable
+from digits.core.errors import FULL_DISK, InputError, Unreachable
 
 CONNECT_S = 5
 READ_S = 10  # without receiving a byte
@@ -96,10 +95,7 @@ def find(url: str) -> Storage:
 def encryption() -> dict[str, str]:
     """S3's options of a write that has the server encrypt it, as the environment says.
 
-    Raises
-    ------
-    InputError
-        If a variable has another value than S3 knows.
+    Raises `InputError` if a variable has another value than S3 knows.
     """
     kind, key = os.environ.get(ENCRYPTION, ""), os.environ.get(KMS_KEY, "")
     if kind not in ("", *ENCRYPTIONS):
@@ -238,18 +234,9 @@ def discard(storage: Storage, first: str) -> None:
 def remove(
     storage: Storage, name: str, first: str, condition: Callable[[Mapping[str, float]], bool]
 ) -> bool:
-    """Remove a folder of files if its entries satisfy a condition.
+    """Remove a folder of files, the file `first` first, if its `entries` satisfy a condition.
 
-    Parameters
-    ----------
-    storage : holds the folder
-    name : the folder's
-    first : the file to remove before the others
-    condition : of the entries, see `entries`
-
-    Returns
-    -------
-    whether the folder was removed; raises `Unreachable`
+    Returns whether it was removed; raises `Unreachable`.
     """
     with _exclusive(storage):
         current = entries(storage, name)
@@ -408,7 +395,7 @@ def _code(error: BaseException) -> str | None:
 
 
 def _explain(storage: Storage, error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
         return "no space left. The served model has not changed. Free some space, then try again"
     if not storage.is_bucket:
         return str(error)

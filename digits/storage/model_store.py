@@ -7,6 +7,9 @@
 A model's files never change, and a pointer moves by compare-and-set. A reader checks every digest,
 beginning with the id in the pointer, which is the sha256 of model.json. So a crash, a second writer
 or a failing disk can stop a deployment, but no server can load a model that was not evaluated.
+
+A `url` is a folder or s3://bucket/prefix; environment variables hold endpoint and credentials. Each
+function raises `Unreachable` if it can't be read or written.
 """
 
 import hashlib
@@ -67,8 +70,8 @@ def locate(model: str | None = None, environment: str = "production") -> Locatio
 
     Parameters
     ----------
-    model : a model folder, or a deployment's URL as for `read_pointer`; by default, the pipeline's
-        model in the current folder, or the demo's if there is none
+    model : a model folder, or a deployment's URL; by default, the pipeline's model in the current
+        folder, or the demo's if there is none
     environment : the one to follow, of a deployment
 
     Raises
@@ -109,8 +112,6 @@ def bring(location: Location, folder: str | Path) -> tuple[Path, Pointer | None]
 
     Raises
     ------
-    Unreachable
-        If the URL can't be read.
     InputError
         If no model was deployed there, or it is missing, incomplete or damaged.
     """
@@ -131,17 +132,7 @@ def bring(location: Location, folder: str | Path) -> tuple[Path, Pointer | None]
 def read_pointer(url: str, environment: str) -> Pointer | None:
     """Read which model an environment serves; None if no model was deployed yet.
 
-    Parameters
-    ----------
-    url : a folder or s3://bucket/prefix; environment variables hold endpoint and credentials
-    environment : one of `ENVIRONMENTS`
-
-    Raises
-    ------
-    Unreachable
-        If the URL can't be read.
-    InputError
-        If the file is not a pointer.
+    Raises `InputError` if the file is not a pointer.
     """
     storage, name = filesystem.find(url), f"{environment}.json"
     return _pointer(storage, name, filesystem.read(storage, name))
@@ -150,12 +141,7 @@ def read_pointer(url: str, environment: str) -> Pointer | None:
 def move_pointer(url: str, environment: str, pointer: Pointer, seen: Pointer | None) -> None:
     """Point an environment at another model, if it still serves the one that was seen.
 
-    Raises
-    ------
-    Unreachable
-        If the URL can't be read or written.
-    InputError
-        If another deployment moved the pointer; then it is not moved again.
+    Raises `InputError` if another deployment moved the pointer; then it is not moved again.
     """
     storage, name = filesystem.find(url), f"{environment}.json"
     content = filesystem.replace(
@@ -174,14 +160,11 @@ def fetch_model(url: str, model: str, folder: str | Path) -> None:
 
     Parameters
     ----------
-    url : as for `read_pointer`
-    model : the model's id
+    url, model : the deployment, and the model's id
     folder : replaced if it exists; no other process may use it
 
     Raises
     ------
-    Unreachable
-        If the URL cannot be read, or the folder cannot be written.
     InputError
         If the model is missing, incomplete or damaged; names the file and what to do.
     """
@@ -199,9 +182,8 @@ def put_model(url: str, contents: Mapping[str, bytes], origin: str) -> str:
 
     Parameters
     ----------
-    url : as for `read_pointer`
-    contents : the model folder's files and evaluation.json, by name
-    origin : their name in messages
+    url : of the deployment
+    contents, origin : as for `check`
 
     Returns
     -------
@@ -209,8 +191,6 @@ def put_model(url: str, contents: Mapping[str, bytes], origin: str) -> str:
 
     Raises
     ------
-    Unreachable
-        If the URL can't be read or written.
     InputError
         As `check`; or if a file does not read back as it was written.
     """
@@ -270,8 +250,6 @@ def prune(url: str, keep: int) -> list[str]:
 
     Raises
     ------
-    Unreachable
-        If the URL can't be read or written.
     InputError
         If there is no pointer, or a damaged one, so that the served model is unknown.
     """
@@ -336,13 +314,11 @@ def _read_model(storage: Storage, model: str) -> dict[str, bytes]:
             )
         return content
 
-    description = read("model.json", model)
-    expected = {"model.json": model, **_digests(description, origin)}
+    contents = {"model.json": read("model.json", model)}
+    expected = {"model.json": model, **_digests(contents["model.json"], origin)}
     if digests != expected | {EVALUATION: digests.get(EVALUATION)}:
         raise InputError(f"{origin}/{MANIFEST} is damaged: it describes another model. {advice}")
-    del digests["model.json"]
-    contents = {name: read(name, digest) for name, digest in digests.items()}
-    contents["model.json"] = description
+    contents |= {name: read(name, digests[name]) for name in digests.keys() - contents.keys()}
     check(contents, origin)
     return contents
 
