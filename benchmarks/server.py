@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -74,9 +75,7 @@ def main() -> None:
     bodies = requests()
     with ExitStack() as stack:
         ours, bare = (stack.enter_context(start(command)) for command in (SERVING, BARE))
-        latency: dict[str, list[float]] = {}
-        rate: dict[str, list[float]] = {}
-        cpu: dict[str, list[float]] = {}
+        latency, rate, cpu = (defaultdict[str, list[float]](list) for _ in range(3))
         for _ in range(RUNS):
             for name, (body, path) in bodies.items():
                 for server, target in ((ours, path), (bare, "/constant"), (bare, "/torch")):
@@ -86,39 +85,29 @@ def main() -> None:
                     key = f"{name}, {target if server is bare else 'ours'}"
                     alone = server.ask(request, 1, SECONDS)
                     many = server.ask(request, CLIENTS, SECONDS)
-                    latency.setdefault(key, []).append(alone.median_ms)
-                    rate.setdefault(key, []).append(many.rate)
-                    cpu.setdefault(key, []).append(1000 * many.cpu_s / len(many.latencies))
+                    latency[key].append(alone.median_ms)
+                    rate[key].append(many.rate)
+                    cpu[key].append(1000 * many.cpu_s / len(many.latencies))
         memory = grow(ours, post(bodies["image file"][1], *bodies["image file"][0]))
     for key in latency:
         print(
             f"{key:<24} {measure.spread(latency[key])} ms with one client, "
             f"{measure.spread(rate[key])} requests/s, {measure.spread(cpu[key])} ms of a core"
         )
-    shares = {
-        name: round(
-            statistics.median(rate[f"{name}, ours"])
-            / statistics.median(rate[f"{name}, /constant"]),
-            3,
-        )
-        for name in bodies
-    }
+    typical = {key: statistics.median(values) for key, values in rate.items()}
+    shares = {n: round(typical[f"{n}, ours"] / typical[f"{n}, /constant"], 3) for n in bodies}
     print(f"share of the constant's throughput: {shares}")
     print(f"memory after 5,000 requests and {REQUESTS:,} more: {memory} MB")
     results = {
-        "latency_ms": rounded(latency),
-        "requests_per_s": rounded(rate),
-        "cpu_ms": rounded(cpu),
+        "latency_ms": {key: measure.rounded(values, 4) for key, values in latency.items()},
+        "requests_per_s": {key: measure.rounded(values, 4) for key, values in rate.items()},
+        "cpu_ms": {key: measure.rounded(values, 4) for key, values in cpu.items()},
         "share_of_constant": shares,
         "memory_mb": memory,
         "clients": CLIENTS,
         "seconds": SECONDS,
     }
     measure.save("server", results)
-
-
-def rounded(columns: dict[str, list[float]]) -> dict[str, list[float]]:
-    return {name: measure.rounded(values, 4) for name, values in columns.items()}
 
 
 def requests() -> dict[str, tuple[tuple[bytes, str, dict[str, str]], str]]:
