@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,25 @@ FOLDER = Path(".ui")
 
 
 def kept(name: str, make: Callable[[], Any]) -> Any:
-    """Return the JSON value in .ui/NAME.json; if there is none, make it and keep it.
+    """Return the JSON value in .ui/NAME.json, not to be changed; if there is none, make it.
 
     The name has digests or commits of all that the value depends on.
     """
-    path = FOLDER / f"{name}.json"
+    path = (FOLDER / f"{name}.json").absolute()
     try:
-        digest, _, body = path.read_text(encoding="ascii").partition("\n")
-        if digest == _digest(body):
-            return json.loads(body)
+        status = path.stat()
+        return _load(path, status.st_mtime_ns, status.st_size)
     except (OSError, ValueError):
-        pass
-    body = json.dumps(make())
-    files.write(path, f"{_digest(body)}\n{body}")
+        body = json.dumps(make())
+        files.write(path, f"{_digest(body)}\n{body}")
+        return json.loads(body)
+
+
+@lru_cache(maxsize=10_000)
+def _load(path: Path, changed: int, size: int) -> Any:
+    digest, _, body = path.read_text(encoding="ascii").partition("\n")
+    if digest != _digest(body):
+        raise ValueError(f"{path} is damaged")
     return json.loads(body)
 
 

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 
 from digits.gate import diff
 from digits.gate.diff import Answer
@@ -53,8 +54,14 @@ def resources(project: Project) -> Resources:
 
 
 def _runs_page(project: Project) -> bytes:
+    data = _data(project)
+    return pages.html(project, "runs.html", "runs.html.jinja", "Runs", data=data, seed=SEED)
+
+
+@lru_cache(maxsize=2)
+def _data(project: Project) -> Markup | None:
     runs = history.runs(project)
-    return pages.html(project, "runs.html", "runs.html.jinja", "Runs", data=_table(runs), runs=runs)
+    return htmlsafe_json_dumps(_table(runs)) if runs else None
 
 
 def _table(runs: Sequence[Run]) -> dict[str, Any]:
