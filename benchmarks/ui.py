@@ -3,8 +3,9 @@
 python -m benchmarks.ui [--keep FOLDER]
 
 The repository is this checkout, then commits and experiments with made-up metrics of plausible
-size. The site is written with nothing kept, then again; the server answers each kind of page. The
-baseline, in the same run: the same code in a repository with one commit.
+size. The site is written with nothing kept, then again; the server answers each kind of page, also
+just after a change of the repository. The baseline, in the same run: the same code in a repository
+with one commit.
 """
 
 import argparse
@@ -39,6 +40,7 @@ ASKED = 9  # times for each page
 HARD, SOMETIMES = 80, 500  # images that most models get wrong, and that some do
 LEARNING_RATES = (0.1, 0.2, 0.3, 0.4, 0.6)
 EMAS = (0.99, 0.995, 0.998)
+SUBJECTS = ("A longer warm-up", "Less weight decay", "Label smoothing", "Wider layers", "New scans")
 PAGES = ("index.html", "pipeline.html", "runs.html", "compare.html", "versions.html", "data.html")
 
 
@@ -53,7 +55,7 @@ def main() -> None:
     args = parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = args.keep or Path(temporary)
-        results = {}
+        results: dict[str, Any] = {}
         for name, commits, experiments in (("one", 1, 0), ("many", COMMITS, EXPERIMENTS)):
             folder = make_repository(root / name, commits, experiments)
             results[name] = site_seconds(folder) | {"page_s": page_seconds(folder)}
@@ -62,7 +64,7 @@ def main() -> None:
         name: round(
             statistics.median(results["many"][name]) / statistics.median(results["one"][name]), 2
         )
-        for name in ("site_first_s", "site_again_s")
+        for name in ("site_first_cpu_s", "site_again_cpu_s")
     }
     measure.save("ui", {"commits": COMMITS, "experiments": EXPERIMENTS, **results, "ratio": ratio})
 
@@ -91,14 +93,15 @@ def make_repository(folder: Path, commits: int, experiments: int) -> Path:
     run_git(folder, "add", "--all")
     run_git(
         folder, *("-c", "user.name=A user", "-c", "user.email=user@example.com"),
-        *("commit", "--quiet", "--message", "The code"),
+        *("commit", "--quiet", "--message", "The code"), GIT_COMMITTER_DATE=f"{STARTED - 1} +0000",
     )  # fmt: skip
     head = run_git(folder, "rev-parse", "HEAD").strip()
     stream = b""
     for i in range(commits):
         setting = Setting(0.4, 0.995, i)
         origin = f"from {head}\n" if i == 0 else ""
-        stream += maker.commit("refs/heads/main", i, f"Change {i}", setting, origin)
+        subject = SUBJECTS[i % len(SUBJECTS)]
+        stream += maker.commit("refs/heads/main", i, subject, setting, origin)
     fast_import(folder, stream)
     run_git(folder, "reset", "--quiet", "--hard")
     hashes = run_git(folder, "rev-list", "--reverse", "main").split()
@@ -215,33 +218,50 @@ def fast_import(folder: Path, stream: bytes) -> None:
     subprocess.run(["git", "fast-import", "--quiet"], cwd=folder, input=stream, check=True)
 
 
-def run_git(folder: Path, *words: str) -> str:
-    return subprocess.check_output(["git", *words], cwd=folder, text=True)
+def run_git(folder: Path, *words: str, **environment: str) -> str:
+    return subprocess.check_output(
+        ["git", *words], cwd=folder, env=os.environ | environment, text=True
+    )
 
 
 def site_seconds(folder: Path) -> dict[str, list[float]]:
+    """Seconds to write the site with nothing kept, then again, and the processor's seconds."""
+
     def write() -> None:
         words = [sys.executable, "-m", "ops.ui", "--site", "site"]
         subprocess.run(words, cwd=folder, check=True, capture_output=True)
 
-    return {
-        "site_first_s": [round(measure.seconds(write), 2)],
-        "site_again_s": [round(measure.seconds(write), 2) for _ in range(AGAIN)],
-    }
-
-
-def page_seconds(folder: Path) -> dict[str, list[float]]:
-    """Seconds of each page, asked for again and again; without the first answer after a start."""
-    key = run_git(folder, "rev-parse", "--short=12", "HEAD").strip()
-    times = {}
-    with server(folder) as (port, token):
-        for path in (*PAGES, f"runs/{key}.html"):
-            ask(port, token, path)
-            times[path.replace(key, "COMMIT")] = [
-                round(measure.seconds(lambda path=path: ask(port, token, path)), 4)  # type: ignore[misc]
-                for _ in range(ASKED)
-            ]
+    times: dict[str, list[float]] = {}
+    for name, repeats in (("first", 1), ("again", AGAIN)):
+        for _ in range(repeats):
+            before = os.times()
+            times.setdefault(f"site_{name}_s", []).append(round(measure.seconds(write), 2))
+            after = os.times()
+            cpu = after.children_user - before.children_user
+            cpu += after.children_system - before.children_system
+            times.setdefault(f"site_{name}_cpu_s", []).append(round(cpu, 2))
     return times
+
+
+def page_seconds(folder: Path) -> dict[str, dict[str, list[float]]]:
+    """Seconds of each page, asked for again and again, and of the first after a change."""
+    key = run_git(folder, "rev-parse", "--short=12", "HEAD").strip()
+    paths = (*PAGES, f"runs/{key}.html")
+    again: dict[str, list[float]] = {}
+    changed: dict[str, list[float]] = {}
+    with server(folder) as (port, token):
+        for path in paths:
+            name = path.replace(key, "COMMIT")
+            ask(port, token, path)
+            again[name] = [timed(port, token, path) for _ in range(ASKED)]
+            for _ in range(AGAIN):
+                (folder / "params.yaml").touch()  # the pages are made anew
+                changed.setdefault(name, []).append(timed(port, token, path))
+    return {"again": again, "after_a_change": changed}
+
+
+def timed(port: int, token: str, path: str) -> float:
+    return round(measure.seconds(lambda: ask(port, token, path)), 4)
 
 
 @contextmanager
@@ -274,10 +294,12 @@ def ask(port: int, token: str, path: str) -> bytes:
 
 
 def report(name: str, results: Mapping[str, Any]) -> None:
-    print(f"{name}: make site first {results['site_first_s'][0]} s, "
-          f"again {measure.spread(results['site_again_s'])} s")  # fmt: skip
-    for path, times in results["page_s"].items():
-        print(f"  {path:<20} {measure.spread(times)} s, at most {max(times):.3f} s")
+    for when in ("first", "again"):
+        wall, cpu = results[f"site_{when}_s"], results[f"site_{when}_cpu_s"]
+        print(f"{name}: site {when} {measure.spread(wall)} s, {measure.spread(cpu)} s of processor")
+    for when, pages in results["page_s"].items():
+        for path, times in pages.items():
+            print(f"  {when:<15} {path:<18} {measure.spread(times)} s, at most {max(times):.3f} s")
 
 
 if __name__ == "__main__":

@@ -13,26 +13,26 @@ FOLDER = Path(".ui")
 
 
 def kept(name: str, make: Callable[[], Any]) -> Any:
-    """Return the JSON value in .ui/NAME.json, not to be changed; if there is none, make it.
+    """Return the JSON value in .ui/NAME.json (a new one); if there is none, make it.
 
     The name has digests or commits of all that the value depends on.
     """
     path = (FOLDER / f"{name}.json").absolute()
     try:
         status = path.stat()
-        return _load(path, status.st_mtime_ns, status.st_size)
+        body = _read(path, status.st_mtime_ns, status.st_size)
     except (OSError, ValueError):
         body = json.dumps(make())
         files.write(path, f"{_digest(body)}\n{body}")
-        return json.loads(body)
+    return json.loads(body)
 
 
 @lru_cache(maxsize=10_000)
-def _load(path: Path, changed: int, size: int) -> Any:
+def _read(path: Path, changed: int, size: int) -> str:
     digest, _, body = path.read_text(encoding="ascii").partition("\n")
     if digest != _digest(body):
         raise ValueError(f"{path} is damaged")
-    return json.loads(body)
+    return body
 
 
 def _digest(body: str) -> str:
