@@ -66,8 +66,8 @@ class Changes:
 def summary(revision: DataRevision) -> Summary:
     """Summarise a data set; raises `InputError` if its images are not on this machine."""
     values = kept(f"data/{revision.digest}-{_code()}", lambda: asdict(_summarise(_load(revision))))
-    examples = [Repeated(**example) for example in values.pop("examples")]
-    return Summary(**values, examples=examples)
+    examples = [Repeated(**example) for example in values["examples"]]
+    return Summary(**{**values, "examples": examples})
 
 
 def changes(before: DataRevision, after: DataRevision) -> Changes:
