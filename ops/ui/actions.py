@@ -229,7 +229,8 @@ def roll_back(given: Given) -> Form:
         *(["--force"] if force.value else []),
         *([f"--reason={reason.value}"] if reason.value else []),
     ]
-    return Form([Group("", [stage, to, reason, force])], words)
+    errors = [] if names else [f"nothing was promoted to {stage.value} yet"]
+    return Form([Group("", [stage, to, reason, force])], words, errors)
 
 
 def correct(given: Given) -> Form:

@@ -75,6 +75,7 @@ def job_page(project: Project, job: Job) -> bytes:
         is_cut=is_cut,
         curve=job.read_progress().decode() or "null",
         action=action,
+        continues=job.state in ("stopped", "interrupted") and "--temp" not in job.words,
         ending=action.endings.get(job.code, "") if job.code else "",
         waits_for=waits_for if job.state == "waiting" else [],
     )

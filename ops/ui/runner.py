@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from digits.core.errors import InputError
 from digits.training.progress import PROGRESS
@@ -142,6 +143,7 @@ def start(job: Job) -> subprocess.Popen[bytes]:
     owned = [sys.executable, "-m", "ops.tools.processes", str(os.getpid())]
     variables = {
         PROGRESS: str(job.progress.resolve()),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # for the stages
         "PYTHONUNBUFFERED": "1",
         "GIT_TERMINAL_PROMPT": "0",  # nobody could answer
     }

@@ -39,8 +39,10 @@ class Guard:
     read_only: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            return None  # there are no websockets
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

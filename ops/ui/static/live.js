@@ -70,27 +70,42 @@
 
   function follow() {
     const log = document.getElementById("log");
-    const lines = document.getElementById("lines");
-    const pending = document.getElementById("pending");
     log.scrollTop = log.scrollHeight;
     draw(JSON.parse(document.getElementById("curve").textContent));
     setInterval(showTime, 1000);
 
     const { follow } = document.getElementById("status").dataset;
-    if (!follow) return;
-    const events = new EventSource(`${follow}?start=${log.dataset.end}`);
-    addEventListener("pagehide", () => events.close());
-    events.addEventListener("output", ({ data }) => {
+    if (follow) listen(follow);
+  }
+
+  function listen(address) {
+    const log = document.getElementById("log");
+    let events, ended = false;
+    const choose = () => {  // a browser has few connections to a server: a hidden page has none
+      events?.close();
+      if (document.hidden || ended) return;
+      events = new EventSource(`${address}?start=${log.dataset.end}`);
+      events.addEventListener("output", write);
+      events.addEventListener("curve", ({ data }) => draw(JSON.parse(data)));
+      events.addEventListener("job", showState);
+    };
+    document.addEventListener("visibilitychange", choose);
+    addEventListener("pagehide", () => events?.close());
+    choose();
+
+    function write({ data, lastEventId }) {
       const output = JSON.parse(data);
       const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-      lines.append(output.lines.map(line => `${line}\n`).join(""));
-      pending.textContent = output.pending;
+      document.getElementById("lines").append(output.lines.map(line => `${line}\n`).join(""));
+      document.getElementById("pending").textContent = output.pending;
+      log.dataset.end = lastEventId;
       if (atEnd) log.scrollTop = log.scrollHeight;
-    });
-    events.addEventListener("curve", ({ data }) => draw(JSON.parse(data)));
-    events.addEventListener("job", async ({ data }) => {
+    }
+
+    async function showState({ data }) {
       const state = JSON.parse(data);
-      if (!["waiting", "running", "stopping"].includes(state)) events.close();
+      ended = !["waiting", "running", "stopping"].includes(state);
+      if (ended) events.close();
       if (state === "removed") { location.assign("../jobs.html"); return; }
       const response = await fetch(location.href);
       if (!response.ok) return;
@@ -99,7 +114,7 @@
       const focused = status.contains(document.activeElement);
       status.replaceChildren(...document.adoptNode(page.getElementById("status")).childNodes);
       if (focused) status.querySelector("button, a")?.focus();
-    });
+    }
   }
 
   function showTime() {
