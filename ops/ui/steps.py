@@ -113,24 +113,26 @@ def _deployments(project: Project) -> Iterator[Step]:
 
 
 def _production(project: Project, current: Run | None) -> Iterator[Step]:
-    """What to promote; nothing as long as there are no metrics."""
+    """What to promote, unless it would be refused, or what keeps a model from it."""
     if current is None or not current.results.model:
         return
     known = registry.read(project)
     holder = known.holders.get("production")
+    can_promote = _can_promote(project)
     form = f"run.html?{urlencode({'action': 'promote', 'stage': 'production'})}"
     page = f"runs/{current.key}.html"
-    if holder is None:
+    if holder is None and can_promote:
         headline = "No model is in production"
         text = "The gate judges the model of the last commit by the limits in params.yaml."
         yield Step("next", "next", headline, text, PROMOTE, False, page, form)
+    if holder is None:
         return
     held = registry.model(holder.commit).run
     if held and held.scores.model == current.results.model:
         return
     model, why = f"model of {branch()}", known.named(current.verdict.explanation)
     match current.verdict.word:
-        case "pass":
+        case "pass" if can_promote:
             headline, text = f"The {model} can be promoted", f"It is {why}."
             yield Step("pass", "passes", headline, text, PROMOTE, False, page, form)
         case "blocked":
@@ -139,6 +141,16 @@ def _production(project: Project, current: Run | None) -> Iterator[Step]:
         case "none":
             headline = f"The {model} could not be judged"
             yield Step("none", "no verdict", headline, why, "", False, page)
+
+
+def _can_promote(project: Project) -> bool:
+    """Whether the commit has the results of its code, and nothing is changed since."""
+    try:
+        states = {stage.state for stage in stages_of(project)}
+    except InputError:
+        return False
+    changed = git.run("status", "--porcelain", "--untracked-files=no")
+    return states <= {"up to date", "missing"} and not changed
 
 
 def _running(project: Project) -> Iterator[Step]:

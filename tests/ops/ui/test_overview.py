@@ -107,7 +107,7 @@ def test_a_stage_that_is_out_of_date_says_why_and_what_to_run(enter: Enter) -> N
     params.write_text(params.read_text().replace("lr: 0.2", "lr: 0.3"))
     text = shown()
     assert text.startswith("train is out of date v1.0.0 is in production")
-    assert "train.optimizer.lr: 0.2 -> 0.3" in text
+    assert "train.optimizer.lr: 0.2 → 0.3" in text
     assert "dvc repro" in text
 
 
@@ -148,6 +148,17 @@ def test_without_a_version_the_page_says_how_to_make_the_first(enter: Enter) -> 
     assert text.startswith("All is well, and nothing is in production main has a model, but no")
     assert "digits registry promote" in text
     assert "git fetch --tags" in text
+
+
+def test_no_promotion_is_proposed_that_would_be_refused(enter: Enter) -> None:
+    past = promoted()
+    past.commit("the third", results(range(20), model=digest("3"), lr=0.1))
+    made = enter(past)
+    assert "digits registry promote" in shown()
+    (made.folder / "code.py").write_text("a = 1\n")
+    text = shown()
+    assert text.startswith("train is out of date")
+    assert "digits registry promote" not in text
 
 
 def test_a_pipeline_that_cannot_be_read_is_said_and_the_rest_is_shown(enter: Enter) -> None:
