@@ -52,7 +52,9 @@ def main() -> None:
             if not args.json:
                 print(line(resource))
         if args.json:
-            print(json.dumps([as_json(resource) for resource in resources], indent=2))
+            keys = ("kind", "name", "note", "in_use")
+            rows = [{key: getattr(resource, key) for key in keys} for resource in resources]
+            print(json.dumps(rows, indent=2))
         elif not resources:
             print(f"nothing in {settings.region} and s3://{settings.bucket}/{bucket.FOLDER}")
         if args.command == "clean":
@@ -64,31 +66,23 @@ def line(resource: Resource) -> str:
     return f"{resource.kind:<13} {resource.note:<22} {in_use:<6} {resource.name}"
 
 
-def as_json(resource: Resource) -> dict[str, Any]:
-    return {key: value for key, value in vars(resource).items() if key != "remove"}
-
-
 def clean(unwanted: Sequence[Resource]) -> None:
+    """Ask, then remove resources; also the others if one can't be removed."""
     if not unwanted:
-        say("nothing to remove; --all also removes what is in use")
-    elif aws.agreed(f"Remove {len(unwanted)} of these, {summary(unwanted)}?"):
-        if failures := [failure for failure in map(remove, unwanted) if failure]:
-            raise InputError("not removed; run the same command again:\n  " + "\n  ".join(failures))
-        say("removed")
-
-
-def remove(resource: Resource) -> str | None:
-    """Remove a resource. Returns an error's text, so that the others are still removed."""
-    try:
-        resource.remove()
-    except (ClientError, BotoCoreError) as error:
-        return f"{resource.kind} {resource.name}: {error}"
-    return None
-
-
-def summary(resources: Sequence[Resource]) -> str:
-    counts = Counter(resource.kind for resource in resources)
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        return say("nothing to remove; --all also removes what is in use")
+    counts = Counter(resource.kind for resource in unwanted)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    if not aws.agreed(f"Remove {len(unwanted)} of these, {kinds}?"):
+        return
+    failures = []
+    for resource in unwanted:
+        try:
+            resource.remove()
+        except (ClientError, BotoCoreError) as error:
+            failures.append(f"{resource.kind} {resource.name}: {error}")
+    if failures:
+        raise InputError("not removed; run the same command again:\n  " + "\n  ".join(failures))
+    say("removed")
 
 
 def find_all(clients: Clients, bucket_name: str) -> Iterator[Resource]:
@@ -137,17 +131,10 @@ def find_names(clients: Clients, kind: str, **filters: str) -> list[str]:
     key = "TrainingJobSummaries" if kind == "TrainingJob" else f"{kind}s"
     arns = {item[f"{kind}Name"]: item[f"{kind}Arn"] for page in pages for item in page[key]}
     return [
-        name for name, arn in arns.items() if name.startswith(aws.PREFIX) and is_ours(clients, arn)
+        name
+        for name, arn in arns.items()
+        if name.startswith(aws.PREFIX) and aws.TAG in (aws.found(aws.tags_of, clients, arn) or {})
     ]
-
-
-def is_ours(clients: Clients, arn: str) -> bool:
-    try:
-        return aws.TAG in aws.tags_of(clients, arn)
-    except ClientError as error:
-        if aws.is_absent(error):  # it was removed after it was listed
-            return False
-        raise
 
 
 def find_folders(
@@ -172,16 +159,11 @@ def find_logs(
     clients: Clients, running: Sequence[str], endpoints: Sequence[str]
 ) -> Iterator[Resource]:
     """The logs of each host of each job, and those of each endpoint."""
-    pages = clients.logs.get_paginator("describe_log_streams").paginate(
+    streams = clients.logs.get_paginator("describe_log_streams").paginate(
         logGroupName=training.LOGS, logStreamNamePrefix=aws.PREFIX
     )
-    try:
-        streams = [item["logStreamName"] for page in pages for item in page["logStreams"]]
-    except ClientError as error:
-        if not aws.is_absent(error):
-            raise
-        streams = []
-    for stream in streams:
+    pages = aws.found(list, streams) or []
+    for stream in (item["logStreamName"] for page in pages for item in page["logStreams"]):
         names = {"logGroupName": training.LOGS, "logStreamName": stream}
         delete = partial(clients.logs.delete_log_stream, **names)
         yield Resource("log", stream, "", stream.split("/")[0] in running, delete)

@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from digits.core.params import Params, read_yaml
+from digits.core.params import Params, parse_yaml, read_yaml
+
+PREFIX = "DIGITS_COMPUTE_"  # of variables
 
 
 class ComputeParams(Params):
@@ -23,12 +25,19 @@ def load_params(path: str) -> ComputeParams:
     """Read the section `compute`, with the overrides of the environment."""
     section = dict(read_yaml(path).get("compute", {}))
     section.pop("sagemaker", None)  # ops/tools/sagemaker/settings.py reads it
-    for key in ComputeParams.model_fields:
-        value = os.environ.get(f"DIGITS_COMPUTE_{key.upper()}")
-        if value is not None:
-            section[key] = int(value) if value.isdecimal() else value
-    origin = f"{path}, or DIGITS_COMPUTE_<KEY> in the environment"
+    section |= overrides(PREFIX, ComputeParams)
+    origin = f"{path}, or {PREFIX}<KEY> in the environment"
     return LaunchParams.parse({"compute": section}, origin).compute
+
+
+def overrides(prefix: str, section: type[Params]) -> dict[str, Any]:
+    """The values of a section's keys in the environment, which are YAML."""
+    names = {key: f"{prefix}{key.upper()}" for key in section.model_fields}
+    return {
+        key: parse_yaml(f"{key}: {os.environ[name]}".encode(), name)[key]
+        for key, name in names.items()
+        if name in os.environ
+    }
 
 
 def environment_for_clones() -> dict[str, str]:

@@ -6,7 +6,7 @@ all. AWS itself checks what a request says, and refuses a wrong one within a sec
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -94,22 +94,20 @@ def connect(region: str) -> Clients:
     return Clients(*map(client, ("sagemaker", "sagemaker-runtime", "s3", "logs")))
 
 
-def code(error: ClientError) -> str:
-    """AWS's own name for an error."""
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def is_absent(error: ClientError) -> bool:
-    """Whether the error says that a resource does not exist; each service words it differently."""
-    text = f"{code(error)} {error}"
-    return bool(
-        re.search(r"NoSuchKey|ResourceNotFound|\b404\b|(?i:not found|could not find)", text)
-    )
+def found(request: Callable[..., Any], *words: Any, **parameters: Any) -> Any:
+    """The answer to a request; None if AWS answers that there is no such resource."""
+    absent = r"NoSuchKey|ResourceNotFound|\b404\b|(?i:not found|could not find)"
+    try:
+        return request(*words, **parameters)
+    except ClientError as error:
+        if re.search(absent, str(error)):  # each service words it differently
+            return None
+        raise
 
 
 def exists_already(error: ClientError) -> bool:
     """Whether the error says that the name is taken."""
-    return bool(re.search(r"ResourceInUse|already exist", f"{code(error)} {error}"))
+    return bool(re.search(r"ResourceInUse|already exist", str(error)))
 
 
 def with_advice(text: str) -> str:

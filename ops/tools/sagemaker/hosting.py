@@ -160,12 +160,9 @@ def find(clients: Clients, name: str) -> Endpoint | None:
     deadline = time.monotonic() + WAIT_S
     reported = ""
     while True:
-        try:
-            described = clients.sagemaker.describe_endpoint(EndpointName=name)
-        except ClientError as error:
-            if aws.is_absent(error):
-                return None
-            raise
+        described = aws.found(clients.sagemaker.describe_endpoint, EndpointName=name)
+        if described is None:
+            return None
         status = described["EndpointStatus"]
         if status not in CHANGING:
             break
@@ -178,17 +175,13 @@ def find(clients: Clients, name: str) -> Endpoint | None:
             reported = status
         time.sleep(POLL_S)
     try:
-        configuration = clients.sagemaker.describe_endpoint_config(
-            EndpointConfigName=described["EndpointConfigName"]
-        )
-        model = clients.sagemaker.describe_model(
-            ModelName=configuration["ProductionVariants"][0]["ModelName"]
-        )
-        container = model["PrimaryContainer"]
+        describe = clients.sagemaker.describe_endpoint_config
+        configuration = aws.found(describe, EndpointConfigName=described["EndpointConfigName"])
+        variant = (configuration or {})["ProductionVariants"][0]
+        model = aws.found(clients.sagemaker.describe_model, ModelName=variant["ModelName"])
+        container = (model or {})["PrimaryContainer"]
         release = {key: container["Environment"][name] for key, name in VARIABLES.items()}
-    except (ClientError, KeyError) as error:
-        if isinstance(error, ClientError) and not aws.is_absent(error):
-            raise
+    except KeyError as error:
         raise InputError(
             f"the endpoint {name} was not created by digits deploy: {error!r}"
         ) from None

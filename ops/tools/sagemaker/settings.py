@@ -4,13 +4,13 @@ DIGITS_COMPUTE_SAGEMAKER_<KEY> in the environment overrides a key. Its value is 
 plain word, tags are `{team: vision}`. The section is optional, and no stage tracks it.
 """
 
-import os
 from typing import Annotated
 
 from pydantic import Field
 
 from digits.core.errors import InputError
-from digits.core.params import Params, parse_yaml, read_yaml
+from digits.core.params import Params, read_yaml
+from ops.tools import compute
 
 ENVIRONMENT = "DIGITS_COMPUTE_SAGEMAKER_"
 
@@ -63,11 +63,7 @@ def load_settings(path: str = "params.yaml") -> Settings:
     InputError
         If a key is unknown, missing or of another type; the message names each of them.
     """
-
     section = dict(read_yaml(path).get("compute", {}).get("sagemaker") or {})
-    for key in Settings.model_fields:
-        name = ENVIRONMENT + key.upper()
-        if name in os.environ:
-            section[key] = parse_yaml(f"{key}: {os.environ[name]}".encode(), name)[key]
+    section |= compute.overrides(ENVIRONMENT, Settings)
     origin = f"{path}, or {ENVIRONMENT}<KEY> in the environment"
     return _Document.parse({"compute": {"sagemaker": section}}, origin).compute.sagemaker

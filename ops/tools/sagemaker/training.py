@@ -182,12 +182,9 @@ def pins() -> str:
 
 
 def describe(clients: Clients, name: str) -> Mapping[str, Any] | None:
-    try:
-        job: Mapping[str, Any] = clients.sagemaker.describe_training_job(TrainingJobName=name)
-    except ClientError as error:
-        if aws.is_absent(error):
-            return None
-        raise
+    job: Mapping[str, Any] | None = aws.found(
+        clients.sagemaker.describe_training_job, TrainingJobName=name
+    )
     return job
 
 
@@ -295,14 +292,10 @@ class Log:
         self.tokens: dict[str, str] = {}  # by stream: the next line to read
 
     def print_new(self) -> None:
-        try:
-            answer = self.logs.describe_log_streams(
-                logGroupName=LOGS, logStreamNamePrefix=f"{self.name}/"
-            )
-        except ClientError as error:
-            if aws.is_absent(error):  # the account's first job has not printed anything yet
-                return
-            raise
+        describe = self.logs.describe_log_streams
+        answer = aws.found(describe, logGroupName=LOGS, logStreamNamePrefix=f"{self.name}/")
+        if answer is None:  # the account's first job has not printed anything yet
+            return
         streams = [stream["logStreamName"] for stream in answer["logStreams"]]
         for stream in streams:
             host = stream.rpartition("/")[2].rpartition("-")[0]
