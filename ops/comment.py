@@ -17,6 +17,7 @@ from urllib.parse import quote
 from digits.core import command_line, errors
 from ops.tools import imports
 from ops.tools.github import call, find_own, list_all
+from ops.tools.tables import first
 
 MARKER = "<!-- compare -->"
 LIMIT = 60_000  # characters of FILE in a comment, of which GitHub accepts 65,536
@@ -95,8 +96,7 @@ def compose(
     if judge:
         lines += [
             "This pull request changes the code that judges it. Read that first: "
-            + ", ".join(f"`{name}`" for name in judge[:20])
-            + (f" and {len(judge) - 20} more" if len(judge) > 20 else ""),
+            + first([f"`{name}`" for name in judge], 20),
             "",
         ]
     return "\n".join([*lines, report or "The run ended before its report. Its log says why."])

@@ -32,9 +32,9 @@ from digits.core.command_line import say
 from digits.core.errors import InputError
 from digits.gate.rules import Rules
 from ops.tools import git, presets, training_time
-from ops.tools.dvc import DVC, set_params
+from ops.tools.dvc import DVC, made_experiment, set_params
 from ops.tools.revisions import FILES, METRICS, PARAMS, run_folders, runs_in_commit
-from ops.tools.tables import aligned
+from ops.tools.tables import about, aligned
 
 SEED = "train.seed"
 
@@ -112,7 +112,7 @@ def run_seeds(
     for done, seed in enumerate(seeds[1:], start=1):
         if done > 1:  # the first seed may have been complete
             left = (time.monotonic() - started) / (done - 1) * (len(seeds) - done)
-            say(f"seed {seed}: {done + 1} of {len(seeds)}; {shown_time(left)} left")
+            say(f"seed {seed}: {done + 1} of {len(seeds)}; {about(left)} left")
         else:
             say(f"seed {seed}: {done + 1} of {len(seeds)}")
             started = time.monotonic()
@@ -171,8 +171,8 @@ def told(document: Mapping[str, Any], seeds: int) -> str:
     if seconds is None:
         return "How long they take is unknown until the first has ended."
     return (
-        f"Training takes {shown_time(seconds)} for each of them on this computer, "
-        f"{shown_time(seconds * seeds)} in all; results that DVC's cache has take no time."
+        f"Training takes {about(seconds)} for each of them on this computer, "
+        f"{about(seconds * seeds)} in all; results that DVC's cache has take no time."
     )
 
 
@@ -180,9 +180,7 @@ def run_further_seed(name: str | None, seed: int) -> None:
     """Run the parameters of the working tree with another seed, outside of the working tree."""
     title = free_name(f"{name or 'seeds'}-seed{seed}")
     run_or_exit([*DVC, "exp", "run", "--temp", "--name", title, *set_params({SEED: seed})])
-    commit = git.experiments().get(title)
-    if commit is None:
-        raise InputError(f"dvc made no experiment {title}; see its message above")
+    commit = made_experiment(title)
     (run,) = runs_in_commit(commit, title)[:1]
     if run.seed != seed:
         raise InputError(f"{title}:{METRICS}/train.json: seed is {run.seed}; expected {seed}")
@@ -191,12 +189,6 @@ def run_further_seed(name: str | None, seed: int) -> None:
             content = git.read(commit, f"{METRICS}/{file}")
             if content is not None:
                 (folder / file).write_bytes(content)
-
-
-def shown_time(seconds: float) -> str:
-    return (
-        f"about {round(seconds / 60)} min" if seconds >= 90 else f"about {max(1, round(seconds))} s"
-    )
 
 
 if __name__ == "__main__":

@@ -38,12 +38,6 @@ class Pixels(BaseModel):
 def decode_images(headers: Headers, body: bytes, preprocessing: Preprocessing) -> UInt8Array:
     """Decode a body by its Content-Type; any other type than JSON and a form is one image file.
 
-    Parameters
-    ----------
-    headers : of the request
-    body : of the request
-    preprocessing : the model's
-
     Returns
     -------
     uint8 (n, height, width) of the model's input size

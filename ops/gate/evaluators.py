@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from ops.tools import dvc_files, git, imports
 from ops.tools.dvc import DATA, MODEL, fetch_committed
 from ops.tools.dvc_files import Locked
 from ops.tools.revisions import LOCK, runs_in_folder
+from ops.tools.tables import first
 from ops.tools.tree import WORKING_TREE, Tree
 
 FETCHED = Path(".bases")  # models and data of bases, by commit
@@ -94,12 +95,6 @@ def comparable(
         base.runs[:1],
         [replace(ours, duplicates=candidate[0].duplicates)],
     )
-
-
-def first(names: Sequence[str], most: int = 5) -> str:
-    """The first names of a list, and the number of the others."""
-    others = len(names) - most
-    return ", ".join(names[:most]) + (f" and {others} more" if others > 0 else "")
 
 
 def check_model_here(run: Run) -> None:

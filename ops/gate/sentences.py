@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from digits.gate.judge import Difference, Judgement
 from digits.gate.results import Run
 from ops.gate.decision import Decision, parts_of
-from ops.gate.evaluators import first
+from ops.tools.tables import first
 
 # For each kind of reason to block: what it means, and what to do next.
 LIMIT = (

@@ -118,12 +118,7 @@ def find_missing(planned: Mapping[Setting, Sequence[Trial]], commit: str) -> lis
     """The trials that are not yet experiments of the commit.
 
     The first seed of every setting comes first, so that a sweep that is stopped early can still
-    compare all settings.
-
-    Raises
-    ------
-    InputError
-        If an experiment of that name has other parameters.
+    compare all settings. Raises `InputError` if an experiment of that name has other parameters.
     """
     experiments = git.experiments(commit)
     missing = []

@@ -26,6 +26,7 @@ from digits.core.errors import InputError
 from digits.core.workers import WORKERS_VARIABLE, count_workers
 from ops.tools import compute, git
 from ops.tools.dvc import set_params
+from ops.tools.tables import about
 
 CLONES = Path(".sweep")
 RESUME = ".resume"
@@ -102,7 +103,7 @@ def run_all(trials: Sequence[Trial], commit: str, jobs: int) -> list[Trial]:
                 left = len(waiting) + len(running)
                 done = len(trials) - left
                 elapsed = time.monotonic() - started
-                say(f"{done} of {len(trials)} done, {left} left: {duration(elapsed / done * left)}")
+                say(f"{done} of {len(trials)} done, {left} left: {about(elapsed / done * left)}")
     finally:
         stop(running.values())
     return failed
@@ -185,10 +186,3 @@ def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def duration(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if hours:
-        return f"about {hours} h {minutes} min"
-    return f"about {minutes} min" if minutes else f"about {round(seconds)} s"

@@ -52,17 +52,9 @@ class Sweep:
 
 
 def load(path: Path, document: Mapping[str, Any]) -> Sweep:
-    """Read a sweep's file.
+    """Read a sweep's file; its settings change the parameters in `document`.
 
-    Parameters
-    ----------
-    path : of the sweep's file
-    document : the parameters that its settings change, as params.yaml has them
-
-    Raises
-    ------
-    InputError
-        If a key is unknown or a setting is not valid; the message names it.
+    Raises `InputError` if a key is unknown or a setting is not valid; the message names it.
     """
     raw = params.read_yaml(path)
     file = SweepFile.parse(raw, path)

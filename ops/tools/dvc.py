@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,39 +61,41 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
 
 def cached(oid: str) -> bytes | None:
     """The content of an object of DVC's cache; None if the cache lacks it."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        path = Path(repo.cache.local.oid_to_path(oid))
+    path = _cache()(oid)
     return path.read_bytes() if path.is_file() else None
 
 
 def cached_files(digest: str) -> dict[str, Path] | None:
     """The files of a folder in DVC's cache, by name; None if the cache lacks any of them."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        locate = repo.cache.local.oid_to_path
-    listing = Path(locate(digest))
+    locate = _cache()
+    listing = locate(digest)
     if not listing.is_file():
         return None
     names = dvc_files.parse_folder(listing.read_bytes(), f"{listing}, the list of a folder's files")
-    files = {name: Path(locate(md5)).resolve() for name, md5 in names.items()}
+    files = {name: locate(md5).resolve() for name, md5 in names.items()}
     return files if all(path.is_file() for path in files.values()) else None
 
 
 def is_cached(oid: str) -> bool:
     """Whether DVC's cache has a file, or a folder with all its files."""
+    return cached_files(oid) is not None if oid.endswith(".dir") else _cache()(oid).is_file()
+
+
+def _cache() -> Callable[[str], Path]:
+    """Where DVC's cache keeps an object, if it has it."""
     from dvc.repo import Repo
 
     with Repo() as repo:
-        path = repo.cache.local.oid_to_path
-        if not Path(path(oid)).is_file():
-            return False
-        if not oid.endswith(".dir"):
-            return True
-        files = dvc_files.parse_folder(Path(path(oid)).read_bytes(), oid)
-        return all(Path(path(md5)).is_file() for md5 in files.values())
+        locate = repo.cache.local.oid_to_path
+    return lambda oid: Path(locate(oid))
+
+
+def made_experiment(name: str) -> str:
+    """The commit of an experiment of HEAD; raises `InputError` if DVC has made none."""
+    commit = git.experiments().get(name)
+    if commit is None:
+        raise InputError(f"dvc made no experiment {name}; see its message above")
+    return commit
 
 
 def clone_with_data(commit: str, clone: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Tables for a terminal."""
+"""Tables, lists and times as text."""
 
 from collections.abc import Collection, Sequence
 
@@ -19,3 +19,17 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
         ).rstrip()
         for cells in rows
     )
+
+
+def about(seconds: float) -> str:
+    """A length of time, rounded."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours:
+        return f"about {hours} h {minutes} min"
+    return f"about {minutes} min" if minutes else f"about {max(1, round(seconds))} s"
+
+
+def first(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and the number of the others."""
+    others = len(names) - most
+    return ", ".join(names[:most]) + (f" and {others} more" if others > 0 else "")
