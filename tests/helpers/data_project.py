@@ -57,11 +57,11 @@ def digits(start: int, end: int) -> Labelled:
     """Images that all differ, with labels in turn."""
     images = np.zeros((end - start, 28, 28), np.uint8)
     for image, number in zip(images, range(start, end), strict=True):
-        draw(image, number)
+        draw_cross(image, number)
     return Labelled(images, (np.arange(start, end) % 2).astype(np.uint8))
 
 
-def draw(image: UInt8Array, number: int) -> None:
+def draw_cross(image: UInt8Array, number: int) -> None:
     image[4:24, 8 + number % 12] = 255
     image[4 + number // 12 : 8 + number // 12, 6:22] = 200
 

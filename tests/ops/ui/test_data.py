@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from digits.data import corrections
-from tests.helpers.data_project import data_project, draw
+from tests.helpers.data_project import data_project, draw_cross
 from tests.helpers.pages import least_contrast
 from tests.helpers.project import Project
 from tests.helpers.ui import UiServer, serve_ui
@@ -47,7 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def correct(project: Project, number: int, label: str, origin: str) -> None:
     image = np.zeros((28, 28), np.uint8)
-    draw(image, number)
+    draw_cross(image, number)
     corrections.write(project.folder / "data" / "corrections.csv", [(image, label, origin)])
 
 
@@ -126,7 +126,7 @@ def test_what_was_worked_out_of_the_images_is_kept(project: Project, server: UiS
         shutil.rmtree(kept)
         with serve_ui(project, "--read-only") as another:
             said = another.ask("/data.html").body.decode()
-        assert "the images of the working tree are not in DVC&#39;s cache" in said
+        assert "The images of the working tree are not in DVC&#39;s cache" in said
         assert "dvc fetch --all-commits data/prepared" in said
     finally:
         shutil.move(project.folder.parent / "prepared", project.folder / "data" / "prepared")
