@@ -52,7 +52,7 @@ class Reason:
             case "command":
                 return "its command changed"
             case "parameter":
-                return f"{self.name}: {shown(self.before)} → {shown(self.now)}"
+                return f"{self.name}: {shown(self.before)} -> {shown(self.now)}"
             case "stage":
                 return f"{self.name} has to run first"
             case "output":
