@@ -12,8 +12,9 @@ from textwrap import indent
 from digits.core import command_line, errors, files
 from digits.core.errors import InputError
 from ops.tools import git
-from ops.tools.dvc import DVC
+from ops.tools.dvc import DVC, MODEL, fetch_committed, made_experiment
 from ops.tools.presets import set_params_of
+from ops.tools.revisions import METRICS
 from ops.tools.tables import aligned
 
 OUT = Path("demo")
@@ -34,19 +35,13 @@ def run_experiment(name: str) -> str:
     words = [*DVC, "exp", "run", "--temp", "--name", name, *set_params_of("demo")]
     if subprocess.run(words).returncode:
         raise InputError("the pipeline failed; see its message above")
-    commit = git.experiments().get(name)
-    if commit is None:
-        raise InputError(f"dvc made no experiment {name}; see its message above")
-    return commit
+    return made_experiment(name)
 
 
 def copy_outputs(commit: str, out: Path) -> None:
-    from dvc.api import DVCFileSystem  # 0.3 s
-
-    filesystem = DVCFileSystem(rev=commit)
     with files.new_directory(out) as folder:
-        for path in ("models/digit-classifier", "metrics"):
-            filesystem.get(path, str(folder / Path(path).name), recursive=True)
+        for path in (MODEL, METRICS):
+            fetch_committed(commit, path, folder / Path(path).name)
 
 
 def print_table(out: Path) -> None:
