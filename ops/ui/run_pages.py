@@ -35,11 +35,12 @@ def form_page(project: Project, name: str, given: Mapping[str, str], *, sent: bo
         shown={key: text for key, text in form.problems.items() if sent or key in given},
         presets=presets.names() if name == "experiment" else {},
         preset=given.get("preset", ""),
-        sweep_text=_sweep_text(form) if name == "sweep" else "",
+        sweep=sweep_text(form) if name == "sweep" else None,
     )
 
 
-def _sweep_text(form: Form) -> str:
+def sweep_text(form: Form) -> str:
+    """The content of the file that a sweep's form names."""
     path = actions.SWEEPS / form.words[-1].removeprefix(f"{actions.SWEEPS}/")
     return path.read_text(encoding="utf-8") if path.is_file() and form.is_complete else ""
 

@@ -162,13 +162,12 @@ async def run_page(request: Request) -> Response:
 async def preview(request: Request) -> Response:
     """The command of a form as it is filled in, and what is wrong, by field."""
     given = await sent_fields(request)
-    action = actions.ACTIONS.get(given.pop("action", ""))
-    if action is None:
+    name = given.pop("action", "")
+    if name not in actions.ACTIONS:
         raise HTTPException(404)
-    form = await run_in_threadpool(action.fill_in, given)
-    return JSONResponse(
-        {"command": form.command, "problems": form.problems, "errors": list(form.errors)}
-    )
+    form = await run_in_threadpool(actions.ACTIONS[name].fill_in, given)
+    shown = {"command": form.command, "problems": form.problems, "errors": list(form.errors)}
+    return JSONResponse(shown | ({"sweep": run_pages.sweep_text(form)} if name == "sweep" else {}))
 
 
 async def list_page(request: Request) -> Response:

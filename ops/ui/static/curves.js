@@ -50,6 +50,7 @@
     const last = Math.max(right, left + 1), bottom = low - margin, top = high + margin;
     return {
       xs: [left, last], ys: [bottom, top],
+      least: points.every(([x]) => Number.isInteger(x)) ? 1 : 0,  // there is no epoch 1.5
       x: (value) => LEFT + (value - left) / (last - left) * (WIDTH - LEFT - RIGHT),
       y: (value) => HEIGHT - BOTTOM - (value - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM),
     };
@@ -62,7 +63,7 @@
         svg("path", { class: "grid", d: `M${LEFT} ${frame.y(tick).toFixed(1)}H${right}` }),
         text(LEFT - 8, frame.y(tick) + 4, short(tick), "end"),
       ]),
-      ...ticks(...frame.xs).map((tick) => text(frame.x(tick), bottom + 16, short(tick), "middle")),
+      ...ticks(...frame.xs, frame.least).map((tick) => text(frame.x(tick), bottom + 16, short(tick), "middle")),
       svg("path", { class: "axis", d: `M${LEFT} ${bottom}H${right}` }),
       text((LEFT + right) / 2, HEIGHT - 3, label, "middle"),
     ];
@@ -95,8 +96,8 @@
     return list;
   }
 
-  function ticks(low, high) {
-    const raw = (high - low) / 5;
+  function ticks(low, high, least = 0) {
+    const raw = Math.max((high - low) / 5, least);
     const power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].map((s) => s * power).find((s) => s >= raw * (1 - 1e-9));
     const first = Math.ceil(low / step - 1e-9), last = Math.floor(high / step + 1e-9);

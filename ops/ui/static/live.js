@@ -34,8 +34,9 @@
         say("The server gives no answer. Reload the page.");
         return;
       }
-      const { command, problems, errors } = await response.json();
+      const { command, problems, errors, sweep } = await response.json();
       document.getElementById("command").textContent = command;
+      if (sweep !== undefined) document.getElementById("sweep").textContent = sweep;
       form.elements.command.value = command;
       bar.classList.remove("stale");
       say(errors.join("; "));
