@@ -1,6 +1,12 @@
-"""Times as a person reads them; in UTC, so that everybody's pages say the same."""
+"""Times, counts and messages as a person reads them.
 
+Times are in UTC, so that everybody's pages say the same.
+"""
+
+import re
 import time
+
+from markupsafe import Markup, escape
 
 
 def day(seconds: float) -> str:
@@ -30,3 +36,15 @@ def span(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """As in 1 day, 2,000 days."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def sentence(message: str) -> Markup:
+    """The message of an error with a capital letter, and with the command at its end as code."""
+    text, _, command = message.rpartition(": ")
+    if not re.match(r"(digits|dvc|git|make|python) ", command):
+        text, command = message, ""
+    first = text.partition(" ")[0]
+    if first.isalpha():  # dvc.lock and data/prepared are names
+        text = text[0].upper() + text[1:]
+    shown = escape(text)
+    return shown + Markup(": <code>{}</code>").format(command) if command else shown
