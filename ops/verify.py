@@ -23,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,10 +75,6 @@ class Comparison:
     verdict: Verdict
     lines: list[str]
 
-    @property
-    def is_reproduced(self) -> bool:
-        return self.verdict in ("identical", "equivalent")
-
 
 def main() -> None:
     args = parse_args()
@@ -90,7 +87,7 @@ def main() -> None:
         print(json.dumps(document, indent=2))
     else:
         print("\n".join(comparison.lines))
-    sys.exit(0 if comparison.is_reproduced else 1)
+    sys.exit(0 if comparison.verdict in ("identical", "equivalent") else 1)
 
 
 def verify(rev: str, source: str) -> Comparison:
@@ -99,18 +96,14 @@ def verify(rev: str, source: str) -> Comparison:
         clone = clone_with_data(git.commit(rev), Path(folder, "clone"))
         if source == "uci":
             cores = max(2, count_workers())
-            shorten(clone / "params.yaml")
+            params = override(read_yaml(clone / "params.yaml"), SHORT)
+            (clone / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
             title = f"one worker against {cores}, on scikit-learn's digits"
             comparison = compare(run(clone, 1), run(clone, cores))
         else:
             title = f"{rev} against its dvc.lock"
             comparison = compare(read_commit(rev), run(clone, count_workers()))
     return replace(comparison, lines=[title, *comparison.lines])
-
-
-def shorten(path: Path) -> None:
-    """Set the parameters to the bundled digits and a short training."""
-    path.write_text(yaml.safe_dump(override(read_yaml(path), SHORT)), encoding="utf-8")
 
 
 def run(clone: Path, workers: int) -> Record:
@@ -121,26 +114,16 @@ def run(clone: Path, workers: int) -> Record:
 
 def read_commit(rev: str) -> Record:
     """The run that a revision describes; raises `InputError` if it describes none."""
-    commit = git.commit(rev)
-
-    def read(path: str) -> bytes:
-        content = git.read(commit, path)
-        if content is None:
-            raise InputError(f"{rev} has no {path}: it has no results to compare with")
-        return content
-
-    return parse(read)
+    absent = f"{rev} has no FILE: it has no results to compare with"
+    return parse(partial(git.read, git.commit(rev)), absent)
 
 
 def read_folder(folder: Path) -> Record:
     """The run that a folder describes; raises `InputError` if it describes none."""
-
-    def read(path: str) -> bytes:
-        if not (folder / path).exists():
-            raise InputError(f"{folder / path} does not exist. Run: dvc repro --force")
-        return (folder / path).read_bytes()
-
-    record = parse(read)
+    record = parse(
+        lambda path: (folder / path).read_bytes() if (folder / path).exists() else None,
+        f"{folder}/FILE does not exist. Run: dvc repro --force",
+    )
     if record.missing:
         raise InputError(
             f"{folder / 'dvc.lock'} has no {', '.join(record.missing)}. Run: dvc repro --force"
@@ -148,20 +131,24 @@ def read_folder(folder: Path) -> Record:
     return record
 
 
-def parse(read: Callable[[str], bytes]) -> Record:
-    """Parse a run's files; `read` returns the content of each."""
+def parse(read_file: Callable[[str], bytes | None], absent: str) -> Record:
+    """Parse a run's files; `absent` is the error if there is no FILE."""
+
+    def read(path: str) -> bytes:
+        content = read_file(path)
+        if content is None:
+            raise InputError(absent.replace("FILE", path))
+        return content
+
     lock = dvc_files.parse_lock(read("dvc.lock"))
     declared = dvc_files.parse_pipeline(read("dvc.yaml"))
     if not declared:
         raise InputError("dvc.yaml has no stages, so there is nothing to compare")
     order = [stage for stage in declared if stage in lock]
-    digests = {
-        stage: {
-            out.path: object_store.stored_output(stage, out, "dvc.lock").oid
-            for out in lock[stage].outs
-        }
-        for stage in order
-    }
+    digests: Digests = {stage: {} for stage in order}
+    for stage in order:
+        for out in lock[stage].outs:
+            digests[stage][out.path] = object_store.stored_output(stage, out, "dvc.lock").oid
     outs = {path: md5 for by_path in digests.values() for path, md5 in by_path.items()}
     return Record(
         digests,

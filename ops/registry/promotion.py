@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from digits.core.errors import InputError
@@ -20,25 +19,6 @@ from ops.tools.tags import ARTIFACT, Tag
 from ops.tools.tree import WORKING_TREE, Tree
 
 BY_FORCE = "To promote it nevertheless: --force --reason TEXT"
-
-
-@dataclass(frozen=True)
-class Ruling:
-    """The gate's decision; `unknown` says why the gate could not compare, or is None."""
-
-    decision: Decision
-    unknown: str | None
-
-    @property
-    def verdict(self) -> str:
-        """The verdict as a line of the tag's message."""
-        if self.unknown:
-            return f"OVERRIDDEN: not compared, since {self.unknown}"
-        return self.decision.headline
-
-    @property
-    def forced(self) -> bool:
-        return self.unknown is not None or self.decision.verdict == "overridden"
 
 
 def promote(stage: str, version: str | None, *, force: bool, reason: str, base_model: bool) -> bool:
@@ -67,20 +47,22 @@ def promote(stage: str, version: str | None, *, force: bool, reason: str, base_m
     check_is_reproduced(commit)
     runs = runs_in_commit(commit, version)
     check_model(commit, runs[0].scores.model, server)
-    base = (f"{stage} ({version_or_commit(known, holder.commit)})", holder) if holder else None
-    ruling = judge(commit, runs, base, override=reason if force else None, cross=base_model)
-    print(text.render(ruling.decision), end="\n\n")
-    if not ruling.decision.passes:
+    present = version_or_commit(known, holder.commit) if holder else ""
+    base = (f"{stage} ({present})", holder) if holder else None
+    decision, unknown = judge(commit, runs, base, reason if force else None, cross=base_model)
+    print(text.render(decision), end="\n\n")
+    if not decision.passes:
         print(f"not promoted. {BY_FORCE}", file=sys.stderr)
         return False
+    forced = unknown or decision.verdict == "overridden"
     evidence = {
         "Stage": stage,
         "Action": "promote",
         "Version": version,
-        "From": version_or_commit(known, holder.commit) if holder else "",
-        "Verdict": ruling.verdict,
+        "From": present,
+        "Verdict": f"OVERRIDDEN: not compared, since {unknown}" if unknown else decision.headline,
         **figures(runs[0]),
-        "Forced-by": publishing.identity().partition(" <")[0] if ruling.forced else "",
+        "Forced-by": publishing.identity().partition(" <")[0] if forced else "",
         "Reason": reason,
     }
     stage_tag = f"{ARTIFACT}#{stage}#{tags.next_number(known)}"
@@ -133,8 +115,8 @@ def check_is_reproduced(commit: str) -> None:
 
 
 def judge(
-    commit: str, runs: list[Run], base: tuple[str, Tag] | None, *, override: str | None, cross: bool
-) -> Ruling:
+    commit: str, runs: list[Run], base: tuple[str, Tag] | None, override: str | None, *, cross: bool
+) -> tuple[Decision, str | None]:
     """Ask the gate; if it can't compare, judge by the limits alone, but only with an override.
 
     Parameters
@@ -143,10 +125,14 @@ def judge(
     base : the tag that holds the stage now, after its name in messages; None if there is none
     override : the reason to promote although the gate blocks
     cross : as for `evaluators.comparable`
+
+    Returns
+    -------
+    the decision, and why the gate could not compare, or None
     """
     if base is None:
         rules, origin = rules_in_commit(commit, commit[:9])
-        return Ruling(gate.judge(runs, [], rules, origin, code=None, override=override), None)
+        return gate.judge(runs, [], rules, origin, code=None, override=override), None
     name, holder = base
     rules, origin = rules_in_commit(holder.commit, name)
     judged = partial(
@@ -161,8 +147,8 @@ def judge(
     code = WORKING_TREE if checked_out else Tree(commit)
     try:
         before = Base(name, holder.commit, runs_in_commit(holder.commit, name))
-        return Ruling(judged([before], code=code, cross=cross), None)
+        return judged([before], code=code, cross=cross), None
     except InputError as error:
         if override is None:
             raise InputError(f"{error}\n  {BY_FORCE}") from None
-        return Ruling(judged([], code=None), str(error).partition("\n")[0])
+        return judged([], code=None), str(error).partition("\n")[0]

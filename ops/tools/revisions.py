@@ -6,6 +6,7 @@ import io
 import math
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -102,27 +103,16 @@ def runs_in_commit(commit: str, name: str, tree: Tree | None = None) -> list[Run
     `tree` has the commit's files, if the caller has it.
     """
     tree = tree or Tree(commit)
-    paths = [
-        path
-        for path in tree.paths(METRICS)
-        if path.count("/") <= 2 and path.endswith(tuple(f"/{file}" for file in FILES))
-    ]
-    folders = sorted({path.rpartition("/")[0] for path in paths})
+    folders: dict[str, dict[str, bytes]] = defaultdict(dict)
+    for path in tree.paths(METRICS):
+        folder, _, file = path.rpartition("/")
+        if file in FILES and folder.count("/") <= 1:
+            folders[folder][file] = tree.read(path) or b""
     if not folders:
         raise InputError(
             f"{name} has no {METRICS}{RUN} to compare with. If this is the first model, add --first"
         )
-    return [
-        results.parse(
-            f"{name}:{folder}",
-            {
-                file: tree.read(path) or b""
-                for file in FILES
-                if (path := f"{folder}/{file}") in paths
-            },
-        )
-        for folder in folders
-    ]
+    return [results.parse(f"{name}:{folder}", folders[folder]) for folder in sorted(folders)]
 
 
 def runs_here() -> list[Run]:
