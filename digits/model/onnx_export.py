@@ -140,19 +140,10 @@ def preprocessing(network: Network, method: str) -> Preprocessing:
 
     Raises `InputError` if the method is unknown.
     """
-    normalisation = {"mean": network.mean.item(), "std": network.std.item()}
-    return Preprocessing.parse(
-        {
-            "size": network.image_size,
-            "method": method,
-            "background": 0,
-            "normalisation": {
-                **{name: round(value, 6) for name, value in normalisation.items()},
-                "where": "in the graph",
-            },
-        },
-        "preprocessing",
-    )
+    mean, std = (round(value.item(), 6) for value in (network.mean, network.std))
+    normalisation = {"mean": mean, "std": std, "where": "in the graph"}
+    form = {"size": network.image_size, "method": method, "background": 0}
+    return Preprocessing.parse({**form, "normalisation": normalisation}, "preprocessing")
 
 
 def write_folder(

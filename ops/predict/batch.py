@@ -66,23 +66,10 @@ def from_bytes(content: bytes) -> pa.Table:
 
 
 def predict(model: Classifier, source: Input, chunk: Chunk, threshold: float) -> pa.Table:
-    """Read a chunk and classify it.
+    """Read a chunk of an input and classify it: a row for each image, in the chunk's order.
 
-    Parameters
-    ----------
-    model : classifies the images
-    source, chunk : the images to read
-    threshold : rows with a lower confidence are marked for review
-
-    Returns
-    -------
-    one row per image, in the chunk's order, with the columns of `schema`
-
-
-    Raises
-    ------
-    Unreachable
-        If a bucket can't be read.
+    Rows with a confidence below the threshold are marked for review. Raises `Unreachable` if a
+    bucket can't be read.
     """
     loaded = inputs.load(source, chunk, model.preprocessing)
     broken = np.array([error is not None for error in loaded.errors])

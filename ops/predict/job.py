@@ -65,10 +65,7 @@ class Job:
     def resume(cls, storage: Storage, request: Request) -> "Job | None":
         """The job that an earlier run of the same request has started, if there is one.
 
-        Raises
-        ------
-        InputError
-            If the parts belong to another request.
+        Raises `InputError` if the parts belong to another request.
         """
         content = filesystem.read(storage, PLAN)
         if content is None:

@@ -96,16 +96,9 @@ class Loaded:
 
 
 def find(text: str) -> Input:
-    """The images that a user names.
+    """The images that a user names: a file, a folder, or a glob; each also under s3://bucket.
 
-    Parameters
-    ----------
-    text : a file, a folder, or a glob (`**` for any depth); each also under s3://bucket
-
-    Raises
-    ------
-    InputError
-        If it does not exist. A bucket's prefix is not checked before it is listed.
+    Raises `InputError` if there is nothing. A bucket's prefix is not checked before it is listed.
     """
     parts = text.rstrip("/").split("/")
     plain = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
@@ -127,15 +120,8 @@ def find(text: str) -> Input:
 def chunks(source: Input, day: date | None = None) -> Iterator[Chunk]:
     """Divide an input into chunks; the same files always give the same chunks.
 
-    Parameters
-    ----------
-    source : by `find`
-    day : in UTC; only files that were written on this day
-
-    Raises
-    ------
-    Unreachable
-        If the folder or the bucket can't be read.
+    With a `day`, in UTC, only of files that were written on it. Raises `Unreachable` if the folder
+    or the bucket can't be read.
     """
     storage = filesystem.find(source.url)
     single: list[tuple[str, str]] = []
@@ -158,10 +144,7 @@ def chunks(source: Input, day: date | None = None) -> Iterator[Chunk]:
 def load(source: Input, chunk: Chunk, form: Preprocessing) -> Loaded:
     """Read a chunk. An image that can't be read gets an error in its row.
 
-    Raises
-    ------
-    Unreachable
-        If a bucket can't be read.
+    Raises `Unreachable` if a bucket can't be read.
     """
     storage = filesystem.find(source.url)
     if chunk.rows is None:
