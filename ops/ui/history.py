@@ -124,9 +124,21 @@ class _Commit:
     subject: str
 
 
-@lru_cache(maxsize=2)
 def runs(project: Project) -> Sequence[Run]:
     """All runs, the oldest first; raises `InputError` if the repository can't be read."""
+    return runs_at(state(project))
+
+
+@lru_cache(maxsize=2)
+def state(project: Project) -> str:
+    """The repository's refs: the runs are the same as long as these are."""
+    refs = git.run("for-each-ref", "--format=%(objectname) %(refname)")
+    return f"{Path.cwd()}\n{git.commit('HEAD')}\n{refs}"
+
+
+@lru_cache(maxsize=2)
+def runs_at(state: str) -> Sequence[Run]:
+    """The runs of this repository, whose `state` is this."""
     with git.Objects() as objects:
         return tuple(sorted(_Repository(Contents(objects)).runs(), key=lambda run: run.time))
 

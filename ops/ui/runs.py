@@ -54,13 +54,13 @@ def resources(project: Project) -> Resources:
 
 
 def _runs_page(project: Project) -> bytes:
-    data = _data(project)
+    data = _data(history.state(project))
     return pages.html(project, "runs.html", "runs.html.jinja", "Runs", data=data, seed=SEED)
 
 
 @lru_cache(maxsize=2)
-def _data(project: Project) -> Markup | None:
-    runs = history.runs(project)
+def _data(state: str) -> Markup | None:
+    runs = history.runs_at(state)
     return htmlsafe_json_dumps(_table(runs)) if runs else None
 
 
@@ -178,7 +178,7 @@ def _script(run: Run) -> bytes:
 
 
 def _run_page(project: Project, run: Run) -> bytes:
-    by_commit = _by_commit(project)
+    by_commit = _by_commit(history.state(project))
     base = by_commit.get(run.base_run or "")
     return pages.html(
         project,
@@ -201,8 +201,8 @@ def _run_page(project: Project, run: Run) -> bytes:
 
 
 @lru_cache(maxsize=2)
-def _by_commit(project: Project) -> Mapping[str, Run]:
-    return {run.commit: run for run in history.runs(project)}
+def _by_commit(state: str) -> Mapping[str, Run]:
+    return {run.commit: run for run in history.runs_at(state)}
 
 
 def _figures(results: Results) -> list[diff.Figure]:

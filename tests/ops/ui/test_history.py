@@ -22,6 +22,7 @@ class Repository(RunHistory):
 
     def read(self) -> dict[str, Run]:
         self.moments += 1
+        history.runs_at.cache_clear()
         runs = history.runs(Project(f"{self.folder} {self.moments}"))
         return {run.name if run.is_experiment else run.subject: run for run in runs}
 
