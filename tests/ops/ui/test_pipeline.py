@@ -158,7 +158,7 @@ def test_a_hostile_name_is_a_text_and_its_page_is_in_the_folder() -> None:
 @pytest.mark.parametrize("file", ["dvc.yaml", "dvc.lock", "params.yaml"])
 def test_a_file_that_is_broken_is_named_and_the_other_pages_stand(file: str) -> None:
     files.write(file, "<b>: [")
-    assert f"The pipeline can't be read: {file} is not YAML" in shown("pipeline.html")
+    assert f"The pipeline can't be read. {file} is not YAML" in shown("pipeline.html")
     assert "<b>:" not in source("pipeline.html")
 
 
