@@ -23,6 +23,10 @@ from tests.helpers.small import ROOT
 
 kernels.pin()  # before anything loads torch, here and in what tests start
 
+# The tests start Python hundreds of times. A container's flag would have each compile all again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
 

@@ -161,6 +161,7 @@ def compile_checkout() -> None:
             return code
         return compile_anew(loader, data, path, **options)
 
+    sys.dont_write_bytecode = True
     SourceFileLoader.source_to_code = source_to_code  # type: ignore[assignment, method-assign]
 
 
