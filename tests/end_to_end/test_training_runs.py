@@ -107,8 +107,9 @@ def test_same_bytes_on_two_hosts_that_meet_through_torchrun(
 ) -> None:
     """Two launchers that know nothing of each other but an address, as on two hosts."""
     address = meeting_point()
-    second = start(tmp_path / "second", prepared, address | {"PET_NODE_RANK": "1"}, workers=1)
-    finish(start(tmp_path / "first", prepared, address | {"PET_NODE_RANK": "0"}, workers=1))
+    address_of = {rank: address | {"PET_NODE_RANK": rank} for rank in "01"}
+    second = start(tmp_path / "second", prepared, address_of["1"], warm(), workers=1)
+    finish(start(tmp_path / "first", prepared, address_of["0"], warm(), workers=1))
     finish(second)
     assert outputs(tmp_path / "first") == undisturbed
 
@@ -191,7 +192,7 @@ def test_a_state_of_other_parameters_is_not_used(
 def test_a_second_training_beside_a_live_one_is_refused(prepared: Path, tmp_path: Path) -> None:
     first = start(tmp_path, prepared, workers=1)
     until((tmp_path / ".resume" / "state.safetensors").exists)
-    output = finish(start(tmp_path, prepared, workers=1), code=1)
+    output = finish(start(tmp_path, prepared, python=warm(), workers=1), code=1)
     assert f"process {first.pid} holds .resume" in output
     finish(first)
 
@@ -236,7 +237,8 @@ def test_nothing_outlives_the_parent(processes: int, prepared: Path, tmp_path: P
 
 
 def test_the_curve_is_whole_after_each_epoch(prepared: Path, tmp_path: Path) -> None:
-    process, curve = start(tmp_path, prepared, workers=1), tmp_path / "training.csv"
+    process = start(tmp_path, prepared, python=warm(), workers=1)
+    curve = tmp_path / "training.csv"
     until(curve.exists)
     seen = set()
     while process.poll() is None:
@@ -244,6 +246,7 @@ def test_the_curve_is_whole_after_each_epoch(prepared: Path, tmp_path: Path) -> 
         assert [int(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))
         assert all(float(row["val_nll"]) > 0 for row in rows)
         seen.add(len(rows))
+        time.sleep(0.005)  # a poll, so that the training has the processor
     finish(process)
     assert len(seen) > 2  # it grew while it was watched
 

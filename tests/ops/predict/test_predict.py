@@ -20,7 +20,7 @@ from digits.storage import filesystem, model_store
 from ops.predict import __main__, executors
 from ops.tools import inputs, models
 from ops.tools.models import Release
-from tests.helpers import deployments, tiny_models
+from tests.helpers import deployments, tiny_models, warm_python
 from tests.helpers.small import ROOT
 from tests.ops.tools.test_inputs import IMAGES, npy, parquet, png, write
 
@@ -339,7 +339,7 @@ def test_killed_outright_it_leaves_no_process_and_goes_on(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kill -9 in the middle of the work of two processes."""
-    many = np.random.default_rng(1).integers(0, 256, (400_000, 8, 8), dtype=np.uint8)
+    many = np.random.default_rng(1).integers(0, 256, (160_000, 8, 8), dtype=np.uint8)
     np.save("many.npy", many)
     words = [sys.executable, "-m", "ops.predict", "many.npy", "out.parquet"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DIGITS_COMPUTE_WORKERS": "2"}
@@ -361,7 +361,7 @@ def test_what_is_wrong_is_said_without_a_traceback(
 ) -> None:
     def fails(*words: str) -> str:
         found = subprocess.run(
-            [sys.executable, "-m", "ops.predict", *words],
+            [warm_python.python(), "-m", "ops.predict", *words],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,

@@ -23,7 +23,7 @@ def write(folder: Path, wrong: range = range(100, 130)) -> None:
         (folder / name).write_bytes(content)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(broken_folders())
 def test_a_broken_folder_is_refused_by_file_and_field(fault: Fault) -> None:
     with example(fault) as folders:
