@@ -65,6 +65,8 @@ HEAVY_MODULES = (
     *("stages.export", "stages.fetch", "stages.prepare", "stages.train"),
 )
 
+ROOMS = ("digits", "ops", "serving", "stages")
+
 # A thread would be missing in the forks.
 SINGLE_THREADED = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -151,7 +153,7 @@ def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
 def compile_checkout() -> None:
     """Compile the checkout's files once, for all copies of them: a file is known by its content."""
     checkout = Path(__file__).parents[2]
-    paths = [p for name in ("digits", "ops", "stages") for p in (checkout / name).rglob("*.py")]
+    paths = [p for name in ROOMS for p in (checkout / name).rglob("*.py")]
     compiled = {(text := path.read_bytes()): compile(text, path, "exec") for path in paths}
     compile_anew = SourceFileLoader.source_to_code
 

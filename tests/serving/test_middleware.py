@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from serving import app, middleware
 from serving.app_state import AppState
 from serving.live_model import LiveModel
 from serving.worker_pool import WorkerPool
+from tests.helpers import warm_python
 from tests.helpers.servers import Server, serve
 from tests.helpers.small import ROOT
 from tests.serving.test_predict import FILE, check_problem
@@ -86,7 +86,7 @@ def test_a_fault_is_answered_without_its_cause(model_folder: Path) -> None:
 
 
 def start(*words: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "serving", "--port", "0", *words]
+    command = [warm_python.python(), "-m", "serving", "--port", "0", *words]
     return subprocess.run(
         command,
         cwd=folder,
