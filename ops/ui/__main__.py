@@ -15,7 +15,6 @@ Exit code 0: the pages are written, or the server was stopped. 2: something is m
 """
 
 import argparse
-from pathlib import Path
 
 from digits.core import command_line, errors
 from digits.storage import filesystem
@@ -45,7 +44,10 @@ def parse_args() -> argparse.Namespace:
         "--read-only", action="store_true", help="run no commands: for others to look at"
     )
     parser.add_argument(
-        "--site", metavar="FOLDER", type=Path, help="write the pages to a folder instead"
+        "--site",
+        metavar="FOLDER",
+        type=command_line.path,
+        help="write the pages to a folder instead",
     )
     parser.add_argument(
         "--deployment",
