@@ -41,10 +41,6 @@ class Object:
     def oid(self) -> str:
         return self.output.oid
 
-    @property
-    def md5(self) -> str:
-        return self.oid.removesuffix(".dir")
-
 
 @dataclass
 class Fault:
@@ -153,13 +149,13 @@ def examine(
         sizes = [
             copy[1]
             for side in copies.values()
-            if (copy := side[object.oid]) and copy[0] == object.md5
+            if (copy := side[object.oid]) and copy[0] == object.output.md5
         ]
         size = object.size if object.size is not None else next(iter(sizes), 1)
         match copies[name][object.oid]:
             case None:
                 states[object.oid] = "missing"
-            case (md5, _) if md5 == object.md5:
+            case (md5, _) if md5 == object.output.md5:
                 states[object.oid] = "whole"
             case (_, length):
                 states[object.oid] = "truncated" if length < size else "corrupt"

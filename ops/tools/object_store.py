@@ -43,6 +43,10 @@ class Output:
     oid: str
     size: int | None = None  # bytes; of a folder, of all its files
 
+    @property
+    def md5(self) -> str:
+        return self.oid.removesuffix(".dir")
+
 
 def outputs(tree: Tree) -> list[Output]:
     """The outputs that DVC stores, by a tree's dvc.lock and dvc.yaml."""
@@ -144,7 +148,7 @@ def content(store: Store, oid: str) -> bytes | None:
 def list_folder(output: Output) -> bytes | None:
     """A folder's object, from its files in the working tree; None if they differ from it."""
     listed = disk.list_folder(Path(output.path))
-    return listed if hashlib.md5(listed).hexdigest() == output.oid.removesuffix(".dir") else None
+    return listed if hashlib.md5(listed).hexdigest() == output.md5 else None
 
 
 def repair(target: Store, output: Output, sources: Iterable[Store]) -> bool:
@@ -159,7 +163,7 @@ def repair(target: Store, output: Output, sources: Iterable[Store]) -> bool:
         for source in sources:
             with _reached(source.path):
                 source.fs.get_file(source.oid_to_path(oid), str(copy))
-            if disk.digest(copy) == oid.removesuffix(".dir"):
+            if disk.digest(copy) == output.md5:
                 break
         else:
             if not copy_from_working_tree(output, copy):
@@ -169,7 +173,7 @@ def repair(target: Store, output: Output, sources: Iterable[Store]) -> bool:
             target.fs.put_file(str(copy), path)
             target.protect(path)
     stored = digest(target, oid)
-    return stored is not None and stored[0] == oid.removesuffix(".dir")
+    return stored is not None and stored[0] == output.md5
 
 
 def copy_from_working_tree(output: Output, copy: Path) -> bool:
