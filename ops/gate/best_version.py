@@ -5,6 +5,7 @@ version of the last year, their sum shows. It decides nothing, since the best of
 partly the luckiest one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import mean
 
@@ -13,7 +14,7 @@ from digits.gate import judge
 from digits.gate.judge import Difference
 from digits.gate.results import Run
 from ops.gate.bases import Base
-from ops.gate.evaluators import differences, unknown_evaluators
+from ops.gate.evaluators import differences, evaluator_parts, unknown_evaluators
 from ops.tools import git, tags
 from ops.tools.revisions import runs_in_commit
 from ops.tools.tree import Tree
@@ -41,10 +42,11 @@ def find_best(
     latest : the candidate's commit; the year ends with it
     stated : the caller states that one evaluator made all metrics
     """
+    parts = evaluator_parts(code) if code else None  # read once for all versions
     for version in sorted(
         versions_of_last_year(latest), key=lambda v: mean(run.scores.errors for run in v.runs)
     ):
-        if is_comparable(version, candidate, code, stated=stated):
+        if is_comparable(version, candidate, code, parts, stated=stated):
             errors = [run.scores.errors for run in version.runs]
             return BestVersion(version.name, errors, judge.difference(version.runs, candidate))
     return None
@@ -64,11 +66,18 @@ def versions_of_last_year(latest: str) -> list[Base]:
     return versions
 
 
-def is_comparable(base: Base, candidate: list[Run], code: Tree | None, *, stated: bool) -> bool:
+def is_comparable(
+    base: Base,
+    candidate: list[Run],
+    code: Tree | None,
+    parts: Mapping[str, object] | None,
+    *,
+    stated: bool,
+) -> bool:
     """Whether both sides have the same evaluator, test images and metrics."""
     try:
         judge.check_comparable([*base.runs, *candidate])
-        differing = differences(base, candidate, code)
+        differing = differences(base, candidate, code, parts)
         return not differing and (stated or not unknown_evaluators(base, candidate, code))
     except UserError:
         return False

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,9 +104,18 @@ def check_model_here(run: Run) -> None:
         raise InputError(f"{MODEL} is not the model that {run.name} describes. Run: dvc checkout")
 
 
-def differences(base: Base, candidate: list[Run], code: Tree | None) -> list[str]:
-    """Return what is known to differ: files of the evaluator, the test set."""
-    differing = evaluator_changes(base.code, code) if base.code and code else []
+def differences(
+    base: Base, candidate: list[Run], code: Tree | None, parts: Mapping[str, object] | None = None
+) -> list[str]:
+    """Return what is known to differ: files of the evaluator, the test set.
+
+    `parts` are the `evaluator_parts` of `code`, if the caller has them.
+    """
+    differing = []
+    if base.code and code:
+        old, new = evaluator_parts(base.code), parts or evaluator_parts(code)
+        names = old.keys() | new.keys()
+        differing = sorted(name for name in names if old.get(name) != new.get(name))
     if base.runs[0].scores.test_set != candidate[0].scores.test_set:
         differing.append("the test set")
     return differing
@@ -119,12 +128,6 @@ def unknown_evaluators(base: Base, candidate: list[Run], code: Tree | None) -> l
     """
     sides = ((base.name, base.code), (candidate[0].name, code))
     return [name for name, tree in sides if tree is None or tree.read(EVALUATOR) is None]
-
-
-def evaluator_changes(before: Tree, after: Tree) -> list[str]:
-    """Return what differs between the evaluators of two trees, mostly paths of files."""
-    old, new = evaluator_parts(before), evaluator_parts(after)
-    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
 def evaluator_parts(tree: Tree) -> dict[str, object]:
