@@ -49,7 +49,7 @@ class Storage:
     is_bucket: bool
 
     def path(self, name: str) -> str:
-        return f"{self.root}/{name}"
+        return f"{self.root}/{name}" if name else self.root
 
 
 def find(url: str) -> Storage:
@@ -118,13 +118,11 @@ def find_file(url: str) -> tuple[Storage, str]:
 def read(storage: Storage, name: str) -> bytes | None:
     """A file's content, None if there is no such file; raises `Unreachable`."""
     options = {"max_concurrency": 1} if storage.is_bucket else {}  # or it asks for the size first
+    read_file: Callable[..., bytes] = storage.filesystem.cat_file
     try:
-        content: bytes = _call(
-            storage, name, storage.filesystem.cat_file, storage.path(name), **options
-        )
+        return _call(storage, name, read_file, storage.path(name), **options)
     except FileNotFoundError:
         return None
-    return content
 
 
 def entries(storage: Storage, name: str = "") -> dict[str, float]:
@@ -132,9 +130,8 @@ def entries(storage: Storage, name: str = "") -> dict[str, float]:
 
     The time is 0 for a folder in S3, which has none. Raises `Unreachable`.
     """
-    path = storage.path(name) if name else storage.root
     try:
-        listed = _call(storage, name, storage.filesystem.ls, path, detail=True)
+        listed = _call(storage, name, storage.filesystem.ls, storage.path(name), detail=True)
     except FileNotFoundError:
         return {}
     return {PurePosixPath(entry["name"]).name: _time(entry) for entry in listed}
@@ -169,8 +166,7 @@ def state(storage: Storage, name: str) -> str:
 
 def is_file(storage: Storage, name: str = "") -> bool:
     """Whether a file exists; without a name, whether the URL itself is a file."""
-    path = storage.path(name) if name else storage.root
-    return bool(_call(storage, name, storage.filesystem.isfile, path))
+    return bool(_call(storage, name, storage.filesystem.isfile, storage.path(name)))
 
 
 @contextmanager
@@ -212,9 +208,7 @@ def replace(
     """
     failure = None
     with _exclusive(storage):
-        condition = _condition(
-            storage, name
-        )  # read first, so that the content is of this version or newer
+        condition = _condition(storage, name)  # first: the content is of this version or newer
         if expected(read(storage, name)):
             try:
                 _write(storage, name, content, **condition)
@@ -277,7 +271,7 @@ def _stat(path: Path) -> tuple[float, str]:
 
 
 def _remove(storage: Storage, name: str, files: Iterable[str], first: str) -> None:
-    folder = storage.path(name) if name else storage.root
+    folder = storage.path(name)
     for file in sorted(files, key=lambda file: file != first):
         _call(storage, name, storage.filesystem.rm_file, f"{folder}/{file}")
     if not storage.is_bucket:
@@ -315,14 +309,10 @@ def _condition(storage: Storage, name: str) -> dict[str, str]:
     """The options of a write that S3 refuses if the file has changed by then."""
     if not storage.is_bucket:
         return {}
-    bucket, key, _ = storage.filesystem.split_path(storage.path(name))
     try:
-        head = _call(
-            storage, name, storage.filesystem.call_s3, "head_object", Bucket=bucket, Key=key
-        )
+        return {"IfMatch": state(storage, name)}
     except FileNotFoundError:
         return {"IfNoneMatch": "*"}
-    return {"IfMatch": head["ETag"]}
 
 
 def _exclusive(storage: Storage) -> AbstractContextManager[None]:
