@@ -99,6 +99,12 @@ def all_experiments() -> list[Experiment]:
     return experiments
 
 
+def nearest_experiments() -> list[Experiment]:
+    """Every DVC experiment: first those of HEAD, then the others, each time the newest first."""
+    head = _parse("HEAD")
+    return sorted(reversed(all_experiments()), key=lambda e: e.base != head)
+
+
 def setting(key: str, kind: str = "") -> str | None:
     """A value of Git's configuration, or None; with the kind `bool`, true or false."""
     words = ["config", *([f"--type={kind}"] if kind else []), key]

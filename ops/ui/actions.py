@@ -5,13 +5,15 @@ A link can open a form with some fields filled in:
     run.html?action=reproduce&target=train            dvc repro train
     run.html?action=experiment&preset=short&name=try&train.epochs=3
     run.html?action=sweep&file=sweeps/lr.yaml
+    run.html?action=keep&experiment=try&message=...
     run.html?action=correct&file=scans/out.labels.csv
     run.html?action=promote&version=1.2.0&stage=production&reason=...
     run.html?action=rollback&to=1.1.0&stage=production&reason=...
 
 `force=on` is "although the gate blocks" (promote) or "although the model can't be checked"
-(rollback); `here=on` runs an experiment in this folder. Parameters have their dotted names. Nothing
-runs until the form is sent.
+(rollback); `here=on` runs an experiment in this folder. Parameters have their dotted names. An
+experiment to keep is named by its name or its commit; without one, its name is empty, and the
+results are those in this folder. Nothing runs until the form is sent.
 """
 
 import re
@@ -22,15 +24,17 @@ from pathlib import Path
 from typing import Literal
 
 from digits.storage.model_store import ENVIRONMENTS
-from ops.tools import git, pipeline, presets, tags
+from ops.tools import git, pipeline, presets, tags, uncommitted
 from ops.tools.dvc import set_params
+from ops.tools.git import Experiment
 from ops.tools.tree import WORKING_TREE
 from ops.ui import labelling, parameters
 from ops.ui.parameters import Parameter, Values
 
 SWEEPS = Path("sweeps")
 EXPERIMENT = re.compile(r"[A-Za-z0-9][\w.-]{0,79}", re.ASCII)
-LONGEST_REASON = 500  # characters
+LONGEST_TEXT = 500  # characters
+HERE = ("", "the results in this folder")
 
 Given = Mapping[str, str]
 
@@ -128,6 +132,7 @@ class Action:
 
     result : the page that shows what came of it
     endings : the meaning of an exit code
+    following : by exit code, what to do next: in words, and the fields of its form
     """
 
     title: str
@@ -135,6 +140,7 @@ class Action:
     fill_in: Callable[[Given], Form]
     result: str
     endings: Mapping[int, str] = field(default_factory=dict)
+    following: Mapping[int, tuple[str, Given]] = field(default_factory=dict)
 
 
 def reproduce(given: Given) -> Form:
@@ -181,6 +187,31 @@ def sweep(given: Given) -> Form:
     file = _choice(given, "file", "Sweep", [(path, path) for path in paths])
     errors = [] if paths else [f"{SWEEPS}/ has no sweep; docs/how-to/experiments.md shows one"]
     return Form([Group("", [file])], ["digits", "sweep", file.value], errors)
+
+
+def keep(given: Given) -> Form:
+    """By default, keep the results in this folder, if they are not committed, or the last run."""
+    values: dict[str, Experiment] = {}  # by what the command calls it
+    for made in git.nearest_experiments():
+        is_clear = made.name not in values and not made.name.startswith("-")
+        values[made.name if is_clear else made.commit[:12]] = made
+    head = git.commit("HEAD")
+    choices = [
+        (value, made.name if made.base == head else f"{made.name}, from {made.base[:9]}")
+        for value, made in values.items()
+    ]
+    last = "" if uncommitted.results() or not values else choices[0][0]
+    wanted = given.get("experiment", last)
+    of_commit = (value for value, made in values.items() if made.commit.startswith(wanted or "-"))
+    named = wanted if wanted in values else next(of_commit, wanted)
+    experiment = _choice({"experiment": named}, "experiment", "Results", [HERE, *choices])
+    message = _long_text(given, "message", "Message", "of the commit", required=True)
+    words = [
+        *("digits", "keep"),
+        *([experiment.value] if experiment.value else []),
+        *([f"--message={message.value}"] if message.value else []),
+    ]
+    return Form([Group("", [experiment, message])], words)
 
 
 def promote(given: Given) -> Form:
@@ -246,12 +277,14 @@ ACTIONS = {
         "Run the stages that are not up to date.",
         reproduce,
         "pipeline.html",
+        following={0: ("Keep the results …", {"action": "keep", "experiment": ""})},
     ),
     "experiment": Action(
         "Experiment",
         "Run the pipeline with other parameters.",
         experiment,
         "runs.html",
+        following={0: ("Keep it …", {"action": "keep"})},
     ),
     "sweep": Action(
         "Sweep",
@@ -259,6 +292,14 @@ ACTIONS = {
         sweep,
         "runs.html",
         {1: "a run failed", 2: "nothing could run"},
+    ),
+    "keep": Action(
+        "Keep",
+        "Commit the results of the pipeline, or of an experiment, so that they can be promoted.",
+        keep,
+        "index.html",
+        {2: "refused; nothing has changed"},
+        {0: ("Promote it …", {"action": "promote"})},
     ),
     "correct": Action(
         "Correct",
@@ -273,6 +314,7 @@ ACTIONS = {
         promote,
         "versions.html",
         {1: "the gate blocks", 2: "refused, or there is no verdict"},
+        {1: ("Promote it although the gate blocks …", {"force": "on"})},
     ),
     "rollback": Action(
         "Roll back",
@@ -313,13 +355,17 @@ def _version(given: Given, name: str, note: str, options: Sequence[str]) -> Fiel
 
 
 def _reason(given: Given, *, required: bool) -> Field:
-    reason = _text(given, "reason", "Reason", "written into the tag")
-    text = " ".join(reason.value.split())
+    return _long_text(given, "reason", "Reason", "written into the tag", required=required)
+
+
+def _long_text(given: Given, name: str, label: str, note: str, *, required: bool) -> Field:
+    field = _text(given, name, label, note)
+    text = " ".join(field.value.split())
     if required and not text:
-        return replace(reason, error="is required")
-    if len(text) > LONGEST_REASON or not text.isprintable():
-        return replace(reason, error=f"expected text, at most {LONGEST_REASON} characters")
-    return replace(reason, value=text)
+        return replace(field, error="is required")
+    if len(text) > LONGEST_TEXT or not text.isprintable():
+        return replace(field, error=f"expected text, at most {LONGEST_TEXT} characters")
+    return replace(field, value=text)
 
 
 def _parameter_groups(values: Values) -> list[Group]:

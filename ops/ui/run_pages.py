@@ -1,7 +1,7 @@
 """The forms that run commands, and the pages of the commands that ran."""
 
 from collections.abc import Mapping
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from ops.tools import presets
 from ops.ui import actions, jobs, terminal
@@ -64,6 +64,7 @@ def list_page(project: Project) -> bytes:
 def job_page(project: Project, job: Job) -> bytes:
     """A command that runs, waits or has ended."""
     action = actions.ACTIONS[job.action]
+    label, fields = ("", {}) if job.code is None else action.following.get(job.code, ("", {}))
     output, is_cut = terminal.read_end(job.log)
     waits_for = [other for other in jobs.every() if not other.ended and other.asked < job.asked]
     return html(
@@ -79,4 +80,18 @@ def job_page(project: Project, job: Job) -> bytes:
         continues=job.state in ("stopped", "interrupted") and "--temp" not in job.words,
         ending=action.endings.get(job.code, "") if job.code else "",
         waits_for=waits_for if job.state == "waiting" else [],
+        next=label,
+        next_form=urlencode(following(job, fields)),
     )
+
+
+def following(job: Job, fields: Mapping[str, str]) -> dict[str, str]:
+    """The fields of the form that comes after a job."""
+    given: dict[str, str] = dict(parse_qsl(job.query))
+    if "action" not in fields:
+        return {**given, **fields}
+    if job.action != "experiment":
+        return dict(fields)
+    if "--temp" not in job.words:
+        return {**fields, "experiment": ""}  # its results are in this folder
+    return {**fields, "experiment": given["name"]} if "name" in given else dict(fields)

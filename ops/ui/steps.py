@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from digits.core.errors import InputError
-from ops.tools import git
+from ops.tools import git, uncommitted
 from ops.tools.pipeline import Reason, Stage
 from ops.ui import deployments, jobs, pipeline, registry
 from ops.ui.history import Run
@@ -15,7 +15,7 @@ from ops.ui.words import count
 
 NAMED = 3  # stages, or reasons, that a sentence names
 PROMOTE = "digits registry promote"
-RESULTS = ("dvc.lock", "metrics", "params.yaml")
+KEEP = 'digits keep --message "TEXT"'
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,11 @@ def _pipeline(project: Project) -> Iterator[Step]:
         headline = f"{_names(running)} {verb} running"
         yield Step("running", "running", headline, is_alert=False, page=page)
     is_whole = stages and by_state.keys() == {"up to date"}
-    if is_whole and git.run("status", "--porcelain", "--", *RESULTS):
-        command = f"git add {' '.join(RESULTS)} && git commit"
+    if is_whole and uncommitted.results():
+        headline = "New results are not committed"
         text = "Others see them, and they can be promoted, once they are committed."
-        yield Step("next", "to commit", "New results are not committed", text, command, False)
+        to_keep = "run.html?action=keep&experiment="
+        yield Step("next", "to keep", headline, text, KEEP, False, form=to_keep)
 
 
 def _deployments(project: Project) -> Iterator[Step]:

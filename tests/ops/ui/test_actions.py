@@ -39,6 +39,11 @@ def fill_in(action: str, **given: str) -> Form:
             "dvc exp run --temp --set-param=train.epochs=3 --set-param=train.ema=0.99",
         ),
         ("sweep", {"file": "sweeps/lr.yaml"}, "digits sweep sweeps/lr.yaml"),
+        (
+            "keep",
+            {"experiment": "", "message": "a wider\nnetwork"},
+            "digits keep '--message=a wider network'",
+        ),
         ("promote", {}, "digits registry promote --stage=production"),
         (
             "promote",
@@ -77,6 +82,8 @@ def test_a_form_is_the_command_that_a_person_would_type(
         ("experiment", {"train.optimizer.sgd.momentum": "0"}, {"train.optimizer.sgd"}),
         ("sweep", {"file": "../other.yaml"}, {"file"}),
         ("sweep", {"file": "/etc/passwd"}, {"file"}),
+        ("keep", {"experiment": "", "message": " "}, {"message"}),
+        ("keep", {"experiment": "--help", "message": "x"}, {"experiment"}),
         ("promote", {"stage": "else"}, {"stage"}),
         ("promote", {"version": "1.2"}, {"version"}),
         ("promote", {"version": "--force"}, {"version"}),

@@ -117,7 +117,9 @@ def test_results_that_are_not_committed_are_the_next_to_commit(enter: Enter) -> 
         (made.folder / path).write_bytes(content)
     text = shown()
     assert text.startswith("All is well")
-    assert "git add dvc.lock metrics params.yaml && git commit" in text
+    assert 'digits keep --message "TEXT"' in text
+    form = 'href="run.html?action=keep&amp;experiment="'
+    assert form in page_of(project.read(is_live=True, read_only=False))
 
 
 def test_files_that_are_missing_matter_only_where_the_pages_are_served(enter: Enter) -> None:

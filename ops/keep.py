@@ -1,0 +1,195 @@
+"""Commit the results of the pipeline, or of an experiment: digits keep [EXPERIMENT] --message TEXT
+
+    digits keep --message "Train longer"             # what dvc repro changed in this folder
+    digits keep wider --message "A wider network"    # what the experiment `wider` changed
+
+Results are params.yaml, dvc.lock, metrics/ and, in data/, corrections.csv and the files by which
+DVC keeps data (*.dvc). Other changes stay as they are, and are listed. The results must be those of
+the commit's code: if the code has changed, commit it first.
+
+An experiment may be from an earlier commit, if none of its files has changed since. This folder
+then gets its files, data and model. An experiment is named by its name or its commit.
+
+The commit is made on the current branch. Exit code 0: done. 2: refused; nothing has changed.
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from digits.core import command_line, errors
+from digits.core.command_line import say
+from digits.core.errors import InputError
+from ops.tools import git, pipeline, uncommitted
+from ops.tools.dvc import DVC
+from ops.tools.git import Experiment
+from ops.tools.revisions import check_lock
+from ops.tools.tree import Tree
+
+NAMED = 5  # files that a message names
+
+
+def main() -> None:
+    args = parse_args()
+    branch = git.run("branch", "--show-current")
+    if not branch:
+        raise InputError(
+            "HEAD is on no branch, so the commit would be lost. Go to one: git switch BRANCH. Or "
+            "make one: git switch --create BRANCH"
+        )
+    paths = (
+        keep_experiment(args.experiment, args.message)
+        if args.experiment
+        else keep_results(args.message)
+    )
+    print(f"{branch} is {git.commit('HEAD')[:9]} now, with {named(paths)}")
+    if left := uncommitted.changes():
+        print(f"Not committed: {named(left)}")
+    print("Next: digits registry promote")
+
+
+def keep_results(message: str) -> list[str]:
+    """Commit what the pipeline changed in this folder; returns the files."""
+    paths = uncommitted.results()
+    if not paths:
+        raise InputError("the results here are those of the last commit. Run: dvc repro")
+    check_staged(paths)
+    for stage in pipeline.read_here():
+        if stage.state not in ("up to date", "missing"):
+            raise InputError(f"the stage {stage.name} is {stage.state}{why(stage)}. Run: dvc repro")
+    if fault := fault_of(proposed(message, results=paths)):
+        left = [path for path in uncommitted.changes() if path not in paths]
+        raise InputError(
+            f"the results are not those of committed code: in the commit, {fault}. Not committed: "
+            f"{named(left)}. Commit these files first: git add FILE && git commit. Or put them "
+            f"aside: git stash push FILE, then dvc repro"
+        )
+    git.run("add", "--all", "--", *paths)
+    git.run("commit", "--quiet", "--message", message)
+    return paths
+
+
+def keep_experiment(name: str, message: str) -> list[str]:
+    """Commit what an experiment changed, and bring its files here; returns them."""
+    experiment = find_experiment(name)
+    head = git.commit("HEAD")
+    check_staged([])
+    commit = proposed(message, experiment=experiment)
+    names = git.run("diff", "--name-only", "--no-renames", "--relative", "-z", head, commit)
+    paths = [path for path in names.split("\0") if path]
+    if not paths:
+        raise InputError(f"{name} has the results of the last commit")
+    if fault := fault_of(commit):
+        raise InputError(f"{name} is not the result of this code: {fault}. {again(experiment)}")
+    if here := uncommitted.changes(*(f":(literal){path}" for path in paths)):
+        raise InputError(
+            f"{named(here)} would be overwritten, and differs from the last commit. Commit it: "
+            f"digits keep --message TEXT. Or put it aside: git stash --include-untracked"
+        )
+    git.run("update-index", "-q", "--refresh")
+    with ExitStack() as undo:
+        git.run("read-tree", "-m", "-u", head, commit)
+        undo.callback(git.run, "read-tree", "-m", "-u", commit, head)
+        git.run("commit", "--quiet", "--message", message)
+        undo.pop_all()
+    if subprocess.run([*DVC, "checkout", "--quiet"]).returncode:
+        say("The commit is made, but its data and model are not all here. Run: dvc pull")
+    return paths
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of HEAD that has this name or commit, or else the newest of all."""
+    known = git.nearest_experiments()
+    found = next((e for e in known if name in (e.name, e.commit[: max(7, len(name))])), None)
+    if found is None:
+        names = ", ".join(dict.fromkeys(e.name for e in known)) or "none"
+        raise InputError(f"there is no experiment {name!r}; there are: {names}")
+    return found
+
+
+def check_staged(paths: list[str]) -> None:
+    """Raises `InputError` if other files than these are staged for the next commit."""
+    project = git.project_in_repository()
+    staged = git.run("diff", "--cached", "--name-only", "--no-renames", "-z").split("\0")
+    known = {str(project / path) for path in paths}
+    if others := [path for path in staged if path and path not in known]:
+        raise InputError(
+            f"{named(others)} is staged for the next commit. Commit it: git commit. Or unstage it: "
+            f"git restore --staged FILE"
+        )
+
+
+def proposed(
+    message: str, *, results: list[str] | None = None, experiment: Experiment | None = None
+) -> str:
+    """A commit on HEAD that no branch has yet, with the results here or those of an experiment."""
+    with tempfile.TemporaryDirectory(prefix="keep-") as folder:
+        index = {**os.environ, "GIT_INDEX_FILE": str(Path(folder, "index"))}
+        if experiment:
+            merged = (experiment.base, "HEAD", experiment.commit)
+            git.run("read-tree", "-i", "-m", "--aggressive", *merged, environment=index)
+            listing = git.run("ls-files", "--unmerged", "-z", environment=index)
+            entries = (entry.partition("\t")[2] for entry in listing.split("\0") if entry)
+            if clashing := list(dict.fromkeys(entries)):
+                raise InputError(
+                    f"{experiment.name} was started from {experiment.base[:9]}, and here "
+                    f"{named(clashing)} is another since. {again(experiment)}"
+                )
+        else:
+            git.run("read-tree", "HEAD", environment=index)
+            git.run("add", "--all", "--", *results or (), environment=index)
+        tree = git.run("write-tree", environment=index)
+    return git.run("commit-tree", tree, "-p", "HEAD", "-m", message)
+
+
+def fault_of(commit: str) -> str:
+    """Why the results of a commit are not those of its code; empty if they are."""
+    tree = Tree(commit)
+    stale = next((s for s in pipeline.read(tree) if s.state != "up to date"), None)
+    if stale:
+        return f"the stage {stale.name} is {stale.state}{why(stale)}"
+    check_lock(tree)
+    return ""
+
+
+def why(stage: pipeline.Stage) -> str:
+    return f" ({stage.why})" if stage.why else ""
+
+
+def again(experiment: Experiment) -> str:
+    base = experiment.base[:9]
+    return (
+        f"Run it again from here; DVC's cache has the results of stages that are the same. Or keep "
+        f"it on a branch of its own: git switch --create BRANCH {base}"
+    )
+
+
+def named(paths: list[str]) -> str:
+    first = ", ".join(map(shlex.quote, paths[:NAMED]))
+    return first if len(paths) <= NAMED else f"{first} and {len(paths) - NAMED} more"
+
+
+def parse_args() -> argparse.Namespace:
+    parser = command_line.parser("ops.keep", __doc__)
+    parser.add_argument(
+        "experiment",
+        metavar="EXPERIMENT",
+        nargs="?",
+        help="an experiment's name or commit (default: the results in this folder)",
+    )
+    parser.add_argument("--message", metavar="TEXT", type=text, required=True, help="of the commit")
+    return parser.parse_args()
+
+
+def text(value: str) -> str:
+    if not value.strip():
+        raise argparse.ArgumentTypeError("is empty")
+    return value.strip()
+
+
+if __name__ == "__main__":
+    errors.run(main, failure=2)
