@@ -29,12 +29,13 @@ from PIL import Image
 from starlette.types import ASGIApp
 
 from serving.http_protocol import HttpProtocol
+from tests.helpers import warm_python
 from tests.helpers.small import ROOT
 from tests.helpers.tiny_models import model
 from tests.helpers.wait import until
 
 DEADLINE_S = 60
-SERVING = (sys.executable, "-m", "serving")
+SERVING = (sys.executable, "-m", "serving")  # for tests of memory, of signals and of starting
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,21 @@ def serve(
     source: str | Path,
     folder: Path,
     *words: str,
-    command: Sequence[str] = SERVING,
+    command: Sequence[str] = (),
     **environment: str,
 ) -> Iterator[Server]:
     """`python -m serving` on a free port; what it says goes to a file in the folder."""
     log = folder / f"server-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--model", str(source), "--port", "0", *words],
+            [
+                *(command or (warm_python.python(), "-m", "serving")),
+                "--model",
+                str(source),
+                "--port",
+                "0",
+                *words,
+            ],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=output,

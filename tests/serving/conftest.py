@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from digits.model.classifier import Classifier
-from tests.helpers.servers import Server, serve, write_model
+from tests.helpers.servers import SERVING, Server, serve, write_model
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,8 @@ def classifier(model_folder: Path) -> Classifier:
 
 @pytest.fixture(scope="module")
 def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve(model_folder, tmp_path_factory.mktemp("server")) as found:
+    folder = tmp_path_factory.mktemp("server")
+    with serve(model_folder, folder, command=SERVING) as found:
         yield found
         assert "Traceback" not in found.log
         assert found.process.poll() is None

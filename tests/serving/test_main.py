@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serving.__main__ import parse_args
-from tests.helpers.servers import serve
+from tests.helpers.servers import SERVING, serve
 from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
 from tests.serving.test_worker_pool import LARGE
@@ -24,7 +24,7 @@ def test_sigterm_under_load_loses_no_request(model_folder: Path, tmp_path: Path)
     counts: Counter[str] = Counter()
     red = threading.Event()
 
-    with serve(model_folder, tmp_path, "--drain", "2") as server:
+    with serve(model_folder, tmp_path, "--drain", "2", command=SERVING) as server:
 
         def ask() -> None:
             connection = server.connect()
@@ -55,7 +55,9 @@ def test_sigterm_under_load_loses_no_request(model_folder: Path, tmp_path: Path)
 
 def test_what_is_in_flight_is_finished(model_folder: Path, tmp_path: Path) -> None:
     with (
-        serve(model_folder, tmp_path, "--drain", "0", DIGITS_COMPUTE_WORKERS="1") as server,
+        serve(
+            model_folder, tmp_path, "--drain", "0", command=SERVING, DIGITS_COMPUTE_WORKERS="1"
+        ) as server,
         ThreadPoolExecutor(8) as pool,
     ):
         asked = [pool.submit(server.ask, "/predict", LARGE) for _ in range(8)]
@@ -68,7 +70,7 @@ def test_what_is_in_flight_is_finished(model_folder: Path, tmp_path: Path) -> No
 
 
 def test_ctrl_c_stops_at_once(model_folder: Path, tmp_path: Path) -> None:
-    with serve(model_folder, tmp_path, "--drain", "1000") as server:
+    with serve(model_folder, tmp_path, "--drain", "1000", command=SERVING) as server:
         server.process.send_signal(signal.SIGINT)
         server.process.wait(60)
         assert "Traceback" not in server.log
