@@ -446,6 +446,7 @@ def test_blocks_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> No
     class Empty:
         changed: tuple[list[Any], list[Any]] = ([], [])
         models: tuple[Any, ...] = ()
+        data: None = None
 
     found = markdown.render(Empty())  # type: ignore[arg-type]
     assert "Left out, to stay within a comment's size: rules." in found
