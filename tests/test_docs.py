@@ -106,7 +106,7 @@ def test_modules_and_targets_exist(name: str) -> None:
 @pytest.mark.slow(2)
 def test_options_are_known_to_the_help() -> None:
     """One test for all pages, so that a command is asked for its help once."""
-    for words in commands("\n".join((ROOT / name).read_text() for name in NAMES)):
+    for words in (words for name in NAMES for words in commands((ROOT / name).read_text())):
         for option in (word.strip("[]").partition("=")[0] for word in words[1:]):
             if option.startswith("--"):
                 assert option in options(*module(words)), " ".join(words)
