@@ -93,7 +93,8 @@ class Container:
 
     def variables(self) -> dict[str, str]:
         path = f"{self.root}/usr/local/bin:{self.root}/venv/bin:{os.environ['PATH']}"
-        return os.environ | self.environment | {"PATH": path}
+        quick = {"PIP_NO_COMPILE": "1"}  # most of what is installed is never imported here
+        return os.environ | self.environment | quick | {"PATH": path}
 
 
 @pytest.fixture(scope="module")

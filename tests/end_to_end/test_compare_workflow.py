@@ -148,7 +148,7 @@ def test_without_a_verdict_there_is_a_report(check_out: Callable[[str], Runner])
 def test_seeds_that_a_change_brings_or_a_label_asks_for_are_trained_not_believed(
     origin: Project, check_out: Callable[[str], Runner]
 ) -> None:
-    branch(origin, "seeds")
+    branch(origin, "seeds", "bad")  # which trains for one epoch
     metrics = origin.folder / "metrics"
     (metrics / "seed-9").mkdir()
     for name in ("evaluation.json", "errors.csv", "data.json", "train.json"):

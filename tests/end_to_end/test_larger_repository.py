@@ -13,7 +13,8 @@ pytestmark = pytest.mark.slow(60)
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     larger = tmp_path_factory.mktemp("scratch") / "larger"
     project = Project.scratch(larger / "vision" / "digits", repository=larger)
-    (project.folder / "small.yaml").write_text(yaml.safe_dump({"seeds": 1, "always": SMALL}))
+    project.set_params(SMALL)
+    (project.folder / "small.yaml").write_text(yaml.safe_dump({"seeds": 1}))
     project.commit("a sweep")
     data = larger / ".git"
     project.environment |= {

@@ -14,10 +14,10 @@ from tests.helpers import s3, warm_python
 from tests.helpers.model_project import Models
 from tests.helpers.project import Project
 from tests.helpers.small import ROOT, SMALL
+from tests.helpers.workflows import repro
 
 pytestmark = pytest.mark.slow(50)
 
-SETTINGS = [f"--set-param={key}={json.dumps(value)}" for key, value in SMALL.items()]
 MODEL = "models/digit-classifier/model.onnx"
 SSE = ("", "-aws-kms-key-id")
 
@@ -58,9 +58,8 @@ def test_a_second_clone_has_every_revision_without_computing(
     assert "verify = true" in (project.folder / ".dvc" / "config").read_text()
     assert bucket.endpoint not in (project.folder / ".dvc" / "config").read_text()
     models = []
-    for settings in (SETTINGS, ["--set-param=train.seed=1"]):
-        project.run("dvc", "exp", "run", *settings)
-        project.commit("a model")
+    for settings in (SMALL, {"train.seed": 1}):
+        repro(project, settings)
         project.run("dvc", "push", "--run-cache")
         models.append(sha256(project))
     assert models[0] != models[1]
@@ -99,16 +98,15 @@ def test_parameters_that_ran_before_train_nothing(tmp_path: Path) -> None:
     project = Project.scratch(tmp_path / "project")
     set_up(project, str(tmp_path / "remote"))
     project.commit("a remote")
-    for settings in (SETTINGS, ["--set-param=train.seed=1"]):
-        project.run("dvc", "exp", "run", *settings)
-        project.commit("a model")
+    for settings in (SMALL, {"train.seed": 1}):
+        repro(project, settings)
         assert "files of earlier runs pushed" in project.run("python", "-m", "ops.push")
     assert "0 files of earlier runs pushed" in project.run("python", "-m", "ops.push")
     other = clone(project, "other", "")
     other.run("dvc", "pull", "--run-cache")
-    for each, repro in ((project, ("dvc", "repro")), (other, ("dvc", "repro", "--pull"))):
+    for each, words in ((project, ("dvc", "repro")), (other, ("dvc", "repro", "--pull"))):
         each.run("git", "checkout", "--quiet", "HEAD~1", "--", "params.yaml")
-        said = each.run(*repro)
+        said = each.run(*words)
         for stage in ("train", "export", "evaluate"):
             assert f"Stage '{stage}' is cached - skipping run" in said
         assert "Running stage 'describe'" in said

@@ -13,11 +13,13 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
+from digits.core import params
 from tests.helpers import warm_python
 from tests.helpers.small import ROOT
 
@@ -69,6 +71,11 @@ class Project:
         )
         assert found.returncode == code, found.stdout
         return found.stdout
+
+    def set_params(self, settings: Mapping[str, Any]) -> None:
+        """Change params.yaml, as with an editor."""
+        path = self.folder / "params.yaml"
+        path.write_text(yaml.safe_dump(params.override(params.read_yaml(path), settings)))
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")

@@ -6,7 +6,6 @@ Example:
     assert runner.run()["Judge"] == "success", runner.log
 """
 
-import json
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,8 +42,8 @@ CONDITIONS: dict[str | None, Callable[[Outcomes, str], bool]] = {  # of outcomes
 
 def repro(project: Project, settings: Mapping[str, Any]) -> None:
     """Run the pipeline with other parameters, and commit what came of it."""
-    words = [f"--set-param={key}={json.dumps(value)}" for key, value in settings.items()]
-    project.run("dvc", "exp", "run", *words)
+    project.set_params(settings)
+    project.run("dvc", "repro")
     project.commit("reproduced")
 
 

@@ -14,6 +14,7 @@ from tests.helpers import shapes
 from tests.helpers.project import Project
 from tests.helpers.servers import serve
 from tests.helpers.small import SMALL
+from tests.helpers.workflows import repro
 
 pytestmark = pytest.mark.slow(60)
 
@@ -27,10 +28,6 @@ GOOD = {  # enough for the gate
     "train.ema": 0.95,
     "train.optimizer.lr": 0.4,
 }
-
-
-def settings(**changes: object) -> list[str]:
-    return [f"--set-param={key}={json.dumps(value)}" for key, value in {**SMALL, **changes}.items()]
 
 
 def label(predictions: Path, labels: dict[str, str]) -> list[str]:
@@ -47,8 +44,7 @@ def label(predictions: Path, labels: dict[str, str]) -> list[str]:
 
 def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, uci: Raw) -> None:
     project = Project.scratch(tmp_path / "project")
-    project.run("dvc", "exp", "run", *settings(**GOOD))
-    project.commit("the first model")
+    repro(project, SMALL | GOOD)
     promote = (*PYTHON, "ops.registry", "promote")
     project.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
     project.commit("a remote")
@@ -96,7 +92,7 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
     assert "production is v1.1.0" in project.run(*PYTHON, "ops.registry", "history")
 
     # Elsewhere: what prepare read is brought along, by --temp, by verify, and by pull.
-    project.run("dvc", "exp", "run", "--temp", "--force", "-S", "train.seed=1")
+    project.run("dvc", "exp", "run", "--temp", "--force", "-S", "train.epochs=1")
     assert "identical: all 16 outputs" in project.run(*PYTHON, "ops.verify")
     clone = Project(tmp_path / "clone")
     project.run("git", "clone", "--quiet", str(project.folder), str(clone.folder))
@@ -121,9 +117,9 @@ def test_a_folder_of_twelve_classes_goes_all_the_way(tmp_path: Path) -> None:
     project.run("dvc", "add", "--quiet", "data/own/train", "data/own/test")
     project.commit("images")
     more = {"data.source": "folder", "train.epochs": 12, "train.batch_size": 32, "train.ema": 0.9}
-    project.run("dvc", "exp", "run", *settings(**more, **{"model.channels": [8, 16, 16]}))
+    repro(project, SMALL | more | {"model.channels": [8, 16, 16]})
     project.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
-    project.commit("a model of shapes")
+    project.commit("a remote")
     found = json.loads((project.folder / "metrics/evaluation.json").read_text())
     assert list(found["recall"]) == sorted(shapes.SHAPES)
     assert found["accuracy"] > 0.9
