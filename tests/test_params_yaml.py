@@ -46,7 +46,7 @@ TRAINING: dict[str, tuple[Any, Mapping[str, Any]]] = {
     "train.precision": ("bfloat16", {}),
     "train.epochs": (3, {}),
     "train.batch_size": (32, {}),
-    "train.shards": (2, {}),
+    "train.shards": (4, {}),
     "train.label_smoothing": (0.2, {}),
     "train.ema": (0.1, {}),
     "train.optimizer.name": ("adam", {}),

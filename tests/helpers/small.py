@@ -20,6 +20,7 @@ SMALL = {
     "model.channels": [4, 8, 8],
     "train.epochs": 2,
     "train.batch_size": 64,
+    "train.shards": 2,
     "train.ema": 0.5,
     "train.optimizer.lr": 0.2,
     "train.schedule.onecycle.warmup": 0.25,
