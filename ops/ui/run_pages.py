@@ -1,5 +1,6 @@
 """The forms that run commands, and the pages of the commands that ran."""
 
+import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
 
@@ -9,6 +10,8 @@ from ops.ui.actions import Form
 from ops.ui.jobs import Job
 from ops.ui.pages import html
 from ops.ui.project import Project
+
+REASON = re.compile("BLOCKED: |error: |ERROR: ")  # begins the line of a command that says why
 
 
 def form_page(project: Project, name: str, given: Mapping[str, str], *, sent: bool) -> bytes:
@@ -79,6 +82,7 @@ def job_page(project: Project, job: Job) -> bytes:
         action=action,
         continues=job.state in ("stopped", "interrupted") and "--temp" not in job.words,
         ending=action.endings.get(job.code, "") if job.code else "",
+        reason=next(filter(REASON.match, output.lines), "") if job.state == "failed" else "",
         waits_for=waits_for if job.state == "waiting" else [],
         next=label,
         next_form=urlencode(following(job, fields)),

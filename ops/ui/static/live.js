@@ -12,6 +12,7 @@
     let timer, latest = 0;
 
     showUsed();
+    if ([...form.elements].some(isFilledIn)) ask();  // before this script ran, or by "back"
     form.addEventListener("input", ({ target }) => {
       touched.add(target.name);
       showUsed();
@@ -23,6 +24,12 @@
       clearTimeout(timer);
       timer = setTimeout(ask, target.type === "text" ? DELAY_MS : 0);
     });
+
+    function isFilledIn(field) {
+      if (field.type === "checkbox") return field.checked !== field.defaultChecked;
+      if (field.type === "text") return field.value !== field.defaultValue;
+      return field.type === "select-one" && !field.selectedOptions[0]?.defaultSelected;
+    }
 
     async function ask() {
       const asked = ++latest;

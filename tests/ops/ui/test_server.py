@@ -1,4 +1,4 @@
-"""In a browser: a run from the form to its end, stopped and resumed; a promotion; no way in."""
+"""In a browser: runs, stopped and resumed, kept, promoted, rolled back; and no way in."""
 
 import json
 import shlex
@@ -6,14 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from ops.tools.processes import is_alive
+from tests.helpers.model_project import Models
 from tests.helpers.pages import complaints_of_axe
-from tests.helpers.small import small_params
+from tests.helpers.small import ROOT, small_params
 from tests.helpers.ui import serve_ui
+from tests.helpers.wait import until
 from tests.ops.ui.conftest import Ui
 
 RUN_MS = 120_000  # until a command has done something
+LENIENT = {
+    "errors": 10_000,
+    "class_errors": 10_000,
+    "ece": 1.0,
+    "nll": 100.0,
+    "robustness": 0.0,
+    "model_bytes": 10_000_000,
+}
 HOSTILE = "--force <script>document.title='pwned'</script> $(touch pwned)"
 
 
@@ -64,15 +76,19 @@ def log(ui: Ui) -> str:
     return text
 
 
-@pytest.mark.slow(30)
+@pytest.mark.slow(40)
 def test_a_day_of_work(ui: Ui) -> None:
-    """Run, stop, continue, see the results, promote them: without a terminal, except to commit."""
-    small_params(ui.project.folder, {"train.epochs": 8, "train.early_stopping.patience": 8})
+    """Run, stop, continue, keep, promote, try a parameter, override, roll back; no terminal."""
+    changes = {"train.epochs": 8, "train.early_stopping.patience": 8, "gate.limits.uci": LENIENT}
+    small_params(ui.project.folder, changes)
     ui.project.commit("eight epochs")
     start_and_stop(ui)
     continue_and_queue(ui)
-    see_a_change_without_a_reload(ui)
-    promote_by_force(ui)
+    keep_the_results(ui)
+    promote(ui)
+    keep_an_experiment(ui)
+    override_the_gate(ui)
+    roll_back(ui)
 
 
 def start_and_stop(ui: Ui) -> None:
@@ -104,39 +120,99 @@ def continue_and_queue(ui: Ui) -> None:
     ui.page.wait_for_selector("#epoch:text-matches('^epoch 8 of 8')")
     ui.page.goto(second)
     wait_for_state(ui, "done")
-    ui.page.locator("#status").get_by_role("link", name="Pipeline").click()
-    ui.page.wait_for_url("**/pipeline.html")
 
 
-def see_a_change_without_a_reload(ui: Ui) -> None:
+def keep_the_results(ui: Ui) -> None:
+    """The overview says that they are not committed; its page changes without a reload."""
+    ui.page.goto(f"{ui.server.url}/pipeline.html")
     ui.page.evaluate("() => { window.isTheSame = true; }")
     path = ui.project.folder / "params.yaml"
     content = path.read_text()
     path.write_text(content.replace("label_smoothing: 0.1", "label_smoothing: 0.2"))
     ui.page.wait_for_selector("main:has-text('train.label_smoothing was 0.1, is 0.2')")
     path.write_text(content)
-    ui.project.commit("results")
-    ui.page.wait_for_selector("footer:has-text('results')")
+    ui.page.wait_for_selector("main:has-text('All 6 stages are up to date')")
     assert ui.page.evaluate("() => window.isTheSame")
+    ui.page.get_by_role("link", name="Overview").click()
+    ui.page.locator("li", has_text="New results are not committed").get_by_role("link").click()
+    ui.page.get_by_label("Message").fill("Eight epochs")
+    press_run(ui, "digits keep '--message=Eight epochs'")
+    wait_for_state(ui, "done")
+    assert ui.project.run("git", "log", "-1", "--format=%s") == "Eight epochs\n"
+    assert ui.project.run("git", "status", "--porcelain") == ""
 
 
-def promote_by_force(ui: Ui) -> None:
-    open_form(ui, "action=promote&version=1.0.0")
-    ui.page.get_by_label("Promote although the gate blocks").check()
+def promote(ui: Ui) -> None:
+    ui.page.get_by_role("link", name="Promote it").click()
+    press_run(ui, "digits registry promote --stage=production")
+    wait_for_state(ui, "done")
+    assert "PASS: within all limits" in log(ui)
+    assert "production is v1.0.0 now" in log(ui)
+
+
+def keep_an_experiment(ui: Ui) -> None:
+    open_form(ui, "action=experiment")
+    ui.page.locator("#name").fill("short")
+    ui.page.locator("[id='train.epochs']").fill("1")
+    press_run(ui, "dvc exp run --temp --name=short --set-param=train.epochs=1")
+    wait_for_state(ui, "done")
+    ui.page.locator("#status").get_by_role("link", name="Runs").click()
+    ui.page.locator("#runs").get_by_role("link", name="short").click()
+    assert ui.page.locator("h2:text-is('Confusion matrix')").is_visible()
+    ui.page.get_by_role("link", name="Keep it").click()
+    ui.page.get_by_label("Message").fill(HOSTILE)
+    press_run(ui, f"digits keep short {shlex.quote(f'--message={HOSTILE}')}")
+    wait_for_state(ui, "done")
+    assert ui.project.run("git", "log", "-1", "--format=%s") == f"{HOSTILE}\n"
+    ui.page.locator("#status").get_by_role("link", name="Overview").click()
+    ui.page.wait_for_selector("h1:text-is('The gate blocks the model of main')")
+
+
+def override_the_gate(ui: Ui) -> None:
+    open_form(ui, "action=promote")
+    press_run(ui, "digits registry promote --stage=production")
+    wait_for_state(ui, "failed")
+    assert "the gate blocks (exit code 1)" in ui.page.inner_text("#status")
+    assert ui.page.inner_text("#status .reason").startswith("BLOCKED: ")
+    ui.page.get_by_role("link", name="Promote it although the gate blocks").click()
     ui.page.wait_for_selector("#command:has-text('--force')")
     ui.page.get_by_role("button", name="Run this command").click()
     ui.page.wait_for_selector("#reason-error:text-is('is required')")
     ui.page.get_by_label("Reason").fill(HOSTILE)
-    words = "digits registry promote --stage=production --version=1.0.0 --force"
+    words = "digits registry promote --stage=production --force"
     press_run(ui, f"{words} {shlex.quote(f'--reason={HOSTILE}')}")
     wait_for_state(ui, "done")
-    assert "production is v1.0.0 now" in log(ui)
+    assert "production is v1.1.0 now" in log(ui)
     assert ui.page.title().startswith("Promote")
     assert f"Reason: {HOSTILE}" in ui.project.run("git", "tag", "--list", "-n99")
-    assert not (ui.project.folder / "pwned").exists()
+
+
+def roll_back(ui: Ui) -> None:
+    open_form(ui, "action=rollback&to=1.0.0")
+    ui.page.get_by_label("Reason").fill("too many errors")
+    words = "digits registry rollback --stage=production --to=1.0.0"
+    press_run(ui, f"{words} '--reason=too many errors'")
+    wait_for_state(ui, "done")
     ui.page.locator("#status").get_by_role("link", name="Versions").click()
-    ui.page.wait_for_selector("main:has-text('1.0.0')")
+    ui.page.wait_for_selector("main:has-text('v1.0.0 is back in production')")
     assert ui.page.title().startswith("Versions")
+    assert not (ui.project.folder / "pwned").exists()
+
+
+def test_the_end_of_the_server_ends_the_command_that_runs(tmp_path: Path) -> None:
+    project = Models.create(tmp_path / "project", server=None, storage=None)
+    stage = {"cmd": "echo $$ > started; sleep 600; true", "outs": ["never"]}
+    (project.folder / "dvc.yaml").write_text(json.dumps({"stages": {"wait": stage}}))
+    project.commit("waits")
+    started = project.folder / "started"
+    with serve_ui(project, PYTHONPATH=str(ROOT)) as server:
+        fields = {"action": "reproduce", "target": "", "command": "dvc repro"}
+        page = server.ask("/run.html", fields).headers["location"]
+        shell = psutil.Process(int(until(lambda: started.is_file() and started.read_text())))
+        assert is_alive(shell)
+    assert not is_alive(shell)
+    with serve_ui(project, PYTHONPATH=str(ROOT)) as server:
+        assert "stopped" in server.ask(page).body.decode()
 
 
 def test_a_broken_file_is_a_page_that_says_so_and_heals_by_itself(ui: Ui) -> None:
