@@ -38,5 +38,5 @@ def lines(path: str) -> list[Line]:
 def _line(text: str, header: dict[str, str]) -> Line:
     if not header["commit"].strip("0"):
         return Line(text, None, None, None)
-    written = datetime.fromtimestamp(int(header["author-time"]), UTC)
+    written = datetime.fromtimestamp(git.seconds(header["author-time"]), UTC)
     return Line(text, header["commit"], header["author"], str(written.date()))

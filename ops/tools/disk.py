@@ -1,10 +1,25 @@
 """DVC's digests of the files and folders on disk, whatever Git knows of them."""
 
 import hashlib
+import re
 from functools import lru_cache
 from pathlib import Path
 
 from ops.tools.dvc_files import list_of_files
+
+CACHED = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}", re.DOTALL)  # where DVC's links end
+
+
+def is_inside(path: str | Path) -> bool:
+    """Whether a path, also by its symbolic links, leads into the current folder or a cache of DVC.
+
+    Paths in dvc.yaml and links in Git are those of whoever wrote the commit.
+    """
+    try:
+        target = Path(path).resolve()
+    except (OSError, ValueError, RuntimeError):  # a loop of links, or a name that is too long
+        return False
+    return target.is_relative_to(Path.cwd()) or bool(CACHED.fullmatch(str(target)))
 
 
 def digest(path: str | Path) -> str | None:

@@ -5,6 +5,7 @@ user's repository, so Git gets them for that repository only, and nothing in a c
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Self
 
 from digits.core.errors import InputError
 
+LATEST = 253_402_300_799  # the end of the year 9999; a later time has no calendar date
+OBJECT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")  # its full name, by SHA-1 or SHA-256
 # They configure Git, and name no repository: `git clone` may need safe.directory from them.
 CONFIGURATION = {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}
 
@@ -88,15 +91,36 @@ class Experiment:
 
 
 def all_experiments() -> list[Experiment]:
-    """Every DVC experiment, the oldest first; several may have one name, from different commits."""
+    """Every DVC experiment, the oldest first; several may have one name, from different commits.
+
+    A ref that names no commit as its base is not DVC's. Anybody's remote may have it, and Git could
+    take its text for an option.
+    """
     form = "--format=%(objectname) %(refname:lstrip=2)"
     listing = lines("for-each-ref", "--sort=committerdate", form, "refs/exps/*/*/*")
     experiments = []
     for line in listing:
         commit, _, path = line.partition(" ")
         first, rest, name = path.split("/", 2)
-        experiments.append(Experiment(name, commit, first + rest))
-    return experiments
+        if OBJECT.fullmatch(first + rest):
+            experiments.append(Experiment(name, commit, first + rest))
+    known = _commits({experiment.base for experiment in experiments})
+    return [experiment for experiment in experiments if experiment.base in known]
+
+
+def _commits(names: set[str]) -> set[str]:
+    """Those of some full names that are commits of this repository."""
+    if not names:
+        return set()
+    form = "--batch-check=%(objectname) %(objecttype)"
+    answers = run("cat-file", form, stdin="".join(f"{name}\n" for name in sorted(names)))
+    rows = (line.split(" ") for line in answers.split("\n"))
+    return {name for name, kind in rows if kind == "commit"}
+
+
+def seconds(text: str) -> int:
+    """A time as Git prints it, in seconds since 1970: any commit can have none, or one too late."""
+    return min(int(text or 0), LATEST)
 
 
 def nearest_experiments() -> list[Experiment]:
@@ -245,7 +269,8 @@ def _environment() -> dict[str, str]:
     current folder for the root, which is wrong if the project is a subfolder. So the variable goes
     if Git finds the same repository without it.
     """
-    environment = dict(os.environ)
+    # Without locks: `git status` would lock the index, and the user's own command would fail.
+    environment = dict(os.environ) | {"GIT_OPTIONAL_LOCKS": "0"}
     if "GIT_DIR" in environment and "GIT_WORK_TREE" not in environment:
         named = environment.pop("GIT_DIR")
         found = _run(["rev-parse", "--absolute-git-dir"], environment=environment).stdout.strip()

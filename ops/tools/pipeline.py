@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,7 +160,7 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
             if maker := _maker(path, makers):
                 inputs[name].setdefault(maker, []).append(path)
     stages: dict[str, Stage] = {}
-    for name in TopologicalSorter(inputs).static_order():
+    for name in _order(inputs):
         entry, in_base = locked.get(name), base_locked.get(name)
         why = list(reasons(declared[name], entry)) if entry else []
         why += [Reason("stage", m) for m in inputs[name] if stages[m].state != "up to date"]
@@ -206,7 +206,8 @@ def _in_folder(stage: Stage, written: set[str]) -> Stage:
 def _outputs_on_disk(stage: Stage) -> Iterable[Reason]:
     """The outputs that are not as dvc.lock says."""
     for out in stage.locked.outs if stage.locked else ():
-        if out.md5 is None or (now := disk.digest(out.path)) == out.md5:
+        is_elsewhere = Path(out.path).is_absolute() or ".." in Path(out.path).parts
+        if out.md5 is None or is_elsewhere or (now := disk.digest(out.path)) == out.md5:
             continue
         is_cached = stage.declared.outputs.get(out.path, Options()).cache
         detail = "" if now else _way_back(out.path, out.md5, is_cached)
@@ -282,6 +283,15 @@ def _digest(tree: Tree, path: str) -> str | None:
         return tree.digest(path)
     except InputError:
         return None
+
+
+def _order(inputs: Mapping[str, Iterable[str]]) -> Iterable[str]:
+    """The stages, each after those that write its inputs."""
+    try:
+        return tuple(TopologicalSorter(inputs).static_order())
+    except CycleError as error:
+        names = ", ".join(sorted(set(error.args[1])))
+        raise InputError(f"dvc.yaml: each of {names} needs an output of another one") from None
 
 
 def _declared(tree: Tree) -> dict[str, Declared]:

@@ -12,14 +12,17 @@ PRESETS = Path("presets")
 
 def names(folder: Path = PRESETS) -> dict[str, str]:
     """The purpose of each preset, by name: the first line of its file."""
-    lines = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
+    lines = {
+        path.stem: path.read_text(encoding="utf-8", errors="replace")
+        for path in sorted(folder.glob("*.yaml"))
+    }
     return {name: text.partition("\n")[0].removeprefix("#").strip() for name, text in lines.items()}
 
 
 def load(name: str, folder: Path = PRESETS) -> dict[str, Any]:
     """A preset's overrides by dotted key; raises `InputError` if there is no such preset."""
     path = folder / f"{name}.yaml"
-    if not path.is_file():
+    if path not in folder.glob("*.yaml"):
         raise InputError(
             f"there is no preset {name!r}; expected one of: {', '.join(names(folder))}"
         )

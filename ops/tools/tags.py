@@ -17,7 +17,6 @@ from ops.tools import git
 ARTIFACT = "digit-classifier"
 VERSION = r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
 FIRST = "v1.0.0"
-LATEST = 253_402_300_799  # the end of the year 9999; a later time has no calendar date
 NAME = re.compile(
     rf"{ARTIFACT}(?:@(?P<version>v{VERSION}(?:[-+][0-9A-Za-z.+-]+)?)|#(?P<stage>[\w/-]+))"
     r"(?P<cancels>!?)(?:#(?P<number>\d+))?"
@@ -76,7 +75,7 @@ def read() -> list[Tag]:
                     bool(match["cancels"]),
                     int(match["number"] or 0),
                     commit,
-                    min(int(time or 0), LATEST),  # some tags have no tagger
+                    git.seconds(time),  # some tags have no tagger
                     person,
                     body,
                 )

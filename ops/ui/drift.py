@@ -3,6 +3,7 @@
 import http.client
 import math
 import os
+import time
 import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass
@@ -89,6 +90,16 @@ def read(source: str) -> Drift:
         ) from None
 
 
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """The answer, as far as it comes in time: the limit of a connection is one of each part."""
+    end, content = time.monotonic() + TIMEOUT_S, b""
+    while (part := response.read1(MOST_BYTES)) and len(content) < MOST_BYTES:
+        content += part
+        if time.monotonic() > end:
+            raise TimeoutError(f"no whole answer in {TIMEOUT_S} s")
+    return content
+
+
 def _content(source: str) -> str:
     try:
         if not looks_like_url(source):
@@ -97,7 +108,7 @@ def _content(source: str) -> str:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         request = urllib.request.Request(source, headers=headers)
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            content: bytes = response.read(MOST_BYTES)
+            content = _read(response)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise InputError(f"{source} can't be read: {error}") from None
     return content.decode(errors="replace")

@@ -31,7 +31,7 @@ from ops.ui.project import Project
 Value = int | float | str
 REQUIRED = ("evaluation.json", "errors.csv")
 MOST_PARAMS = 1000
-LONGEST = 300  # characters of a parameter's value
+LONGEST = 300  # characters of a parameter's value, an author's name and a subject
 SEED = "train.seed"
 WITHOUT_EFFECT = ("gate.", "compute.")  # parameters that cannot change the results
 CODE = (__file__, imports.__file__, revisions.__file__, tree.__file__, dvc_files.__file__)
@@ -293,7 +293,9 @@ def _log(*words: str, stdin: str | None = None) -> list[_Commit]:
     text = git.run("log", "--no-show-signature", "--no-color", form, *words, stdin=stdin)
     rows = (line.split("\0") for line in text.split("\n") if line)
     return [
-        _Commit(hash, tuple(parents.split()), int(time), author, subject)
+        _Commit(
+            hash, tuple(parents.split()), git.seconds(time), author[:LONGEST], subject[:LONGEST]
+        )
         for hash, parents, time, author, subject in rows
     ]
 

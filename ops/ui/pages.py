@@ -27,6 +27,7 @@ NAVIGATION = {
     "versions.html": "Versions",
     "data.html": "Data",
 }
+LONGEST = 300  # characters of a commit's subject
 LIVE_NAVIGATION = {"run.html": "Run", "labels.html": "Labels"}
 # Pages and folders that belong to a page of the navigation; `versions` belongs to versions.html.
 BELONGS = {"stages": "pipeline", "compare": "runs", "jobs": "run"}
@@ -85,7 +86,7 @@ class Commit:
 def _commit(project: Project) -> Commit:
     line = git.run("log", "-1", "--no-show-signature", "--format=%h%x09%ct%x09%s")
     short, time, subject = line.split("\t", 2)
-    return Commit(short, int(time), subject)
+    return Commit(short, git.seconds(time), subject[:LONGEST])
 
 
 @cache

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from digits.core.errors import InputError
-from ops.tools import dvc_files, git
+from ops.tools import disk, dvc_files, git
 
 # A change of these files, of a stage's inputs or outputs, or of any ref, changes the pages.
 WATCHED = (
@@ -52,12 +52,26 @@ def read(
     return Project(_moment(), is_live, read_only, elsewhere)
 
 
+def check_folder() -> None:
+    """Raises `InputError` if Git tracks a file in .ui/: the pages and the runner trust that folder.
+
+    A branch could bring contents of pages there, or links to files that would be overwritten.
+    """
+    if git.run("ls-files", "-z", "--", ":(icase).ui"):
+        raise InputError(
+            "Git tracks files in .ui/, where the pages keep their own. Look at who added them, and "
+            "remove them: git rm -r .ui"
+        )
+
+
 def _moment() -> str:
+    check_folder()
     refs = git.run("for-each-ref", "--format=%(objectname) %(refname)")
     head = git.run("rev-parse", "--verify", "HEAD")
     names = sorted({*WATCHED, *_files_of_stages()})
     files = [_state(path) for name in names for path in _files(Path(name))]
-    return hashlib.sha256("\n".join([refs, head, *files]).encode()).hexdigest()
+    text = "\n".join([refs, head, *files])
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def _files_of_stages() -> frozenset[str]:
@@ -74,7 +88,8 @@ def _named_in(pipeline: bytes) -> frozenset[str]:
 
 
 def _files(path: Path) -> list[Path]:
-    files = sorted(path.glob("**/*")) if path.is_dir() else [path]
+    is_own = path.is_dir() and disk.is_inside(path)  # a dependency may be `/`
+    files = sorted(path.glob("**/*")) if is_own else [path]
     return [file for file in files if "__pycache__" not in file.parts]
 
 

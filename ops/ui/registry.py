@@ -18,6 +18,7 @@ from ops.tools.registry_events import Event
 from ops.tools.revisions import FILES, LOCK, METRICS, PARAMS
 from ops.tools.tags import Tag
 from ops.ui import model_card, words
+from ops.ui.pages import LONGEST
 from ops.ui.project import Project
 
 CARD = f"{METRICS}/model-card.md"
@@ -182,9 +183,9 @@ def model(commit: str) -> Model:
     present = {path.removeprefix(f"{METRICS}/") for path in git.paths(commit, METRICS)}
     return Model(
         commit,
-        author,
-        int(time),
-        subject,
+        author[:LONGEST],
+        git.seconds(time),
+        subject[:LONGEST],
         attempt(run, None),
         card,
         [picture for picture in model_card.pictures(card) if picture in present],

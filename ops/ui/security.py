@@ -61,10 +61,11 @@ class Guard:
         query = parse_qs(request.url.query, keep_blank_values=True)
         if request.method in READING and self.is_token(*query.pop("token", [])):
             rest = urlencode(query, doseq=True)
-            response = RedirectResponse(f"{request.url.path}{'?' if rest else ''}{rest}", 303)
+            path = f"/{request.url.path.lstrip('/')}"  # `//name` would be another server
+            response = RedirectResponse(f"{path}{'?' if rest else ''}{rest}", 303)
             response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
             return response
-        if not self.is_token(request.cookies.get(self.cookie, "")):
+        if not self.is_token(*self.cookies(request)):
             return refused("open the address that `digits ui` printed, with its token")
         if request.method in READING:
             return None
@@ -77,6 +78,12 @@ class Guard:
     @property
     def cookie(self) -> str:
         return f"digits-{self.port}"
+
+    def cookies(self, request: Request) -> list[str]:
+        """The values of the cookie. Starlette's parser takes seconds for some headers."""
+        header = request.headers.get("cookie", "")
+        pairs = (part.strip().partition("=") for part in header.split(";"))
+        return [value for name, _, value in pairs if name == self.cookie]
 
     def is_token(self, *texts: str) -> bool:
         return any(secrets.compare_digest(text.encode(), self.token.encode()) for text in texts)

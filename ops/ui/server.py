@@ -67,6 +67,7 @@ def run(port: int, *, read_only: bool, elsewhere: Elsewhere = NOWHERE) -> None:
         except OSError as error:
             raise InputError(f"port {port} can't be used: {error}. Choose: --port N") from None
         port = listener.getsockname()[1]
+        project.check_folder()
         runner = Runner()
         if read_only:
             serve(listener, port, runner, True, elsewhere)
@@ -200,7 +201,7 @@ async def changes(request: Request) -> Response:
 
 async def follow(request: Request) -> Response:
     start = request.headers.get("last-event-id") or request.query_params.get("start", "")
-    position = int(start) if start.isascii() and start.isdecimal() else 0
+    position = int(start) if start.isascii() and start.isdecimal() and len(start) < 16 else 0
     return stream(live.follow(requested(request).id, position, shared(request).stopping.is_set))
 
 

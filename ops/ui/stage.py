@@ -103,8 +103,9 @@ def is_picture(path: str) -> bool:
 
 
 def _is_inside(path: str) -> bool:
-    """Whether a path is inside of the project's folder, as far as its name says."""
-    return not Path(path).is_absolute() and ".." not in Path(path).parts
+    """Whether a path is inside of the project's folder, by its name and by its links."""
+    has_plain_name = not Path(path).is_absolute() and ".." not in Path(path).parts
+    return has_plain_name and disk.is_inside(path)
 
 
 def _purpose(stage: Stage) -> str:
@@ -181,9 +182,9 @@ def _made(path: str, folder: str) -> Iterable[Made]:
     if not _is_inside(path):
         return
     try:
-        if (place / "source.json").is_file():
+        if _is_file(place / "source.json"):
             yield Made(path, samples=_samples(place, disk.digest(place)))
-        elif (place / "model.json").is_file():
+        elif _is_file(place / "model.json"):
             yield Made(path, facts=_facts(json.loads((place / "model.json").read_bytes())))
         elif not place.is_file():
             return
@@ -200,6 +201,10 @@ def _made(path: str, folder: str) -> Iterable[Made]:
             yield Made(path, facts=_short_facts(json.loads(place.read_bytes())))
     except (InputError, OSError, ValueError, AttributeError):
         return
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and _is_inside(str(path))
 
 
 def _facts(document: Mapping[str, object]) -> dict[str, object]:
