@@ -1,6 +1,7 @@
 """DVC's digests of the files and folders on disk, whatever Git knows of them."""
 
 import hashlib
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ def is_inside(path: str | Path) -> bool:
     """
     try:
         target = Path(path).resolve()
-    except (OSError, ValueError, RuntimeError):  # a loop of links, or a name that is too long
+    except (OSError, ValueError, RuntimeError):  # a loop of links, or a null byte
         return False
     return target.is_relative_to(Path.cwd()) or bool(CACHED.fullmatch(str(target)))
 
@@ -28,9 +29,9 @@ def digest(path: str | Path) -> str | None:
     A file is hashed again only if its time, size or inode changed.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path's, no error if the name is too long
         return f"{hashlib.md5(list_folder(path)).hexdigest()}.dir"
-    return _md5_of(path) if path.is_file() else None
+    return _md5_of(path) if os.path.isfile(path) else None
 
 
 def list_folder(folder: Path) -> bytes:

@@ -43,10 +43,14 @@ class _Part(Params):
     model_config = ConfigDict(extra="ignore")
 
 
+# As a file system takes it; others would be errors wherever the path is used.
+Named = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+
+
 class Entry(_Part):
     """A path in dvc.lock; `md5` is None if DVC does not store it by MD5."""
 
-    path: str
+    path: Named
     md5: str | None = None
     size: int | None = None  # bytes; of a folder, of all its files
 
@@ -66,14 +70,14 @@ class Options(_Part):
     cache: bool = True
 
 
-Outputs = Annotated[dict[str, Options], BeforeValidator(_with_options)]
+Outputs = Annotated[dict[Named, Options], BeforeValidator(_with_options)]
 
 
 class Declared(_Part):
     """A stage in dvc.yaml."""
 
     cmd: Annotated[str, BeforeValidator(_one_text)] = ""
-    deps: tuple[str, ...] = ()
+    deps: tuple[Named, ...] = ()
     params: tuple[str, ...] = ()
     outs: Outputs = Field(default_factory=dict)
     metrics: Outputs = Field(default_factory=dict)

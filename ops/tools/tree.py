@@ -1,6 +1,7 @@
 """Read the files of a commit, or of the working tree, in the same way."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ class Tree:
         """A file's content; None if there is no such file."""
         if self.commit:
             return git.read(self.commit, path)
-        return Path(path).read_bytes() if Path(path).is_file() else None
+        return Path(path).read_bytes() if os.path.isfile(path) else None
 
     def paths(self, path: str) -> list[str]:
         """The file of this path, or the files below the folder that Git does not ignore."""

@@ -1,5 +1,6 @@
 """The pipeline: the state of each stage and why, and a page about each stage."""
 
+import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ def resources(project: Project) -> Resources:
     files |= {path_of(name): partial(stage_page, project, name) for name in declared}
     for made in declared.values():
         for path in made.outputs:
-            if stage.is_picture(path) and Path(path).is_file():
+            if stage.is_picture(path) and os.path.isfile(path):
                 files[f"{OUTPUTS}/{path}"] = Path(path).read_bytes
     return files
 

@@ -1,6 +1,7 @@
 """What the pages show: this repository at one moment."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -88,7 +89,7 @@ def _named_in(pipeline: bytes) -> frozenset[str]:
 
 
 def _files(path: Path) -> list[Path]:
-    is_own = path.is_dir() and disk.is_inside(path)  # a dependency may be `/`
+    is_own = os.path.isdir(path) and disk.is_inside(path)  # a dependency may be `/`
     files = sorted(path.glob("**/*")) if is_own else [path]
     return [file for file in files if "__pycache__" not in file.parts]
 
@@ -96,6 +97,6 @@ def _files(path: Path) -> list[Path]:
 def _state(path: Path) -> str:
     try:
         status = path.stat()
-    except OSError:  # also a name that is too long, or that a file is in the way of
+    except (OSError, ValueError):  # also a name that is too long, or that no file can have
         return f"{path} -"
     return f"{path} {status.st_mtime_ns} {status.st_size}"

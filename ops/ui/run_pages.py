@@ -45,7 +45,8 @@ def form_page(project: Project, name: str, given: Mapping[str, str], *, sent: bo
 def sweep_text(form: Form) -> str:
     """The content of the file that a sweep's form names."""
     path = actions.SWEEPS / form.words[-1].removeprefix(f"{actions.SWEEPS}/")
-    return path.read_text(encoding="utf-8") if path.is_file() and form.is_complete else ""
+    is_there = path.is_file() and form.is_complete
+    return path.read_text(encoding="utf-8", errors="replace") if is_there else ""
 
 
 def query(name: str, form: Form) -> str:

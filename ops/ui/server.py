@@ -125,7 +125,7 @@ def app(context: Context) -> ASGIApp:
             *labels.ROUTES,
             Route("/{path:path}", page),
         ],
-        exception_handlers={UserError: explain, HTTPException: refuse},
+        exception_handlers={UserError: explain, OSError: explain, HTTPException: refuse},
     )
     application.state.context = context
     return application

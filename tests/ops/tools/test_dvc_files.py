@@ -65,6 +65,8 @@ def pipeline(**stage: Any) -> bytes:
         (dvc_files.parse_pipeline, pipeline(cmd=None), "F: stages.x.cmd is None; expected"),
         (dvc_files.parse_pipeline, pipeline(outs=[1]), "F: stages.x.outs is .* expected a section"),
         (dvc_files.parse_pipeline, pipeline(deps=[{}]), "F: stages.x.deps.0 is {}; expected"),
+        (dvc_files.parse_pipeline, pipeline(deps=["a\0b"]), "F: stages.x.deps.0 is 'a.x00b'"),
+        (dvc_files.parse_pipeline, pipeline(outs=["a\0b"]), "F: stages.x.outs"),
         (dvc_files.parse_pointer, b"outs: []", r"F: outs is \[\]; expected"),
         (dvc_files.parse_pointer, b"outs: [{}]", "F: outs.0.md5 is missing"),
         (dvc_files.parse_run, b"outs: []", "F: cmd is missing"),

@@ -177,3 +177,30 @@ def test_a_setting_is_a_value_or_none(repository: Path) -> None:
         file.write("[tag\n")
     with pytest.raises(InputError, match="bad config line"):
         git.setting("tag.gpgSign")
+
+
+@pytest.mark.parametrize("base", ["--output=vic/tim.txt", "zz/zz", f"{'0' * 2}/{'0' * 38}"])
+def test_an_experiment_of_no_commit_is_nobodys(repository: Path, base: str) -> None:
+    """Git took the first for an option, and wrote a file."""
+    head = git.commit("HEAD")
+    run("update-ref", f"refs/exps/{head[:2]}/{head[2:]}/sound", head)
+    run("update-ref", f"refs/exps/{base}/evil", head)
+    assert git.all_experiments() == [git.Experiment("sound", head, head)]
+
+
+def test_a_time_has_a_calendar_date_whatever_a_commit_says(repository: Path) -> None:
+    assert git.seconds("1700000000") == 1_700_000_000
+    assert git.seconds("") == 0
+    assert git.seconds(f"{10**17}") == git.LATEST
+
+
+def test_a_question_leaves_the_index_alone(repository: Path) -> None:
+    """A lock that Git takes to refresh it would make the user's own command fail."""
+    path = repository / "vision" / "digits" / "params.yaml"
+    os.utime(path, (1, 1))
+    index = repository / ".git" / "index"
+    before = index.read_bytes()
+    assert git.run("status", "--porcelain") == ""
+    assert index.read_bytes() == before
+    run("status", "--porcelain")
+    assert index.read_bytes() != before

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from digits.core import files
+from digits.core.errors import InputError
 from ops.tools import disk, pipeline, stage_runs
 from ops.tools.pipeline import Stage
 from ops.tools.stage_runs import StageRun
@@ -105,12 +106,12 @@ def test_unchanged_stages_are_as_in_the_base_though_no_data_is_here() -> None:
         ({"t.py": "other"}, ["t.py changed"]),
         ({"lib/deep/b.py": "other"}, ["lib changed: deep/b.py"]),
         ({"lib/new.py": ""}, ["lib changed: new.py"]),
-        ({"params.yaml": "{lr: 0.2, net: {channels: [1, 2]}}"}, ["lr: 0.1 → 0.2"]),
+        ({"params.yaml": "{lr: 0.2, net: {channels: [1, 2]}}"}, ["lr: 0.1 -> 0.2"]),
         (
             {"params.yaml": "{lr: 0.1, net: {channels: [1, 3]}}"},
-            ["net.channels: 1, 2 → 1, 3"],
+            ["net.channels: 1, 2 -> 1, 3"],
         ),
-        ({"params.yaml": "{lr: 0.1, net: {}}"}, ["net.channels: 1, 2 → none"]),
+        ({"params.yaml": "{lr: 0.1, net: {}}"}, ["net.channels: 1, 2 -> none"]),
     ],
 )
 def test_a_stage_is_out_of_date_by_what_changed_since_it_ran(
@@ -156,8 +157,8 @@ def test_outputs_are_compared_with_the_bases() -> None:
     ("folder", "since"),
     [
         ("own", ""),  # under DVC: its pointer says what it is
-        ("other", "other is a new dependency; data.folder: own → other"),
-        ("/elsewhere", "/elsewhere is a new dependency; data.folder: own → /elsewhere"),
+        ("other", "other is a new dependency; data.folder: own -> other"),
+        ("/elsewhere", "/elsewhere is a new dependency; data.folder: own -> /elsewhere"),
     ],
 )
 def test_a_dependency_may_come_from_the_parameters(folder: str, since: str) -> None:
@@ -291,4 +292,18 @@ def test_any_name_that_yaml_allows_is_a_stage_or_a_parameter() -> None:
     run = here()[name].run
     assert run is not None
     assert run.exit_code == 1
-    assert here()[name].why == "<i>: 1 → <script>, True"
+    assert here()[name].why == "<i>: 1 -> <script>, True"
+
+
+def test_stages_that_wait_for_each_other_are_an_error() -> None:
+    files.write("dvc.yaml", "stages: {a: {deps: [b], outs: [a]}, b: {deps: [a], outs: [b]}}")
+    with pytest.raises(InputError, match="each of a, b needs an output of another one"):
+        pipeline.read(WORKING_TREE)
+
+
+@pytest.mark.usefixtures("outputs")
+def test_an_output_elsewhere_is_not_read(tmp_path: Path) -> None:
+    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    lock["stages"]["train"]["outs"] += [{"path": p, "md5": "1"} for p in ("/", "../x", "a/../..")]
+    files.write("dvc.lock", yaml.safe_dump(lock))
+    assert here()["train"].state == "up to date"

@@ -48,3 +48,13 @@ def test_an_unknown_preset_is_told_which_there_are(tmp_path: Path) -> None:
     assert presets.load("small", tmp_path) == {"train.epochs": 1, "train.sgd.momentum": 0.5}
     with pytest.raises(InputError, match="no preset 'tiny'; expected one of: small"):
         presets.load("tiny", tmp_path)
+
+
+def test_a_preset_is_a_file_of_its_folder(tmp_path: Path) -> None:
+    files = {"presets/small.yaml": b"# Gr\xfc\xdfe\n{}\n", "other.yaml": b"{secret: 1}\n"}
+    (tmp_path / "presets").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    for name in ("../other", str(tmp_path / "other"), "", "a\0"):
+        with pytest.raises(InputError, match="expected one of: small"):
+            presets.load(name, tmp_path / "presets")

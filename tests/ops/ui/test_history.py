@@ -7,6 +7,7 @@ import pytest
 
 from ops.gate.arguments import Question
 from ops.gate.decision import decide
+from ops.tools import git
 from ops.ui import history
 from ops.ui.history import Run
 from ops.ui.project import Project
@@ -117,3 +118,12 @@ def test_a_parameter_that_stands_for_endlessly_many_is_cut_off(repository: Repos
     repository.write("params.yaml", "\n".join(["l0: &l0 {k: 1}", *layers, params]))
     repository.commit("a bomb")
     assert len(repository.read()["a bomb"].results.params) <= history.MOST_PARAMS
+
+
+def test_a_commit_of_any_time_and_length_is_a_run(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(repository.environment, "GIT_COMMITTER_DATE", f"@{10**17} +0000")
+    repository.commit("long " * 1000, [2, 3, 4, 5])
+    run = repository.read()[("long " * 1000)[: history.LONGEST]]
+    assert run.time == git.LATEST

@@ -188,3 +188,20 @@ def test_from_the_graph_to_what_fetch_printed_on_a_phone(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("link", name="prepare").first.click()
     assert "dvc.lock does not have it" in page.inner_text("main")
+
+
+@pytest.mark.usefixtures("made_up")
+def test_what_links_lead_to_outside_is_not_shown(tmp_path: Path) -> None:
+    secret = tmp_path.parent / f"{tmp_path.name}-secret.json"
+    secret.write_text('{"secret": "s3cret"}')
+    for name in ("a.png", "b.json", "c.md"):
+        Path(name).symlink_to(secret)
+    files.write("folder/a", "")
+    Path("folder/model.json").symlink_to(secret)
+    outs = ["a.png", "b.json", "c.md", "folder"]
+    files.write("dvc.yaml", yaml.safe_dump({"stages": {"evil": {"cmd": "e", "outs": outs}}}))
+    assert "s3cret" not in source("stages/evil.html")
+    assert "outputs/a.png" not in pipeline.resources(read())
+    Path("b.json").unlink()
+    files.write("b.json", secret.read_bytes())
+    assert "s3cret" in source("stages/evil.html")
