@@ -7,8 +7,9 @@ Results are params.yaml, dvc.lock, metrics/ and, in data/, corrections.csv and t
 DVC keeps data (*.dvc). Other changes stay as they are, and are listed. The results must be those of
 the commit's code: if the code has changed, commit it first.
 
-An experiment may be from an earlier commit, if none of its files has changed since. This folder
-then gets its files, data and model. An experiment is named by its name or its commit.
+Of an experiment, all that it changed is committed, with the changes that it was started with. It
+may be from an earlier commit, if none of these files has changed since. This folder then gets its
+files, data and model. An experiment is named by its name or its commit.
 
 The commit is made on the current branch. Exit code 0: done. 2: refused; nothing has changed.
 """
@@ -64,9 +65,9 @@ def keep_results(message: str) -> list[str]:
     if fault := fault_of(proposed(message, results=paths)):
         left = [path for path in uncommitted.changes() if path not in paths]
         raise InputError(
-            f"the results are not those of committed code: in the commit, {fault}. Not committed: "
-            f"{named(left)}. Commit these files first: git add FILE && git commit. Or put them "
-            f"aside: git stash push FILE, then dvc repro"
+            f"the results are not those of committed code. In the commit, {fault}. These files are "
+            f"not committed: {named(left)}. Commit them first: git add FILE && git commit. Or put "
+            f"them aside, and run dvc repro: git stash push FILE"
         )
     git.run("add", "--all", "--", *paths)
     git.run("commit", "--quiet", "--message", message)
@@ -87,8 +88,9 @@ def keep_experiment(name: str, message: str) -> list[str]:
         raise InputError(f"{name} is not the result of this code: {fault}. {again(experiment)}")
     if here := uncommitted.changes(*(f":(literal){path}" for path in paths)):
         raise InputError(
-            f"{named(here)} would be overwritten, and differs from the last commit. Commit it: "
-            f"digits keep --message TEXT. Or put it aside: git stash --include-untracked"
+            f"these files differ from the last commit, and would be overwritten: {named(here)}. "
+            f"Commit them: git commit, or for results: digits keep --message TEXT. Or put them "
+            f"aside: git stash --include-untracked"
         )
     git.run("update-index", "-q", "--refresh")
     with ExitStack() as undo:
@@ -118,8 +120,8 @@ def check_staged(paths: list[str]) -> None:
     known = {str(project / path) for path in paths}
     if others := [path for path in staged if path and path not in known]:
         raise InputError(
-            f"{named(others)} is staged for the next commit. Commit it: git commit. Or unstage it: "
-            f"git restore --staged FILE"
+            f"other files are staged for the next commit: {named(others)}. Commit them: git "
+            f"commit. Or unstage them: git restore --staged FILE"
         )
 
 
@@ -136,8 +138,8 @@ def proposed(
             entries = (entry.partition("\t")[2] for entry in listing.split("\0") if entry)
             if clashing := list(dict.fromkeys(entries)):
                 raise InputError(
-                    f"{experiment.name} was started from {experiment.base[:9]}, and here "
-                    f"{named(clashing)} is another since. {again(experiment)}"
+                    f"{experiment.name} was started from {experiment.base[:9]}, and these files "
+                    f"have changed here since: {named(clashing)}. {again(experiment)}"
                 )
         else:
             git.run("read-tree", "HEAD", environment=index)

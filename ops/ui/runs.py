@@ -243,7 +243,7 @@ def _commands(run: Run) -> dict[str, str]:
     name = shlex.quote(run.name)
     return {
         "Bring its code, data and model into this folder": f"dvc exp apply {name}",
-        "Commit its results on this branch": f"digits keep {name} --message \"TEXT\"",
+        "Commit its results on this branch": f'digits keep {name} --message "TEXT"',
         "Make a branch of it": f"dvc exp branch {name} BRANCH",
         "Judge it": f"digits gate --base {(run.base or '')[:12]} --of {name}",
     }

@@ -135,7 +135,7 @@ def detach(project: Kept) -> None:
     ("prepare", "message"),
     [
         (lambda _: None, "the results here are those of the last commit. Run: dvc repro"),
-        (stage_a_file, "notes.txt is staged for the next commit. Commit it: git commit"),
+        (stage_a_file, "staged for the next commit: notes.txt. Commit them: git commit"),
         (change_a_parameter, "evaluate is out of date (train.seed: 1 -> 2). Run: dvc repro"),
         (change_the_code, "the stage evaluate is out of date (make.sh changed)"),
         (edit_metrics, "evaluate is out of date (metrics/evaluation.json was changed after the"),
@@ -160,19 +160,26 @@ def test_a_commit_without_a_message_is_refused(project: Kept) -> None:
 def test_an_experiment_is_committed_and_its_model_is_here(project: Kept) -> None:
     project.write("README.md", "changed since the experiment")
     project.commit("words")
+    project.write("README.md", "not committed")
     project.write("notes.txt", "mine")
     said = project.keep("five", "--message", "five")
     assert project.files_of_head() == RESULTS
     assert (project.folder / MODEL).read_text() == "5\n"
-    assert "Next: digits registry promote" in said
-    assert project.run("git", "status", "--porcelain") == "?? notes.txt\n"
+    assert "Not committed: README.md, notes.txt\nNext: digits registry promote" in said
+    assert project.run("git", "status", "--porcelain") == " M README.md\n?? notes.txt\n"
     assert "Data and pipelines are up to date" in project.run("dvc", "status")
     before = project.state()
-    assert "params.yaml is another since. Run it" in project.keep("six", "--message=x", code=2)
+    assert "have changed here since: dvc.lock, metrics/" in project.keep(
+        "six", "--message=x", code=2
+    )
     assert "has the results of the last commit" in project.keep("five", "--message=x", code=2)
     assert project.state() == before
     project.run("dvc", "exp", "run", "--temp", "-q", "-n", "six", "-S", "train.seed=6")
+    said = project.keep("six", "--message=x", code=2)  # it was started with this README.md
+    assert "would be overwritten: README.md" in said
+    project.run("git", "stash", "--quiet")
     project.keep("six", "--message", "again, from here")
+    assert project.files_of_head() == ["README.md", *RESULTS]
     assert (project.folder / MODEL).read_text() == "6\n"
 
 
@@ -196,8 +203,8 @@ def hook(project: Kept) -> None:
     [
         ("nine", lambda _: None, "there is no experiment 'nine'; there are: six, five"),
         ("main", lambda _: None, "there is no experiment 'main'"),
-        ("five", stage_a_file, "notes.txt is staged"),
-        ("five", results_here, "dvc.lock, metrics/evaluation.json, params.yaml would be overwr"),
+        ("five", stage_a_file, "staged for the next commit: notes.txt"),
+        ("five", results_here, "overwritten: dvc.lock, metrics/evaluation.json, params.yaml"),
         ("five", other_code, "five is not the result of this code: the stage evaluate is out of"),
         ("five", detach, "HEAD is on no branch"),
         ("five", hook, "no, says the hook"),
