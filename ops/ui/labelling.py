@@ -36,6 +36,8 @@ SKIPPED = ""
 DEPTH = 4  # folders below the project's in which outputs are looked for
 PASSED_OVER = {"data", "models", "metrics", "node_modules"}
 MOST_OUTPUTS = 50
+MOST_ROWS = 100_000  # for review
+BATCH_ROWS = 10_000  # of a Parquet file, in memory at a time
 
 _writing = threading.Lock()
 
@@ -139,17 +141,16 @@ def read_output(text: str) -> Output:
 
 @lru_cache(maxsize=8)
 def _read_rows(path: Path, *_: int) -> tuple[Row, ...]:
-    names = [*COLUMNS, REVIEW]
+    schema = pa.schema([*COLUMNS.items(), (REVIEW, pa.bool_())])
+    chosen = schema.empty_table()
     try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path, columns=names)
-        else:
-            types = {**COLUMNS, REVIEW: pa.bool_()}
-            options = pa.csv.ConvertOptions(column_types=types, include_columns=names)
-            table = pa.csv.read_csv(path, convert_options=options)
-        schema = pa.schema([*COLUMNS.items(), (REVIEW, pa.bool_())])
-        table = table.select(names).cast(schema)
-        chosen = table.filter(pc.field(REVIEW)).sort_by("confidence")
+        for batch in _batches(path):
+            part = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+            if found := part.filter(pc.field(REVIEW)):
+                chosen = pa.concat_tables([chosen, found])
+            if len(chosen) > MOST_ROWS:  # a small file can stand for endlessly many
+                raise InputError(f"{path.name} has more than {MOST_ROWS:,} rows for review")
+        chosen = chosen.sort_by("confidence")
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path.name} is no output of digits predict: {reason}") from None
@@ -159,6 +160,19 @@ def _read_rows(path: Path, *_: int) -> tuple[Row, ...]:
         for row in rows
         if row["path"]
     )
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rows of an output, a part at a time; raises an error of Arrow if it is none."""
+    names = [*COLUMNS, REVIEW]
+    if path.suffix == ".parquet":
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(BATCH_ROWS, columns=names)
+        return
+    types = {**COLUMNS, REVIEW: pa.bool_()}
+    options = pa.csv.ConvertOptions(column_types=types, include_columns=names)
+    with pa.csv.open_csv(path, convert_options=options) as file:
+        yield from file
 
 
 def classes(output: Output) -> tuple[str, ...]:
