@@ -28,7 +28,7 @@ NAVIGATION = {
     "data.html": "Data",
 }
 LONGEST = 300  # characters of a commit's subject
-LIVE_NAVIGATION = {"run.html": "Run", "labels.html": "Labels"}
+LIVE_NAVIGATION = {"run.html": "Commands", "labels.html": "Labels"}
 # Pages and folders that belong to a page of the navigation; `versions` belongs to versions.html.
 BELONGS = {"stages": "pipeline", "compare": "runs", "jobs": "run"}
 

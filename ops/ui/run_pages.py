@@ -29,7 +29,7 @@ def form_page(project: Project, name: str, given: Mapping[str, str], *, sent: bo
         project,
         "run.html",
         "run.html.jinja",
-        "Run",
+        "Commands",
         actions=actions.ACTIONS,
         name=name,
         action=action,
