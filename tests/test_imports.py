@@ -20,6 +20,12 @@ ALLOWED = {
     "digits.gate": {"digits.core"},
     "digits.storage": {"digits.core"},
 }
+# The same for the pages: the rooms of ops/ui, without the files beside them.
+ALLOWED_IN_UI = {
+    "ops.ui.facts": set(),
+    "ops.ui.pages": {"ops.ui.facts"},
+    "ops.ui.live": {"ops.ui.facts", "ops.ui.pages"},
+}
 # Commands that ask the gate for its decision. Otherwise no command imports another one.
 ASK_THE_GATE = {"ops.report", "ops.registry", "ops.evaluators", "ops.ui"}
 
@@ -65,6 +71,16 @@ def test_no_command_imports_another_one(module: str) -> None:
     )
     assert rooms <= (allowed if room(module) != "ops.tools" else {"ops.tools"})
     assert {name.split(".")[0] for name in imports_of(module)} <= {"digits", "ops"}
+
+
+@pytest.mark.parametrize("room_of_ui", ALLOWED_IN_UI)
+def test_a_room_of_the_pages_imports_only_what_is_below_it(room_of_ui: str) -> None:
+    modules = [name for name in MODULES if name.startswith(f"{room_of_ui}.")]
+    found = {name for module in modules for name in imports_of(module)}
+    beside = {"ops.ui.contents", "ops.ui.server", "ops.ui.site"}
+    rooms = {".".join(name.split(".")[:3]) for name in found} & (ALLOWED_IN_UI.keys() | beside)
+    assert modules
+    assert rooms - {room_of_ui} <= ALLOWED_IN_UI[room_of_ui]
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("serving.")])

@@ -15,9 +15,9 @@ from ops.gate.arguments import Question
 from ops.gate.bases import find_base_commit
 from ops.gate.decision import Decision, decide, without_verdict
 from ops.gate.sentences import explain
-from ops.report import data_changes
+from ops.report import data_changes, wrong_images
 from ops.report.data_changes import DataChanges
-from ops.tools import git, pipeline, revisions, test_images
+from ops.tools import git, pipeline, revisions
 from ops.tools.pipeline import Stage
 from ops.tools.revisions import Rows
 from ops.tools.tree import WORKING_TREE, Tree
@@ -110,7 +110,7 @@ def gather(question: Question, beside: Sequence[str]) -> Content:
     sides = (base, candidate, here, there)
     models = attempt(faults, find_models, beside, *sides) or [] if candidate else []
     runs = base + candidate + [model.run for model in models]
-    images, why = attempt(faults, test_images.wrong, runs) or ({}, "they can't be read")
+    images, why = attempt(faults, wrong_images.find, runs) or ({}, "they can't be read")
     base_plots = (there or WORKING_TREE, decision.bases[0].runs[0]) if against else None
     plots = (here, decision.candidate[0]) if candidate else None
     return Content(

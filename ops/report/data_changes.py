@@ -7,8 +7,9 @@ from markupsafe import Markup
 from digits.core.errors import InputError, UserError
 from digits.data import difference
 from digits.data.difference import Difference
-from ops.tools import data_revisions, data_sheet
+from ops.tools import data_revisions
 from ops.tools.data_revisions import DataRevision
+from ops.tools.drawing import data_sheet
 from ops.tools.tree import Tree
 
 

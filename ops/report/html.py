@@ -11,8 +11,9 @@ from markupsafe import Markup
 from digits.gate import diff
 from digits.gate.diff import Answer
 from ops.report.content import Content
-from ops.tools import charts, pictures, pipeline
-from ops.tools.charts import SIDES, Dot, Node
+from ops.tools import pipeline
+from ops.tools.drawing import charts, pictures
+from ops.tools.drawing.charts import SIDES, Dot, Node
 
 MOST_DIGITS = 60  # of the broken digits, and of the fixed ones
 MOST_WORST = 32

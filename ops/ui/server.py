@@ -30,10 +30,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from digits.core.errors import InputError, UserError
-from ops.ui import actions, contents, jobs, labels, live, parameters, project, run_pages
-from ops.ui.pages import html
+from ops.ui import contents, project
+from ops.ui.facts import jobs
+from ops.ui.live import actions, command_pages, events, label_page, parameters
+from ops.ui.live.runner import Runner
+from ops.ui.pages.render import html
 from ops.ui.project import NOWHERE, Elsewhere, Project
-from ops.ui.runner import Runner
 from ops.ui.security import Guard
 
 HOST = "127.0.0.1"
@@ -47,7 +49,7 @@ class Context:
     read_only: bool
     elsewhere: Elsewhere
     runner: Runner
-    watcher: live.Watcher
+    watcher: events.Watcher
     stopping: threading.Event
 
 
@@ -86,7 +88,7 @@ def serve(
 ) -> None:
     token = secrets.token_urlsafe(24)
     stopping = threading.Event()
-    context = Context(read_only, elsewhere, runner, live.Watcher(), stopping)
+    context = Context(read_only, elsewhere, runner, events.Watcher(), stopping)
     config = uvicorn.Config(
         Guard(app(context), port, token, read_only),
         log_level="warning",
@@ -122,7 +124,7 @@ def app(context: Context) -> ASGIApp:
             Route("/jobs/{id}.txt", job_output),
             Route("/jobs/{id}/events", follow),
             Route("/jobs/{id}/stop", stop, methods=["POST"]),
-            *labels.ROUTES,
+            *label_page.ROUTES,
             Route("/{path:path}", page),
         ],
         exception_handlers={UserError: explain, OSError: explain, HTTPException: refuse},
@@ -134,7 +136,7 @@ def app(context: Context) -> ASGIApp:
 async def page(request: Request) -> Response:
     here = current(request)
     path = request.path_params["path"] or "index.html"
-    make = {**contents.resources(here), **labels.resources(here)}.get(path)
+    make = {**contents.resources(here), **label_page.resources(here)}.get(path)
     if make is None:
         raise HTTPException(404)
     kind = mimetypes.guess_type(PurePath(path).name)[0] or "application/octet-stream"
@@ -153,10 +155,10 @@ async def run_page(request: Request) -> Response:
         action = actions.ACTIONS[name]
         form = await run_in_threadpool(action.fill_in, given)
         if form.is_complete and given.get("command") == form.command:
-            query = run_pages.query(name, form)
+            query = command_pages.query(name, form)
             job = shared(request).runner.add(action.title, form.words, query)
             return RedirectResponse(f"/{job.page}", 303)
-    content = await run_in_threadpool(run_pages.form_page, here, name, given, sent=is_sent)
+    content = await run_in_threadpool(command_pages.form_page, here, name, given, sent=is_sent)
     return HTMLResponse(content, 422 if is_sent else 200)
 
 
@@ -168,16 +170,18 @@ async def preview(request: Request) -> Response:
         raise HTTPException(404)
     form = await run_in_threadpool(actions.ACTIONS[name].fill_in, given)
     shown = {"command": form.command, "problems": form.problems, "errors": list(form.errors)}
-    return JSONResponse(shown | ({"sweep": run_pages.sweep_text(form)} if name == "sweep" else {}))
+    return JSONResponse(
+        shown | ({"sweep": command_pages.sweep_text(form)} if name == "sweep" else {})
+    )
 
 
 async def list_page(request: Request) -> Response:
-    return HTMLResponse(await run_in_threadpool(run_pages.list_page, current(request)))
+    return HTMLResponse(await run_in_threadpool(command_pages.list_page, current(request)))
 
 
 async def job_page(request: Request) -> Response:
     job = requested(request)
-    return HTMLResponse(await run_in_threadpool(run_pages.job_page, current(request), job))
+    return HTMLResponse(await run_in_threadpool(command_pages.job_page, current(request), job))
 
 
 async def job_output(request: Request) -> Response:
@@ -196,13 +200,13 @@ async def stop(request: Request) -> Response:
 async def changes(request: Request) -> Response:
     context = shared(request)
     known = request.headers.get("last-event-id") or request.query_params.get("moment", "")
-    return stream(live.changes(context.watcher, known, context.stopping.is_set))
+    return stream(events.changes(context.watcher, known, context.stopping.is_set))
 
 
 async def follow(request: Request) -> Response:
     start = request.headers.get("last-event-id") or request.query_params.get("start", "")
     position = int(start) if start.isascii() and start.isdecimal() and len(start) < 16 else 0
-    return stream(live.follow(requested(request).id, position, shared(request).stopping.is_set))
+    return stream(events.follow(requested(request).id, position, shared(request).stopping.is_set))
 
 
 def stream(events: AsyncIterator[str]) -> Response:

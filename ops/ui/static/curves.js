@@ -1,6 +1,6 @@
 "use strict";
-// Lines over a common x axis, as ops/tools/charts.py draws them, but for data that only the browser
-// has: a training that goes on, or the runs that a person chose.
+// Lines over a common x axis, as ops/tools/drawing/charts.py draws them, but for data that only the
+// browser has: a training that goes on, or the runs that a person chose.
 (() => {
   const WIDTH = 360, HEIGHT = 220, LEFT = 44, RIGHT = 12, TOP = 10, BOTTOM = 34;
   // A line has one of these as well as a colour, so that it can be told from the others without it.

@@ -8,7 +8,8 @@ import pytest
 
 from digits.core import files
 from digits.core.errors import InputError
-from ops.ui import pipeline, project
+from ops.ui import project
+from ops.ui.pages import pipeline
 
 
 @pytest.fixture(autouse=True)

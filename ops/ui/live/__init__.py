@@ -1,0 +1,1 @@
+"""What only the server has: forms, the commands that it runs, events and labelling."""

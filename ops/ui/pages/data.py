@@ -1,0 +1,153 @@
+"""The page of the data: how many images of what, what changed, who corrected it, and drift."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from digits.core.errors import InputError, UserError
+from digits.data import corrections
+from digits.imaging import decoding
+from ops.tools import data_revisions
+from ops.tools.data_revisions import DataRevision
+from ops.tools.drawing import pictures
+from ops.tools.revisions import METRICS
+from ops.ui.facts import blame, data_summary, drift
+from ops.ui.facts.data_summary import Changes, Summary
+from ops.ui.facts.drift import Drift
+from ops.ui.pages import render
+from ops.ui.pages.render import Resources
+from ops.ui.project import Project
+
+CORRECTIONS = Path("data/corrections.csv")
+COUNTS = Path(METRICS, "data.json")  # of the stage prepare
+MOST_PICTURES = 60
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A correction, its picture if the image is here, and who added it if it is committed."""
+
+    label: str
+    origin: str
+    picture: str | None
+    by: str | None
+    date: str | None
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who labelled images; `name` is None for those that are not committed yet."""
+
+    name: str | None
+    images: int
+    first: str | None
+    last: str | None
+
+
+def resources(project: Project) -> Resources:
+    return {"data.html": partial(page, project)}
+
+
+def page(project: Project) -> bytes:
+    corrected = _corrections(project)
+    return render.html(
+        project,
+        "data.html",
+        "data.html.jinja",
+        "Data",
+        **_images(project),
+        trained=_counts(),
+        corrections=corrected,
+        people=_people(corrected),
+        most_pictures=MOST_PICTURES,
+        **_drift(project),
+    )
+
+
+@lru_cache(maxsize=2)
+def _images(project: Project) -> dict[str, Any]:
+    """What the page says of the images; whatever can't be had is a reason in words."""
+    values: dict[str, Any] = dict.fromkeys(("revision", "before", "summary", "changes"))
+    values |= {"no_summary": None, "no_changes": None}
+    try:
+        revision: DataRevision = data_revisions.here()
+        values["revision"] = revision
+        summary: Summary = data_summary.summary(revision)
+        values["summary"] = summary
+    except UserError as error:
+        values["no_summary"] = str(error)
+    try:
+        if revision := values["revision"]:
+            values["before"] = before = data_revisions.find_before(revision)
+            if before:
+                changes: Changes = data_summary.changes(before, revision)
+                values["changes"] = changes
+    except UserError as error:
+        values["no_changes"] = str(error)
+    return values
+
+
+def _counts() -> dict[str, Any]:
+    """What the stage prepare counted; empty if it has not run."""
+    try:
+        counts = json.loads(COUNTS.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return counts if isinstance(counts, dict) else {}
+
+
+@lru_cache(maxsize=2)
+def _corrections(project: Project) -> list[Corrected]:
+    """The corrections, those not committed first, then the latest."""
+    try:
+        known = corrections.read(CORRECTIONS)
+        lines = blame.lines(str(CORRECTIONS))
+    except InputError:
+        return []  # no file, or not in Git yet
+    by_digest = {line.text.partition(",")[0]: line for line in lines}
+    ordered = sorted(known.values(), key=lambda c: _date(by_digest.get(c.sha256)), reverse=True)
+    return [
+        Corrected(
+            correction.label,
+            correction.origin,
+            _picture(correction.sha256) if number < MOST_PICTURES else None,
+            line.author if line else None,
+            line.date if line else None,
+        )
+        for number, correction in enumerate(ordered)
+        for line in [by_digest.get(correction.sha256)]
+    ]
+
+
+def _date(line: blame.Line | None) -> str:
+    return line.date if line and line.date else "9"  # after every date
+
+
+def _picture(sha256: str) -> str | None:
+    path = CORRECTIONS.with_suffix("") / f"{Path(sha256).name}.png"
+    try:
+        return pictures.data_uri(decoding.decode(path.read_bytes()))
+    except (OSError, InputError):
+        return None
+
+
+def _people(corrected: list[Corrected]) -> list[Person]:
+    counts = Counter(c.by for c in corrected)
+    days = {name: sorted(c.date or "" for c in corrected if c.by == name) for name in counts}
+    return [Person(name, n, days[name][0], days[name][-1]) for name, n in counts.most_common()]
+
+
+def _drift(project: Project) -> dict[str, Any]:
+    """How far a server's answers have drifted, if its metrics are at hand."""
+    source = project.elsewhere.metrics
+    values: dict[str, Any] = {"metrics": source, "drift": None, "no_drift": None}
+    if source:
+        try:
+            found: Drift = drift.read(source)
+            values["drift"] = found
+        except InputError as error:
+            values["no_drift"] = str(error)
+    return values

@@ -1,0 +1,103 @@
+"""The files of the pages, made when they are asked for; the server and the site have the same.
+
+A page's module (ops/ui/pages/runs.py and its like) has a function `resources(project)`, which
+returns its files by path: `runs.html`, `runs/1f2e3d4.html`, `pictures/errors.png`. To list them
+takes no time; each is made by a function. Links are relative, so that the pages also work as
+files: in a template, `{{ root }}` leads to the folder of all.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ops.tools import git
+from ops.tools.drawing import charts
+from ops.ui import humanize
+from ops.ui.facts.history import LONGEST
+from ops.ui.project import Project
+
+Resources = Mapping[str, Callable[[], bytes]]
+FOLDER = Path(__file__).parents[1]
+NAVIGATION = {
+    "index.html": "Overview",
+    "pipeline.html": "Pipeline",
+    "runs.html": "Runs",
+    "versions.html": "Versions",
+    "data.html": "Data",
+}
+LIVE_NAVIGATION = {"run.html": "Commands", "labels.html": "Labels"}
+# Pages and folders that belong to a page of the navigation; `versions` belongs to versions.html.
+BELONGS = {"stages": "pipeline", "compare": "runs", "jobs": "run"}
+
+
+def html(project: Project, path: str, template: str, title: str, **values: Any) -> bytes:
+    """A page, from a template in templates/; everything that it shows is escaped.
+
+    Parameters
+    ----------
+    path : the page's own, as in `resources`
+    template : its file, which extends base.html.jinja
+    title : the heading
+    values : what the template shows
+    """
+    navigation = NAVIGATION | (LIVE_NAVIGATION if project.is_live and not project.read_only else {})
+    text = (
+        _templates()
+        .get_template(template)
+        .render(
+            project=project,
+            path=path,
+            section=_section(path),
+            root="../" * path.count("/"),
+            title=title,
+            navigation=navigation,
+            commit=_commit(project),
+            **values,
+        )
+    )
+    return text.encode(errors="replace")  # Git's texts may have bytes that are no UTF-8
+
+
+def _section(path: str) -> str:
+    """The page of the navigation that a page belongs to."""
+    name = path.partition("/")[0].removesuffix(".html")
+    return f"{BELONGS.get(name, name)}.html"
+
+
+def static() -> Resources:
+    """The style sheets and the scripts."""
+    files = [charts.STYLE, *sorted((FOLDER / "static").iterdir())]
+    return {f"static/{path.name}": path.read_bytes for path in files}
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What the foot of a page says of HEAD; `time` is when it was committed, in seconds."""
+
+    short: str
+    time: int
+    subject: str
+
+
+@lru_cache(maxsize=2)
+def _commit(project: Project) -> Commit:
+    line = git.run("log", "-1", "--no-show-signature", "--format=%h%x09%ct%x09%s")
+    short, time, subject = line.split("\t", 2)
+    return Commit(short, git.seconds(time), subject[:LONGEST])
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([FOLDER / "templates", charts.STYLE.parent]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["humanize"] = humanize
+    return environment

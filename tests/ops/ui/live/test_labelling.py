@@ -1,0 +1,64 @@
+"""Outputs of digits predict, as files; tests/ops/ui/live/test_label_page.py has the page."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from digits.core.errors import InputError
+from ops.ui.live import labelling
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def table(count: int, review: list[bool | None]) -> pa.Table:
+    names = [f"{i}.png" for i in range(count)] if count < 100 else ["same.png"] * count
+    confidence = [1 - i / count for i in range(count)]
+    return pa.table(
+        {
+            "path": names,
+            "predicted": ["3"] * count,
+            "confidence": confidence,
+            "review": pa.array((review * count)[:count], pa.bool_()),
+        }
+    )
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_rows_for_review_come_with_the_least_confident_first(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "BATCH_ROWS", 2)
+    rows = table(6, [True, False, None])
+    if ending == "csv":
+        pa.csv.write_csv(rows, "out.csv")
+    else:
+        pq.write_table(rows, "out.parquet")
+    output = labelling.read_output(f"out.{ending}")
+    assert [row.path for row in output.rows] == ["3.png", "0.png"]
+    assert output.rows[0].confidence == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_an_output_of_more_rows_than_anybody_labels_is_refused(ending: str) -> None:
+    """20 million rows are 400 kB of Parquet; to read them all took more than 6 GB."""
+    rows = table(labelling.MOST_ROWS + 1, [True])
+    if ending == "csv":
+        pa.csv.write_csv(rows, "out.csv")
+    else:
+        pq.write_table(rows, "out.parquet")
+    with pytest.raises(InputError, match="more than 100,000 rows for review"):
+        labelling.read_output(f"out.{ending}")
+
+
+@pytest.mark.parametrize("content", [b"", b"path\n1\n", b"path,predicted,confidence,review\na,b\n"])
+def test_another_table_is_no_output(content: bytes) -> None:
+    for name in ("out.csv", "out.parquet"):
+        Path(name).write_bytes(content)
+        with pytest.raises(InputError, match="is no output of digits predict"):
+            labelling.read_output(name)
