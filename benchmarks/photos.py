@@ -1,8 +1,11 @@
-"""Accuracy on the test images as people's image files: python -m benchmarks.photos
+"""Accuracy on the test images as people's image files: python -m benchmarks.photos [--photos DIR]
 
 Each MNIST test image becomes an image file, in several ways, one at a time and all together. Then
 digits.imaging reads the file, and models/digit-classifier classifies it. Images that show no single
 digit: how many are refused, and how many are classified with a high confidence.
+
+The first 1,000 test images, as ink on paper, are also made harder in the ways in which photos are
+hard (benchmarks/surroundings.py). With --photos, so are your own: DIR/<class>/*, one digit each.
 """
 
 import io
@@ -11,11 +14,13 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from benchmarks import measure
+from benchmarks.surroundings import SURROUNDINGS, Surrounding
 from digits.core import command_line, errors
 from digits.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt8Array
 from digits.core.errors import InputError
@@ -184,8 +189,15 @@ OTHERS = {way.__name__: way for way in (blank, two_digits, noise, crop_of_a_phot
 
 
 def main() -> None:
-    command_line.parser("benchmarks.photos", __doc__).parse_args()
+    parser = command_line.parser("benchmarks.photos", __doc__)
+    parser.add_argument("--photos", metavar="DIR", type=Path, help="your own: DIR/<class>/*")
+    args = parser.parse_args()
     model = Classifier.load(MODEL)
+    if args.photos:
+        photos = read_folder(args.photos)
+        print(f"{len(photos):,} photos of {args.photos}")
+        measure_surroundings(model, photos)
+        return
     test = dataset.load(measure.PREPARED, "test")
     clean = model.logits(test.images, count_workers()).argmax(axis=1) == test.labels
     print(f"{'arrays':<16} {clean.mean():.2%} of {len(test):,} correct")
@@ -208,8 +220,74 @@ def main() -> None:
         print(
             "{:<16} {refused:.1%} refused, {sure:.1%} with confidence".format(name, **others[name])
         )
-    results = {"images": len(test), "arrays": float(clean.mean()), "ways": ways, "others": others}
+    papers = [(on_paper(test.images[i], i), str(test.labels[i])) for i in range(N_OTHERS)]
+    results = {
+        "images": len(test),
+        "arrays": float(clean.mean()),
+        "ways": ways,
+        "others": others,
+        "surroundings": measure_surroundings(model, papers),
+    }
     measure.save("photos", results | {"surely": SURE, "model": model.id})
+
+
+def on_paper(image: UInt8Array, seed: int) -> Image.Image:
+    """A test image as dark ink on paper, 200 pixels high, with the noise of a sensor."""
+    rng = np.random.default_rng(seed)
+    picture = Image.fromarray(np.pad(image, 4)).resize((200, 200), Image.Resampling.BICUBIC)
+    ink = np.asarray(picture, np.float32)[..., None] / 255
+    colours = rng.uniform(190, 245, 3) * (1 - ink) + rng.uniform(10, 90, 3) * ink
+    return Image.fromarray(
+        np.clip(colours + rng.normal(0, 3, colours.shape), 0, 255).astype(np.uint8)
+    )
+
+
+def read_folder(folder: Path) -> list[tuple[Image.Image, str]]:
+    """The images of a folder, upright, their longer side 200 to 600 pixels, with their classes."""
+    photos = []
+    for path in sorted(folder.glob("*/*")):
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file).convert("RGBA")
+        opaque = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        longer = max(opaque.size)
+        scale = min(max(longer, 200), 600) / longer
+        width, height = (max(1, round(scale * side)) for side in opaque.size)
+        photos.append((opaque.resize((width, height)).convert("RGB"), path.parent.name))
+    if not photos:
+        raise InputError(f"{folder} has no images; expected {folder}/<class>/*")
+    return photos
+
+
+def measure_surroundings(
+    model: Classifier, photos: list[tuple[Image.Image, str]]
+) -> dict[str, dict[str, float]]:
+    """As they are and made harder in each way: the shares that are right, refused, and wrong."""
+    labels = np.array([model.classes.index(label) for _, label in photos])
+    rows = {}
+    for name, way in {"as_they_are": None, **SURROUNDINGS}.items():
+        make = partial(from_photo, way, [picture for picture, _ in photos])
+        predicted, confidence = answers(model, make, len(photos))
+        is_wrong = (predicted >= 0) & (predicted != labels)
+        rows[name] = {
+            "images": len(photos),
+            "right": float((predicted == labels).mean()),
+            "refused": float((predicted < 0).mean()),
+            "sure_and_wrong": float((is_wrong & (confidence >= SURE)).mean()),
+        }
+        print(
+            "{:<20} {right:.1%} right, {refused:.1%} refused, {sure_and_wrong:.1%} wrong with "
+            "confidence".format(name, **rows[name])
+        )
+    return rows
+
+
+def from_photo(
+    way: Surrounding | None, photos: list[Image.Image], form: Preprocessing, i: int
+) -> UInt8Array | None:
+    content = io.BytesIO()
+    picture = way(photos[i], np.random.default_rng(i)) if way else photos[i]
+    picture.save(content, "JPEG", quality=90)
+    return read(content.getvalue(), form)
 
 
 def compared(clean: BoolArray, correct: BoolArray) -> dict[str, float]:

@@ -144,7 +144,7 @@ def load(path: Path, size: tuple[int, int]) -> dict[Correction, UInt8Array]:
         if not file.is_file():
             raise InputError(f"{file} does not exist. Get it from DVC: dvc checkout, or dvc pull")
         try:
-            pixels = decoding.decode(file.read_bytes())
+            pixels = decoding.grey(decoding.decode(file.read_bytes()))
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
         if image_digest(pixels) != correction.sha256:

@@ -263,7 +263,7 @@ def _grey(file: Path) -> UInt8Array:
     content = file.read_bytes()
     if content.startswith(GIT_LFS):
         raise InputError("this is Git LFS's pointer to an image. Fetch the image: git lfs pull")
-    return decoding.decode(content)
+    return decoding.grey(decoding.decode(content))
 
 
 def _from_mirror(mirror: str) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Read an image file, or an array, as grey levels.
+"""Read an image file, or an array, as grey levels or colours.
 
 Files: a photo, a scan or a drawing, of any size, rotated by its EXIF, with transparency, 1 to 16
 bits a channel, CMYK, CIELAB. Of an animation, the first frame is read.
@@ -51,11 +51,11 @@ DAMAGE = (
 
 
 def decode(content: bytes) -> UInt8Array:
-    """Decode an image file into grey levels, the right way up, reduced if it is large.
+    """Decode an image file, the right way up, reduced if it is large.
 
     Returns
     -------
-    uint8 (height, width)
+    uint8 (height, width), or (height, width, 3) of an opaque image with colours
 
     Raises
     ------
@@ -69,19 +69,21 @@ def decode(content: bytes) -> UInt8Array:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check_size(*image.size)
-            image.draft("L", (WORKING_SIZE, WORKING_SIZE))  # a JPEG need not be decoded in full
+            image.draft("RGB", (WORKING_SIZE, WORKING_SIZE))  # a JPEG need not be decoded in full
             transpose = _transpose(image)
-            grey = _grey(image)
+            levels = _levels(image)
     except UnidentifiedImageError:
         raise InputError(f"this is not an image but {_guess(content)}") from None
     except DAMAGE as error:
         damage = "truncated" if "truncated" in str(error) else "damaged"
         raise InputError(f"the image is {damage}: {error}") from None
-    return grey if transpose is None else np.asarray(Image.fromarray(grey).transpose(transpose))
+    if transpose is None:
+        return levels
+    return np.asarray(Image.fromarray(levels).transpose(transpose))
 
 
 def from_array(image: npt.NDArray[Any]) -> UInt8Array:
-    """Turn an array with or without colours into grey levels; reduce one with colours if large.
+    """Turn an array into an image as `decode` returns it; reduce one with colours if it is large.
 
     Parameters
     ----------
@@ -89,7 +91,7 @@ def from_array(image: npt.NDArray[Any]) -> UInt8Array:
 
     Returns
     -------
-    uint8 (height, width)
+    uint8 (height, width), or (height, width, 3)
 
     Raises
     ------
@@ -107,7 +109,12 @@ def from_array(image: npt.NDArray[Any]) -> UInt8Array:
     _check_size(image.shape[1], image.shape[0])
     if image.ndim == 2:
         return image
-    return image[..., 0] if image.shape[2] == 1 else _grey(Image.fromarray(image))
+    return image[..., 0] if image.shape[2] == 1 else _levels(Image.fromarray(image))
+
+
+def grey(image: UInt8Array) -> UInt8Array:
+    """The grey levels of an image with or without colours; uint8 (height, width)."""
+    return image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
 
 
 def _check_size(width: int, height: int) -> None:
@@ -143,8 +150,8 @@ def _transpose(image: Image.Image) -> Transpose | None:
         return None
 
 
-def _grey(image: Image.Image) -> UInt8Array:
-    """Grey levels of an image of any mode, opaque, reduced to about the working size."""
+def _levels(image: Image.Image) -> UInt8Array:
+    """An image of any mode, opaque, reduced to about the working size."""
     factor = max(max(image.size) // WORKING_SIZE, 1)
     if image.mode[0] in "IF":  # one channel of 16 or 32 bits
         low, high = _range(image, factor)
@@ -153,7 +160,8 @@ def _grey(image: Image.Image) -> UInt8Array:
         return np.asarray(_reduce(image, "L", factor, _from_lab))
     if image.has_transparency_data:
         return _flatten(_reduce(image, "RGBa", factor, _premultiply))
-    return np.asarray(_reduce(image, "L", factor, lambda band: band.convert("L")))
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    return np.asarray(_reduce(image, mode, factor, lambda band: band.convert(mode)))
 
 
 def _bands(image: Image.Image, factor: int) -> Iterator[tuple[int, Image.Image]]:

@@ -17,16 +17,11 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from digits.core.arrays import BoolArray, Float32Array, Int64Array, UInt8Array
-from digits.core.errors import InputError
 from digits.imaging import decoding
+from digits.imaging.ink import INK, edge_mask, find_ink
 from digits.imaging.preprocessing import Preprocessing
 
 BOX = 20 / 28  # of the frame's sides: the ink's box in MNIST
-FAINTEST = 16  # grey levels of 255 between ink and background; less is no ink
-INK = 0.3  # of the strongest ink; a pixel with at least this much is written
-SPECK = 0.03  # of the largest piece of ink; smaller pieces are dirt
-MAX_ON_EDGE = 0.15  # of the image's outermost pixels; a photo of a scene has more ink there
-MAX_PIECES = 8  # of ink in one digit; MNIST's digits have one or two
 PEN = 1.7  # pixels of the result; thinner strokes are thickened, since no digit of MNIST is as thin
 
 
@@ -101,12 +96,13 @@ def fit(grey: UInt8Array, size: tuple[int, int]) -> UInt8Array:
     return frame
 
 
-def _into_form(grey: UInt8Array, preprocessing: Preprocessing) -> UInt8Array:
+def _into_form(image: UInt8Array, preprocessing: Preprocessing) -> UInt8Array:
+    grey = decoding.grey(image)
     if in_form(grey[None], preprocessing)[0]:
         return grey
     if preprocessing.method == "resize":
         return fit(grey, preprocessing.size)
-    return _place_ink(_find_ink(grey), preprocessing.size)
+    return _place_ink(find_ink(image), preprocessing.size)
 
 
 def _extent(lines: BoolArray) -> Int64Array:
@@ -122,84 +118,8 @@ def _box_side(size: tuple[int, int]) -> int:
 
 def _is_light(images: UInt8Array) -> BoolArray:
     """Whether the edge is closer to white than to black; uint8 (n, height, width) -> (n,)."""
-    light: BoolArray = np.median(images[:, _edge(images.shape[1:])], axis=1) > 127.5
+    light: BoolArray = np.median(images[:, edge_mask(images.shape[1:])], axis=1) > 127.5
     return light
-
-
-def _edge(shape: tuple[int, ...]) -> BoolArray:
-    """A mask of the outermost pixels."""
-    mask = np.ones(shape, bool)
-    mask[1:-1, 1:-1] = False
-    return mask
-
-
-def _find_ink(grey: UInt8Array) -> Float32Array:
-    """Crop an image to its ink, from 0 (none) to 1 (the strongest)."""
-    contrast = _contrast(grey)
-    strongest = float(scipy.ndimage.uniform_filter(contrast, _grain(grey.shape)).max())
-    if strongest < FAINTEST:
-        raise InputError(
-            f"the image shows no ink: it differs from its background by {strongest:.0f} grey "
-            f"levels of 255; expected at least {FAINTEST}"
-        )
-    ink = np.clip(contrast / strongest, 0, 1)
-    pieces, _ = scipy.ndimage.label(ink > INK, np.ones((3, 3)))
-    sizes = np.bincount(pieces.ravel())[1:]
-    is_large = np.concatenate([[False], sizes >= SPECK * sizes.max()])
-    written = is_large[pieces]
-    box = scipy.ndimage.find_objects(written.astype(np.uint8))[0]
-    _check_single(written, int(is_large.sum()), written[box])
-    cropped: Float32Array = np.where((pieces > 0) & ~written, 0, ink)[box]
-    return cropped
-
-
-def _check_single(written: BoolArray, pieces: int, box: BoolArray) -> None:
-    """Refuse ink that cannot be one digit; `box` is the part of `written` that has the ink."""
-    on_edge = written[_edge(written.shape)].mean()
-    if on_edge > MAX_ON_EDGE:
-        raise InputError(
-            f"the background is not plain: {on_edge:.0%} of the image's edge is ink, expected at "
-            f"most {MAX_ON_EDGE:.0%}. Crop the image to the digit"
-        )
-    if pieces > MAX_PIECES:
-        raise InputError(f"the image shows {pieces} separate marks; expected one digit")
-    inked = np.flatnonzero(np.diff(box.any(axis=0), prepend=False, append=False))
-    columns = [box[:, left:right] for left, right in zip(inked[::2], inked[1::2], strict=True)]
-    digits = [
-        part
-        for part in columns
-        if part.sum() > 0.15 * box.sum() and part.any(axis=1).sum() > 0.5 * len(box)
-    ]
-    if len(digits) > 1:
-        raise InputError(f"the image shows {len(digits)} digits side by side; expected one")
-
-
-def _contrast(grey: UInt8Array) -> Float32Array:
-    """Grey levels between each pixel and the background, whose lighting may be uneven."""
-    values = grey.astype(np.float32)
-    edge = _edge(grey.shape)
-    background = np.median(values[edge])
-    smoothed = scipy.ndimage.uniform_filter(values, _grain(grey.shape))
-    if smoothed.max() - background > background - smoothed.min():
-        values = 255 - values
-    difference = _light_background(values) - values
-    contrast: Float32Array = np.maximum(difference - np.median(difference[edge]), 0)
-    return contrast
-
-
-def _light_background(values: Float32Array) -> Float32Array:
-    """The light background without its dark strokes, if these are narrower than half the image."""
-    height, width = values.shape
-    small = Image.fromarray(values).resize((min(width, 64), min(height, 64)), Resampling.BOX)
-    closed = scipy.ndimage.grey_closing(
-        np.asarray(small), [1 + side // 2 for side in small.size[::-1]]
-    )
-    return np.asarray(Image.fromarray(closed).resize((width, height), Resampling.BILINEAR))
-
-
-def _grain(shape: tuple[int, ...]) -> int:
-    """Width in pixels over which noise is averaged: less than a stroke."""
-    return 1 + max(shape) // 200
 
 
 def _place_ink(ink: Float32Array, size: tuple[int, int]) -> UInt8Array:

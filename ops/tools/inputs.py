@@ -210,10 +210,11 @@ def original(path: str, form: Preprocessing) -> UInt8Array:
     try:
         if chunk.rows is None:
             with filesystem.opened(storage, chunk.files[0]) as file:
-                return decoding.decode(file.read(decoding.MAX_BYTES + 1))
+                content = file.read(decoding.MAX_BYTES + 1)
+                return decoding.grey(decoding.decode(content))
         for piece in _read(storage, chunk.files[0], chunk.start, chunk.start + 1):
             for item in piece:
-                return _grey(item, form)
+                return decoding.grey(_levels(item, form))
     except FileNotFoundError:
         raise InputError(f"{path}: the file is gone") from None
     except InputError as error:
@@ -317,7 +318,7 @@ def _convert_image(form: Preprocessing, image: Any) -> UInt8Array | str:
     image : an image file's content, {bytes, path} as data sets of Hugging Face have it, or pixels
     """
     try:
-        return model_form.convert(_grey(image, form), form)
+        return model_form.convert(_levels(image, form), form)
     except InputError as error:
         return str(error)
     except Exception as error:  # the edge of a row: one image must not end a batch
@@ -325,8 +326,8 @@ def _convert_image(form: Preprocessing, image: Any) -> UInt8Array | str:
         return f"a fault of the program: {error!r}"
 
 
-def _grey(image: Any, form: Preprocessing) -> UInt8Array:
-    """The grey levels of an image; `image` is as for `_convert_image`."""
+def _levels(image: Any, form: Preprocessing) -> UInt8Array:
+    """An image with or without colours; `image` is as for `_convert_image`."""
     if isinstance(image, dict):
         image = image.get("bytes")
     if isinstance(image, bytes):

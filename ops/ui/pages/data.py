@@ -129,7 +129,7 @@ def _date(line: blame.Line | None) -> str:
 def _picture(sha256: str) -> str | None:
     path = CORRECTIONS.with_suffix("") / f"{Path(sha256).name}.png"
     try:
-        return pictures.data_uri(decoding.decode(path.read_bytes()))
+        return pictures.data_uri(decoding.grey(decoding.decode(path.read_bytes())))
     except (OSError, InputError):
         return None
 
