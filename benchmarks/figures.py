@@ -228,10 +228,20 @@ def photos() -> str:
     for name, other in results["others"].items():
         shares = [_percent(other[key], 1) for key in ("refused", "sure")]
         others.append((f"{name.replace('_', ' ')}, n={other['images']:,}", *shares))
+    harder = [
+        (
+            name.replace("_", " "),
+            *(_percent(row[key], 1) for key in ("right", "refused", "sure_and_wrong")),
+        )
+        for name, row in results["surroundings"].items()
+    ]
     return (
         f"{_table('the test images as|accuracy|change', ways)}\n\n"
         f"Each row: all {results['images']:,} test images. ± is the standard error of the paired "
         f"difference.\n\n"
+        f"{_table('on paper, made harder|right|refused|wrong with 0.9 or more', harder)}\n\n"
+        f"Each row: the first {results['surroundings']['table']['images']:,} test images as ink on "
+        f"paper, in the ways of [surroundings.py](../../benchmarks/surroundings.py).\n\n"
         f"{_table('not a digit|refused|read with a confidence of 0.9 or more', others)}"
     )
 

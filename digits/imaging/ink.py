@@ -30,7 +30,7 @@ SHORT = 0.08  # of the picture's longer side; a digit is longer
 MAX_PIECES = 8  # of ink in one digit; MNIST's digits have one or two
 SMALLEST_SHEET = 24  # pixels of the reduced picture
 MAX_OTHERS = 80  # marks beside the digit: rules, and dirt
-MAX_UNEVEN = 0.29  # standard deviation of the ink's contrast, as a share of the ink's
+MAX_UNEVEN = 0.31  # standard deviation of the ink's contrast, as a share of the ink's
 SLOPE = (0.055, 0.3)  # of the grey levels at the ink's rim, a pixel, as a share of its contrast
 PLUMP = 0.45  # thickness of a piece, of its length; the strokes of a digit are slimmer
 EIGHT = np.ones((3, 3), bool)  # neighbours of a pixel
@@ -257,7 +257,7 @@ def _by_edge(small: Float32Array, readings: Sequence[Reading]) -> Reading | None
     background = np.median(small[edge])
     is_light = small.max() - background > background - small.min()
     best = next((r for r in readings if r.is_light == is_light and not r.is_cut), None)
-    if best is None or (best.pieces[edge] > 0).mean() > 0.02:
+    if best is None or (best.pieces[edge] > 0).mean() > 0.05:
         return None
     for other in readings:
         is_smaller = all(
@@ -265,7 +265,7 @@ def _by_edge(small: Float32Array, readings: Sequence[Reading]) -> Reading | None
             for inner, outer in zip(_shape(other.box), _shape(best.box), strict=True)
         )
         is_written_on = is_smaller and other.strength > 0.2 * best.strength
-        if is_written_on and other.slimness < 0.17 and best.slimness > 0.26:
+        if is_written_on and other.slimness < 0.17 and _is_sheet(best):
             return None
     return best
 
