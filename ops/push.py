@@ -5,6 +5,9 @@ runs, but not their metrics and plots, since Git has those; so another clone wou
 command pushes them too. In the other clone, `dvc pull --run-cache` and `dvc repro --pull` then
 train nothing that ran here.
 
+With --commits, it pushes the commits of this branch to the Git server (origin, or the only one)
+instead. A promotion needs them there.
+
 Exit code 0: everything is in the remote. 2: something is not; run the command again.
 """
 
@@ -14,13 +17,31 @@ from pathlib import Path
 
 from digits.core import command_line, errors
 from digits.core.errors import InputError
-from ops.tools import dvc_files, object_store
+from ops.tools import dvc_files, git, object_store
 from ops.tools.dvc import DVC, omit_checksums
 from ops.tools.object_store import Output, Store
 
 
 def main() -> None:
-    command_line.parser("ops.push", __doc__).parse_args()
+    parser = command_line.parser("ops.push", __doc__)
+    parser.add_argument(
+        "--commits", action="store_true", help="push the commits of this branch to the Git server"
+    )
+    if parser.parse_args().commits:
+        push_commits()
+    else:
+        push_data()
+
+
+def push_commits() -> None:
+    server = git.server()
+    if server is None:
+        raise InputError("there is no Git server to push to. Name one: git remote add origin URL")
+    if subprocess.run(["git", "push", server, "HEAD"]).returncode:
+        raise InputError(f"git push {server} HEAD failed; see its message above")
+
+
+def push_data() -> None:
     omit_checksums()
     if subprocess.run([*DVC, "push", "--run-cache"]).returncode:
         raise InputError("dvc push failed; see its message above")

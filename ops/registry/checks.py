@@ -17,7 +17,7 @@ def start() -> tuple[str | None, list[Tag]]:
     """Fetch, and return the Git remote, if there is one, and all tags."""
     git.require_history()
     publishing.identity()
-    server = publishing.find_server()
+    server = git.server()
     if server:
         publishing.fetch(server)
     else:

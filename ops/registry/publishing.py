@@ -30,20 +30,6 @@ def identity() -> str:
         ) from None
 
 
-def find_server() -> str | None:
-    """Return the name of the Git remote that has the tags; None if there is no remote."""
-    names = git.lines("remote")
-    if not names or "origin" in names:
-        return "origin" if names else None
-    if len(names) > 1:
-        raise InputError(
-            f"there are several Git remotes ({', '.join(names)}), and none is named origin. "
-            f"Rename the one that has the tags: git remote rename NAME origin. Which URL each has: "
-            f"git remote --verbose"
-        )
-    return names[0]
-
-
 def fetch(server: str) -> None:
     """Fetch branches and tags; raises `InputError` if a tag here differs from the server's."""
     remote, local = remote_tags(server), local_tags()

@@ -138,6 +138,20 @@ def setting(key: str, kind: str = "") -> str | None:
     return result.stdout.strip() or None
 
 
+def server() -> str | None:
+    """The name of the Git remote that has the tags; None if there is no remote."""
+    names = lines("remote")
+    if not names or "origin" in names:
+        return "origin" if names else None
+    if len(names) > 1:
+        raise InputError(
+            f"there are several Git remotes ({', '.join(names)}), and none is named origin. "
+            f"Rename the one that has the tags: git remote rename NAME origin. Which URL each has: "
+            f"git remote --verbose"
+        )
+    return names[0]
+
+
 def clone(commit: str, folder: Path) -> Path:
     """Clone this repository into a new folder, and check out a commit.
 

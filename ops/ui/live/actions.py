@@ -7,6 +7,7 @@ A link can open a form with some fields filled in:
     run.html?action=sweep&file=sweeps/lr.yaml
     run.html?action=keep&experiment=try&message=...
     run.html?action=correct&file=scans/out.labels.csv
+    run.html?action=push&what=commits                 digits push --commits
     run.html?action=promote&version=1.2.0&stage=production&reason=...
     run.html?action=rollback&to=1.1.0&stage=production&reason=...
 
@@ -214,6 +215,14 @@ def keep(given: Given) -> Form:
     return Form([Group("", [experiment, message])], words)
 
 
+def push(given: Given) -> Form:
+    choices = [("commits", "the commits of this branch"), ("data", "data and models")]
+    what = _choice(given, "what", "Send", choices)
+    words = ["digits", "push", *(["--commits"] if what.value == "commits" else [])]
+    errors = [] if git.server() or what.value == "data" else ["there is no Git server to push to"]
+    return Form([Group("", [what])], words, errors)
+
+
 def promote(given: Given) -> Form:
     known = tags.read()
     names = [name.removeprefix("v") for name in reversed(tags.versions(known))]
@@ -299,7 +308,13 @@ ACTIONS = {
         keep,
         "index.html",
         {2: "refused; nothing has changed"},
-        {0: ("Promote it …", {"action": "promote"})},
+        {0: ("Promote it; with a Git server, push it first …", {"action": "promote"})},
+    ),
+    "push": Action(
+        "Push",
+        "Send the commits to the Git server, or data and models to the DVC remote.",
+        push,
+        "index.html",
     ),
     "correct": Action(
         "Correct",
@@ -314,7 +329,10 @@ ACTIONS = {
         promote,
         "versions.html",
         {1: "the gate blocks", 2: "refused, or there is no verdict"},
-        {1: ("Promote it although the gate blocks …", {"force": "on"})},
+        {
+            1: ("Promote it although the gate blocks …", {"force": "on"}),
+            2: ("If the Git server lacks the commit: push it …", {"action": "push"}),
+        },
     ),
     "rollback": Action(
         "Roll back",

@@ -44,6 +44,7 @@ def fill_in(action: str, **given: str) -> Form:
             {"experiment": "", "message": "a wider\nnetwork"},
             "digits keep '--message=a wider network'",
         ),
+        ("push", {"what": "data"}, "digits push"),
         ("promote", {}, "digits registry promote --stage=production"),
         (
             "promote",

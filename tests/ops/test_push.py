@@ -1,0 +1,18 @@
+"""digits push --commits; tests/end_to_end/test_remote.py pushes data."""
+
+from pathlib import Path
+
+from tests.helpers.project import Project
+
+
+def test_commits_go_to_the_git_server_if_there_is_one(tmp_path: Path) -> None:
+    project = Project.scratch(tmp_path / "project")
+    push = ("python", "-m", "ops.push", "--commits")
+    assert "there is no Git server to push to" in project.run(*push, code=2)
+    project.run("git", "init", "--quiet", "--bare", str(tmp_path / "server"))
+    project.run("git", "remote", "add", "origin", str(tmp_path / "server"))
+    project.run(*push)
+    head = project.run("git", "rev-parse", "HEAD")
+    assert project.run("git", "ls-remote", "origin", "main").split()[0] == head.strip()
+    (tmp_path / "server" / "HEAD").unlink()
+    assert "git push origin HEAD failed" in project.run(*push, code=2)
