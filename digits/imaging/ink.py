@@ -120,12 +120,20 @@ def _find_digit(grey: UInt8Array, sheets: int = 2) -> tuple[UInt8Array, Reading]
         return None
     best = _by_edge(small, readings) or _choose(readings)
     sheet = next((r for r in ([best, *readings] if best.is_cut else [best]) if _is_sheet(r)), None)
-    if sheet and sheets:
+    if sheet and sheets and not _has_hole(best, readings):
         part = _sheet_alone(grey, sheet)
         found = _find_digit(part, sheets - 1) if part.size else None
         if found and _is_written_on(found[1]):
             return found
     return _closer(grey, best)
+
+
+def _has_hole(outer: Reading, readings: Sequence[Reading]) -> bool:
+    """Whether the other reading is a hole, as that of a zero, rather than a digit on a sheet."""
+    return any(
+        r is not outer and not r.is_cut and r.slimness > 0.3 and _is_inside(r.box, outer.box)
+        for r in readings
+    )
 
 
 def _read(small: Float32Array, *, is_light: bool) -> Reading | None:
