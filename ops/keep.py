@@ -29,9 +29,8 @@ from ops.tools import git, pipeline, uncommitted
 from ops.tools.dvc import DVC
 from ops.tools.git import Experiment
 from ops.tools.revisions import check_lock
+from ops.tools.tables import first
 from ops.tools.tree import Tree
-
-NAMED = 5  # files that a message names
 
 
 def main() -> None:
@@ -171,8 +170,7 @@ def again(experiment: Experiment) -> str:
 
 
 def named(paths: list[str]) -> str:
-    first = ", ".join(map(shlex.quote, paths[:NAMED]))
-    return first if len(paths) <= NAMED else f"{first} and {len(paths) - NAMED} more"
+    return first([shlex.quote(path) for path in paths])
 
 
 def parse_args() -> argparse.Namespace:

@@ -17,6 +17,7 @@ from PIL.Image import Resampling
 
 from digits.core.arrays import BoolArray, Float32Array, UInt8Array
 from digits.core.errors import InputError
+from digits.imaging import decoding
 
 SIDE = 112  # pixels: the pieces are found on a picture reduced to this
 BACKGROUND_SIDE = 48  # pixels: and the background on one reduced to this
@@ -29,7 +30,7 @@ SPECK = 0.03  # of the largest piece of ink; smaller pieces are dirt
 SHORT = 0.08  # of the picture's longer side; a digit is longer
 MAX_PIECES = 8  # of ink in one digit; MNIST's digits have one or two
 SMALLEST_SHEET = 24  # pixels of the reduced picture
-MAX_OTHERS = 80  # marks beside the digit: rules, and dirt
+MAX_OTHERS = 80  # marks that do not belong to the digit, as ruled lines and dirt
 MAX_UNEVEN = 0.31  # standard deviation of the ink's contrast, as a share of the ink's
 SLOPE = (0.055, 0.3)  # of the grey levels at the ink's rim, a pixel, as a share of its contrast
 PLUMP = 0.45  # thickness of a piece, of its length; the strokes of a digit are slimmer
@@ -82,8 +83,7 @@ def find_ink(image: UInt8Array) -> Float32Array:
     InputError
         If the image shows no ink, or something else than one digit.
     """
-    grey = image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
-    found = _find_digit(grey)
+    found = _find_digit(decoding.grey(image))
     strength = found[1].strength if found else 0.0
     if image.ndim == 3 and strength < FAINT:
         coloured = _find_digit(_along_colour(image))

@@ -7,15 +7,14 @@ epoch. The clones are .sweep/NAME, and share this repository's cache; .sweep/NAM
 of `dvc`.
 """
 
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from digits.core import files
 from digits.core.command_line import say
 from digits.core.errors import InputError
 from digits.core.workers import WORKERS_VARIABLE, count_workers
-from ops.tools import compute, git
+from ops.tools import compute, git, lock
 from ops.tools.dvc import set_params
 from ops.tools.tables import about
 
@@ -56,19 +55,11 @@ class Trial:
         return CLONES / f"{self.name}.log"
 
 
-@contextmanager
-def only_sweep() -> Iterator[None]:
+def only_sweep() -> AbstractContextManager[None]:
     """Lock .sweep/; raises `InputError` if another sweep has locked it."""
-    CLONES.mkdir(exist_ok=True)
-    with open(CLONES / "lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another sweep is running in this repository. Which process: "
-                f"fuser {CLONES / 'lock'}"
-            ) from None
-        yield
+    path = CLONES / "lock"
+    message = f"another sweep is running in this repository. Which process: fuser {path}"
+    return lock.held(path, message)
 
 
 def collect_finished(trials: Iterable[Trial], commit: str) -> None:

@@ -14,7 +14,7 @@ CACHED = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}", re.DOTALL)  # wher
 def is_inside(path: str | Path) -> bool:
     """Whether a path, also by its symbolic links, leads into the current folder or a cache of DVC.
 
-    Paths in dvc.yaml and links in Git are those of whoever wrote the commit.
+    Paths in dvc.yaml and links in Git come from the author of the commit.
     """
     try:
         target = Path(path).resolve()

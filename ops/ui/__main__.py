@@ -2,7 +2,7 @@
 
 Shows what is in production, the state of each stage and why, every run, the versions and the data.
 The pages on this computer also run the pipeline, experiments and sweeps, promote, roll back, and
-label images. Open the printed address: its token lets your browser in, and nobody else's.
+label images. Open the printed address: only a browser that has its token gets in.
 
 With --site, the same pages are written to a folder, without what runs commands. They open from
 there without a server and without a network.

@@ -9,18 +9,10 @@ import yaml
 from digits.core.errors import InputError
 from ops import experiment
 from tests.helpers.project import Project
-from tests.helpers.small import SMALL
+from tests.helpers.small import LENIENT, SMALL
 
 pytestmark = pytest.mark.slow(60)
 
-LENIENT = {
-    "errors": 10_000,
-    "class_errors": 10_000,
-    "ece": 1.0,
-    "nll": 100.0,
-    "robustness": 0.0,
-    "model_bytes": 10_000_000,
-}
 COMMAND = ("python", "-m", "ops.experiment")
 
 

@@ -1,7 +1,6 @@
 """Run the jobs of the pages as children of the server, one at a time, and stop them."""
 
 import contextlib
-import fcntl
 import os
 import secrets
 import signal
@@ -14,12 +13,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from digits.core.errors import InputError
 from digits.training.progress import PROGRESS
+from ops.tools import lock
 from ops.ui.facts import jobs
 from ops.ui.facts.jobs import Job
 
 LOCK = jobs.FOLDER / "lock"
+TAKEN = (
+    f"another `digits ui` runs commands in this repository: use its address, or stop it. Which "
+    f"process: fuser {LOCK}. To only look: digits ui --read-only --port 0"
+)
 
 
 class Runner:
@@ -41,7 +44,7 @@ class Runner:
         InputError
             If another server runs the jobs of this repository.
         """
-        with only_server():
+        with lock.held(LOCK, TAKEN):
             interrupt_lost()
             forget_old()
             self._thread.start()
@@ -109,20 +112,6 @@ class Runner:
                 jobs.save(replace(job, ended=time.time(), code=code))
 
 
-@contextmanager
-def only_server() -> Iterator[None]:
-    jobs.FOLDER.mkdir(exist_ok=True)
-    with open(LOCK, "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another `digits ui` runs commands in this repository: use its address, or stop "
-                f"it. Which process: fuser {LOCK}. To only look: digits ui --read-only --port 0"
-            ) from None
-        yield
-
-
 def interrupt_lost() -> None:
     """Record that the jobs of a server that has ended have ended too."""
     for job in jobs.every():
@@ -145,7 +134,7 @@ def start(job: Job) -> subprocess.Popen[bytes]:
         PROGRESS: str(job.progress.resolve()),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # for the stages
         "PYTHONUNBUFFERED": "1",
-        "GIT_TERMINAL_PROMPT": "0",  # nobody could answer
+        "GIT_TERMINAL_PROMPT": "0",  # there is no terminal to answer in
     }
     with open(job.log, "wb") as log:
         return subprocess.Popen(

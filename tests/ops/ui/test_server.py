@@ -12,20 +12,12 @@ import pytest
 from ops.tools.processes import is_alive
 from tests.helpers.model_project import Models
 from tests.helpers.pages import complaints_of_axe
-from tests.helpers.small import ROOT, small_params
+from tests.helpers.small import LENIENT, ROOT, small_params
 from tests.helpers.ui import serve_ui
 from tests.helpers.wait import until
 from tests.ops.ui.conftest import Ui
 
 RUN_MS = 120_000  # until a command has done something
-LENIENT = {
-    "errors": 10_000,
-    "class_errors": 10_000,
-    "ece": 1.0,
-    "nll": 100.0,
-    "robustness": 0.0,
-    "model_bytes": 10_000_000,
-}
 HOSTILE = "--force <script>document.title='pwned'</script> $(touch pwned)"
 
 
