@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from digits.storage import model_store
-from tests.helpers import tiny_models
+from tests.helpers import tiny_models, warm_python
 from tests.helpers.project import Project
 from tests.helpers.ui import UiServer, serve_ui
 
@@ -131,7 +131,8 @@ def test_a_label_survives_a_kill_of_the_server(project: Project, browser: Any) -
     project.run("cp", "-r", str(project.folder), str(clone))
     killed = Project(clone)
     (clone / "out.labels.csv").unlink(missing_ok=True)
-    with serve_ui(killed) as server:
+    # The warm interpreter would have to notice first that its client was killed.
+    with serve_ui(killed, PATH=warm_python.REAL_PATH) as server:
         page = browser.new_page()
         page.goto(server.link.replace("/?", "/labels.html?") + "#out.csv")
         page.wait_for_selector("text=0 labelled of 5")
