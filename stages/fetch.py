@@ -16,12 +16,12 @@ from pydantic import Field
 from digits.core import command_line, errors, files
 from digits.core.errors import Unreachable
 from digits.core.params import Params
-from digits.data import dataset, sources
+from digits.data import dataset, image_folder, sources
 
 WITHOUT_DOWNLOAD = """
   Have the files? MNIST_MIRROR=/path/to/folder dvc repro
   No network?     make demo   (scikit-learn's bundled digits)"""
-Side = Annotated[int, Field(ge=sources.SIDES[0], le=sources.SIDES[1])]
+Side = Annotated[int, Field(ge=image_folder.SIDES[0], le=image_folder.SIDES[1])]
 
 
 class DataParams(Params):
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         case "uci":
             raw = sources.uci()
         case "folder":
-            raw = sources.folder(Path(params.data.folder), params.data.size)
+            raw = image_folder.read(Path(params.data.folder), params.data.size)
     with files.new_directory(args.out) as folder:
         dataset.save(folder, raw.source, {"train": raw.train, "test": raw.test})
     height, width = raw.train.images.shape[1:]

@@ -77,7 +77,7 @@ TRAINING: dict[str, tuple[Any, Mapping[str, Any]]] = {
 ELSEWHERE = {
     "train.device",  # few machines have two: tests/digits/test_engine.py
     "data.source",
-    "data.folder",  # tests/digits/test_sources.py
+    "data.folder",  # tests/digits/data/test_image_folder.py
     "data.size",
     "prepare.val_fraction",
     "prepare.seed",
