@@ -12,6 +12,8 @@ import argparse
 import re
 import signal
 import time
+from contextlib import nullcontext
+from pathlib import Path
 from types import FrameType
 
 import scipy.ndimage  # noqa: F401  imported at the start, so that the first photo is not slow
@@ -20,15 +22,17 @@ import uvicorn
 from digits.core import command_line, errors
 from digits.core.workers import count_workers
 from digits.storage import model_store
-from serving import app, middleware
+from serving import app, middleware, unix_socket
 from serving.app_state import AppState
 from serving.http_protocol import HttpProtocol
 from serving.live_model import LiveModel, log
 from serving.worker_pool import WorkerPool
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
+PORT = 8000
 LABEL = r"[A-Za-z0-9_-]{1,63}"
 HOST = re.compile(rf"{LABEL}(\.{LABEL})*\.?|[0-9a-fA-F:.]+(%\w+)?")  # a name or IPv4; IPv6
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 DAY_S = 86_400
 STOP_S = 20  # to finish the requests in flight; SageMaker kills 30 s after SIGTERM
 
@@ -61,7 +65,7 @@ def main() -> None:
     live_model = LiveModel(model_store.locate(args.model, args.stage))
     state = AppState(live_model, WorkerPool(args.queue, count_workers()))
     config = uvicorn.Config(
-        app.create(state, token),
+        app.create(state, token, args.root_path),
         host=args.host,
         port=args.port,
         loop="uvloop",
@@ -76,8 +80,11 @@ def main() -> None:
     log.info("serves %s from %s", live_model.served, live_model.location.url)
     if args.host not in LOCAL and token is None:
         log.warning("%s accepts other machines, and %s is not set", args.host, middleware.TOKEN)
-    live_model.follow(args.poll)
-    Server(config, state, args.drain).run()
+    with unix_socket.listen(args.uds) if args.uds else nullcontext() as listener:
+        live_model.follow(args.poll)
+        if listener:
+            log.info("running on the Unix socket %s", args.uds)
+        Server(config, state, args.drain).run([listener] if listener else None)
 
 
 def parse_args() -> argparse.Namespace:
@@ -93,8 +100,18 @@ def parse_args() -> argparse.Namespace:
         default="production",
         help="environment of the deployment; default: production",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 accepts other machines")
-    parser.add_argument("--port", type=int, default=8000, help="0 picks a free port")
+    parser.add_argument("--host", help="default: 127.0.0.1; 0.0.0.0 accepts other machines")
+    parser.add_argument("--port", type=int, help=f"default: {PORT}; 0 picks a free port")
+    parser.add_argument(
+        "--uds", metavar="PATH", type=Path, help="listen on a Unix socket, not on a port"
+    )
+    parser.add_argument(
+        "--root-path",
+        metavar="PREFIX",
+        default="",
+        help="where a proxy shows the server, such as /digits; with or without the prefix, a path "
+        "is the same",
+    )
     parser.add_argument(
         "--queue", metavar="N", type=int, default=64, help="number of requests that may wait"
     )
@@ -113,10 +130,22 @@ def parse_args() -> argparse.Namespace:
         help="seconds to accept requests after SIGTERM, while /readyz is red",
     )
     args = parser.parse_args()
+    if args.uds and (args.host, args.port) != (None, None):
+        parser.error("--uds replaces --host and --port; leave them out")
+    args.host = LOCAL[0] if args.host is None else args.host
+    args.port = PORT if args.port is None else args.port
+    args.root_path = args.root_path.rstrip("/")
     if not 0 <= args.port <= 65535:
         parser.error(f"--port is {args.port}; expected 0 to 65535")
     if not HOST.fullmatch(args.host):
         parser.error(f"--host is {args.host!r}; expected an address or a name, without a port")
+    if not ROOT_PATH.fullmatch(args.root_path):
+        parser.error(f"--root-path is {args.root_path!r}; expected a path such as /digits")
+    if args.root_path.partition("/")[2].partition("/")[0] in (own := app.segments()):
+        parser.error(
+            f"--root-path is {args.root_path!r}, and the server has such paths itself; choose one "
+            f"that does not start with {', '.join(sorted(own))}"
+        )
     if args.queue < 1:
         parser.error(f"--queue is {args.queue}; expected 1 or more")
     if not 0 < args.poll <= DAY_S:

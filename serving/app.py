@@ -8,7 +8,9 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
 from prometheus_client.exposition import choose_encoder
+from starlette.routing import BaseRoute, Route
 
 from serving import kserve, predict, problem_details
 from serving.app_state import AppState, state_of
@@ -19,23 +21,33 @@ PAGE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 router = APIRouter()
 
 
-def create(state: AppState, token: str | None) -> Middleware:
+def create(state: AppState, token: str | None, root_path: str = "") -> Middleware:
     """Create the ASGI application.
 
     Parameters
     ----------
     state : shared by all requests
     token : that requests must have; None if they need none
+    root_path : where a proxy shows the application, such as "/digits"
     """
-    routes = [*predict.router.routes, *kserve.router.routes, *router.routes]
-    app = FastAPI(title="digits", version="1", docs_url=None, redoc_url=None, routes=routes)
+    app = FastAPI(title="digits", version="1", docs_url=None, redoc_url=None, routes=routes())
     app.state.serving = state
     problem_details.install(app)
-    return Middleware(app, state, token)
+    return Middleware(app, state, token, root_path)
+
+
+def routes() -> list[BaseRoute]:
+    return [*predict.router.routes, *kserve.router.routes, *router.routes]
+
+
+def segments() -> set[str]:
+    """The first segments of all paths; a proxy's prefix must differ from them."""
+    paths = [route.path for route in routes() if isinstance(route, Route | APIRoute)]
+    return {path.split("/")[1] for path in [*paths, "/openapi.json"]} - {""}
 
 
 def policy(page: str) -> str:
-    """A Content-Security-Policy that allows only the page's own script and style."""
+    """A Content-Security-Policy that allows only the page's own script, style and base."""
 
     def hashes(tag: str) -> str:
         contents = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
@@ -44,7 +56,7 @@ def policy(page: str) -> str:
 
     return (
         f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
-        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "img-src data:; connect-src 'self'; base-uri 'self'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
 
@@ -53,8 +65,11 @@ POLICY = policy(PAGE)
 
 
 @router.get("/", include_in_schema=False)
-async def page() -> HTMLResponse:
-    return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
+async def page(request: Request) -> HTMLResponse:
+    # Relative links alone would fail at PREFIX without a slash after it.
+    base = f'<base href="{request.scope["root_path"]}/">'
+    html = PAGE.replace("<head>", f"<head>\n{base}", 1) if request.scope["root_path"] else PAGE
+    return HTMLResponse(html, headers={"Content-Security-Policy": POLICY})
 
 
 @router.get("/version", summary="The model that answers requests")

@@ -1,10 +1,17 @@
-"""Decode the body of POST /predict: an image file, a form with several, or pixels as JSON."""
+"""Decode the body of POST /predict: an image file, a form with several, or JSON.
 
-from collections.abc import AsyncGenerator, Coroutine
+The JSON holds image files in base64, or pixels.
+"""
+
+import base64
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainValidator, ValidationError
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -16,8 +23,9 @@ from serving import problem_details
 from serving.problem_details import Problem
 from serving.request_body import BODY_BYTES
 
-FILES = 100  # in one form
+FILES = 100  # in one form or JSON
 FIELDS = 1000  # of text, which are passed over
+URL_SAFE = str.maketrans("-_", "+/")  # the two characters that base64url has in place of base64's
 
 T = TypeVar("T")
 
@@ -27,12 +35,41 @@ Row = Annotated[list[Pixel], FailFast()]
 Image = Annotated[list[Row], FailFast()]
 
 
+def _both(_: object) -> None:
+    raise PydanticCustomError("both", "expected either image or images, not both")
+
+
+Absent = Annotated[SkipJsonSchema[None], PlainValidator(_both)]
+
+
 class Pixels(BaseModel):
     """Images of the model's input size: rows of pixels, 0 is background and 255 is ink."""
 
     model_config = ConfigDict(strict=True)
 
     images: Annotated[list[Image], FailFast(), Field(min_length=1)]
+    image: Absent = None
+
+
+class EncodedFile(BaseModel):
+    """An image file, as base64 or as a data URL."""
+
+    model_config = ConfigDict(strict=True)
+
+    image: str
+    images: Absent = None
+
+
+class EncodedFiles(BaseModel):
+    """Image files, each as base64 or as a data URL."""
+
+    model_config = ConfigDict(strict=True)
+
+    images: Annotated[list[str], FailFast(), Field(min_length=1, max_length=FILES)]
+    image: Absent = None
+
+
+JSON_FORMS = (Pixels, EncodedFile, EncodedFiles)
 
 
 def decode_images(headers: Headers, body: bytes, preprocessing: Preprocessing) -> UInt8Array:
@@ -50,36 +87,77 @@ def decode_images(headers: Headers, body: bytes, preprocessing: Preprocessing) -
     """
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json":
-        return _decode_pixels(body, preprocessing.size)
+        return _decode_json(body, preprocessing)
     if content_type == "multipart/form-data":
         return _decode_files(_parse_form(headers, body), preprocessing)
     return _decode_files([("body", body)], preprocessing)
 
 
-def _decode_pixels(body: bytes, size: tuple[int, int]) -> UInt8Array:
+def _decode_json(body: bytes, preprocessing: Preprocessing) -> UInt8Array:
     try:
-        images = Pixels.model_validate_json(body).images
+        return _decode_pixels(Pixels.model_validate_json(body).images, preprocessing.size)
+    except ValidationError as error:
+        form = _form_with_text(error)
+        if form is None:
+            raise problem_details.invalid_json(error) from None
+    try:
+        document = form.model_validate_json(body)
     except ValidationError as error:
         raise problem_details.invalid_json(error) from None
+    if isinstance(document, EncodedFile):
+        return _decode_files([("image", document.image)], preprocessing)
+    return _decode_files(
+        [(f"images[{i}]", text) for i, text in enumerate(document.images)], preprocessing
+    )
+
+
+def _form_with_text(error: ValidationError) -> type[EncodedFile] | type[EncodedFiles] | None:
+    """The form of JSON that was meant, if something else stands where pixels are expected."""
+    for details in error.errors(include_url=False, include_input=False):
+        if details["loc"] == ("image",):
+            return EncodedFile
+        if details["loc"][:1] == ("images",) and len(details["loc"]) == 2:
+            return EncodedFiles
+    return None
+
+
+def _from_base64(text: str) -> bytes:
+    """The bytes of base64 or base64url, with line breaks or without, or of a data URL."""
+    if text[:5].lower() == "data:":
+        kind, _, text = text.partition(",")
+        if not kind.lower().endswith(";base64"):
+            raise InputError("expected a data URL with base64: data:image/png;base64,...")
+        text = unquote(text)
+    text = "".join(text.split()).translate(URL_SAFE).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:
+        raise InputError(f"expected an image file in base64, or a data URL: {error}") from None
+
+
+def _decode_pixels(images: list[list[list[int]]], size: tuple[int, int]) -> UInt8Array:
     height, width = size
     for i, image in enumerate(images):
         if len(image) != height:
-            raise _wrong_size(f"images[{i}]", f"{len(image)} rows; expected {height}")
+            raise _invalid(f"images[{i}]", f"{len(image)} rows; expected {height}")
         for k, row in enumerate(image):
             if len(row) != width:
-                raise _wrong_size(f"images[{i}][{k}]", f"{len(row)} pixels; expected {width}")
+                raise _invalid(f"images[{i}][{k}]", f"{len(row)} pixels; expected {width}")
     return np.array(images, np.uint8)
 
 
-def _wrong_size(field: str, detail: str) -> Problem:
+def _invalid(field: str, detail: str) -> Problem:
     return Problem(422, f"{field}: {detail}", [(field, detail)])
 
 
-def _decode_files(files: list[tuple[str, bytes]], preprocessing: Preprocessing) -> UInt8Array:
-    """Decode image files, each given with the field that an error names."""
+def _decode_files(
+    files: Sequence[tuple[str, bytes | str]], preprocessing: Preprocessing
+) -> UInt8Array:
+    """Decode image files, each given with the field that an error names; a text is in base64."""
     images, errors = [], []
     for field, content in files:
         try:
+            content = _from_base64(content) if isinstance(content, str) else content
             images.append(model_form.read(content, preprocessing))
         except InputError as error:
             errors.append((field, str(error)))

@@ -1,6 +1,7 @@
 """For every request: check the token, add the security headers, count and time it.
 
-HEAD is answered as GET; the protocol leaves the body out.
+A path may begin with the prefix under which a proxy shows the server, since some proxies leave it
+there. HEAD is answered as GET; the protocol leaves the body out.
 """
 
 import hmac
@@ -50,14 +51,21 @@ def token() -> str | None:
 class Middleware:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, state: AppState, token: str | None) -> None:
-        self.app, self.state = app, state
+    def __init__(
+        self, app: ASGIApp, state: AppState, token: str | None, root_path: str = ""
+    ) -> None:
+        self.app, self.state, self.root_path = app, state, root_path
         self.expected = token and f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, status = time.perf_counter(), 0
-        if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}  # a copy: uvicorn's has to remain HEAD
+        path = self._own_path(scope["path"])
+        scope = {
+            **scope,  # a copy: uvicorn's has to remain HEAD
+            "method": "GET" if scope["method"] == "HEAD" else scope["method"],
+            "root_path": self.root_path,
+            "path": self.root_path + path,
+        }
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -67,20 +75,26 @@ class Middleware:
             await send(message)
 
         try:
-            if self._is_allowed(scope):
+            if self._is_allowed(scope, path):
                 await self.app(scope, receive, send_with_headers)
             else:
                 refusal = problem_details.response(
                     Problem(401, "Authorization: expected Bearer and this server's token"),
-                    scope["path"],
+                    path,
                 )
                 refusal.headers["WWW-Authenticate"] = "Bearer"
                 await refusal(scope, receive, send_with_headers)
         finally:
             self.state.metrics.count_request(scope, status, time.perf_counter() - started)
 
-    def _is_allowed(self, scope: Scope) -> bool:
-        if self.expected is None or scope["path"] in OPEN:
+    def _own_path(self, path: str) -> str:
+        """A request's path without the prefix."""
+        if self.root_path and (path + "/").startswith(self.root_path + "/"):
+            return path[len(self.root_path) :] or "/"
+        return path
+
+    def _is_allowed(self, scope: Scope, path: str) -> bool:
+        if self.expected is None or path in OPEN:
             return True
         authorization = dict(scope["headers"]).get(b"authorization", b"")
         return hmac.compare_digest(authorization, self.expected)

@@ -34,6 +34,10 @@ class Predictions(BaseModel):
 
 
 ONE = {"images": [[[255 * (4 <= y < 24 and 13 <= x < 16) for x in range(28)] for y in range(28)]]}
+DATA_URL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAAFUlEQVR42mNgwA"
+    "bYGRiYGBhoSWADAA4qAC78xnP2AAAAAElFTkSuQmCC"
+)
 ANSWER = {
     "predictions": [
         {
@@ -70,7 +74,10 @@ BODY = {
                 },
             }
         },
-        "application/json": {"schema": decode.Pixels.model_json_schema(), "example": ONE},
+        "application/json": {
+            "schema": {"anyOf": [form.model_json_schema() for form in decode.JSON_FORMS]},
+            "examples": {"pixels": {"value": ONE}, "image file": {"value": {"image": DATA_URL}}},
+        },
     },
 }
 INPUT = {
@@ -84,7 +91,8 @@ DESCRIPTION = f"""
   more, of any size, dark on light or light on dark.
 - A form with up to {decode.FILES} image files; fields of text are passed over:
   `curl -F image=@one.png -F image=@two.jpg URL/predict`
-- Pixels in the model's input size, with `Content-Type: application/json`
+- JSON, with `Content-Type: application/json`: image files in base64, as `{{"image": "..."}}` or
+  `{{"images": ["...", "..."]}}`, where a data URL will do too; or pixels in the model's input size
 
 The body may be compressed, with `Content-Encoding: gzip` or `deflate`.
 """

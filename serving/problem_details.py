@@ -51,7 +51,7 @@ class Problem(Exception):
 
 
 def response(problem: Problem, path: str) -> Response:
-    """The response to a request of this path."""
+    """The response to a request of this path, without a proxy's prefix."""
     document = Document(
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,
@@ -96,17 +96,23 @@ def _field(location: Sequence[int | str]) -> str:
     return "".join(parts).lstrip(".") or "body"
 
 
+def _path(request: Request) -> str:
+    return request.url.path.removeprefix(request.scope.get("root_path", ""))
+
+
 def install(app: FastAPI) -> None:
     """Make the application answer every error with problem details."""
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:
-        return response(error, request.url.path)
+        return response(error, _path(request))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        headers = error.headers
-        return response(Problem(error.status_code, error.detail, (), headers), request.url.path)
+        headers = dict(error.headers or {})
+        if "GET" in headers.get("Allow", ""):
+            headers["Allow"] += ", HEAD"
+        return response(Problem(error.status_code, error.detail, (), headers), _path(request))
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
@@ -117,4 +123,4 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
         detail = "Internal error; the server's log has the cause"
-        return response(Problem(500, detail), request.url.path)
+        return response(Problem(500, detail), _path(request))

@@ -14,6 +14,13 @@ BODY_BYTES = 8 << 20  # as it arrives, and decompressed
 BODY_S = 20  # for a body to arrive
 ARRIVING_BYTES = 256 << 20  # of all bodies that are arriving, decompressed
 CODINGS = ("gzip", "deflate")
+MAGIC = {  # how compressed bodies begin; the header that says so is easily forgotten
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+}
 PIECE_BYTES = 256 << 10  # decompressed at once, so that a bomb is noticed early
 MEMBERS = 100  # of a gzip body
 
@@ -36,9 +43,9 @@ async def read(request: Request, arriving: ArrivingBodies) -> bytes:
     Raises
     ------
     Problem
-        415 if the body has another coding than `CODINGS`, 400 if it can't be decompressed, 413 if
-        it is larger than `BODY_BYTES`, 408 if it takes longer than `BODY_S`, 429 if all arriving
-        bodies together are larger than `ARRIVING_BYTES`.
+        415 if the body has another coding than `CODINGS`, or one that no header names; 400 if it
+        can't be decompressed, 413 if it is larger than `BODY_BYTES`, 408 if it takes longer than
+        `BODY_S`, 429 if all arriving bodies together are larger than `ARRIVING_BYTES`.
     """
     decompressor = _find_decompressor(request)
     if int(request.headers.get("content-length", 0)) > BODY_BYTES:
@@ -63,7 +70,19 @@ async def read(request: Request, arriving: ArrivingBodies) -> bytes:
         raise Problem(408, f"the body did not arrive within {BODY_S} s") from None
     finally:
         arriving.size -= size
-    return b"".join(pieces)
+    body = b"".join(pieces)
+    if decompressor is None:
+        _check_plain(body)
+    return body
+
+
+def _check_plain(body: bytes) -> None:
+    for start, name in MAGIC.items():
+        if body.startswith(start):
+            do = (
+                f"add the header Content-Encoding: {name}" if name in CODINGS else "unpack it first"
+            )
+            raise _unsupported(f"the body is compressed with {name}; {do}")
 
 
 class _Decompressor:
@@ -112,7 +131,10 @@ class _Decompressor:
         self._stream = zlib.decompressobj(bits)
 
     def _damaged(self, detail: str) -> Problem:
-        detail = f"the body is not valid {self._coding}: {detail}"
+        detail = (
+            f"the body is not valid {self._coding}: {detail}. Compress it again, or send it as it "
+            "is, without Content-Encoding"
+        )
         return Problem(400, detail, [("Content-Encoding", detail)])
 
 
@@ -122,10 +144,16 @@ def _find_decompressor(request: Request) -> _Decompressor | None:
     if coding in ("", "identity"):
         return None
     if coding not in CODINGS:
-        detail = f"{codings} is not supported; expected {' or '.join(CODINGS)}"
-        headers = {"Accept-Encoding": ", ".join(CODINGS)}
-        raise Problem(415, detail, [("Content-Encoding", detail)], headers)
+        raise _unsupported(
+            f"{codings} is not supported; compress the body with {' or '.join(CODINGS)}, or send "
+            "it as it is, without Content-Encoding"
+        )
     return _Decompressor(coding)
+
+
+def _unsupported(detail: str) -> Problem:
+    headers = {"Accept-Encoding": ", ".join(CODINGS)}
+    return Problem(415, detail, [("Content-Encoding", detail)], headers)
 
 
 def _too_large() -> Problem:

@@ -92,6 +92,11 @@ def test_ctrl_c_stops_at_once(model_folder: Path, tmp_path: Path) -> None:
         ("--poll", "inf"),
         ("--drain", "-1"),
         ("--drain", "nan"),
+        ("--root-path", "digits"),
+        ("--root-path", "/a//b"),
+        ("--root-path", "/a/../b"),
+        ("--root-path", "/<b>"),
+        ("--root-path", "/v2/models"),
     ],
 )
 def test_a_value_that_can_not_be_is_named(
@@ -104,3 +109,12 @@ def test_a_value_that_can_not_be_is_named(
     said = capsys.readouterr().err
     assert words[0] in said
     assert words[1] in said
+
+
+def test_a_socket_excludes_a_port(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["serving", "--uds", "s", "--port", "0"])
+    with pytest.raises(SystemExit):
+        parse_args()
+    assert "--uds replaces --host and --port" in capsys.readouterr().err

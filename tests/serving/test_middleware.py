@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from serving.app_state import AppState
 from serving.live_model import LiveModel
 from serving.worker_pool import WorkerPool
 from tests.helpers import warm_python
+from tests.helpers.proxy import prefix_proxy
 from tests.helpers.servers import Server, serve
 from tests.helpers.small import ROOT
 from tests.serving.test_predict import FILE, check_problem
@@ -59,6 +62,37 @@ def test_a_token_is_asked_for_where_one_is_set(model_folder: Path, tmp_path: Pat
         for path in middleware.OPEN:
             assert server.ask(path).status == 200
         assert TOKEN not in server.log
+
+
+@pytest.mark.parametrize("removes_prefix", [True, False])
+def test_behind_a_proxy_with_a_prefix_all_is_as_without(
+    behind: Server, removes_prefix: bool
+) -> None:
+    with prefix_proxy(behind.address, "/digits", removes_prefix) as url:
+        shown = replace(behind, url=url)
+        document = shown.ask("/digits/openapi.json").json
+        assert document["servers"] == [{"url": "/digits"}]
+        for path in document["paths"]:
+            assert shown.ask(f"/digits{path}").status in (200, 401, 405)
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        answer = shown.ask("/digits/predict", FILE, **right)
+        assert (answer.status, answer.body) == (200, behind.ask("/predict", FILE, **right).body)
+        check_problem(shown.ask("/digits/predict", FILE), 401)
+        assert "error" in shown.ask("/digits/v2/models/other", **right).json  # KServe's field
+        assert shown.ask("/digits").body == shown.ask("/digits/").body
+        check_problem(behind.ask("/digitsx/livez", **right), 404)
+        for path in middleware.OPEN:
+            assert shown.ask(f"/digits{path}").status == behind.ask(path).status == 200
+
+
+@pytest.fixture(scope="module")
+def behind(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that a proxy shows under a prefix."""
+    folder = tmp_path_factory.mktemp("behind")
+    with serve(
+        model_folder, folder, "--root-path", "/digits/", **{middleware.TOKEN: TOKEN}
+    ) as found:
+        yield found
 
 
 def test_a_fault_is_answered_without_its_cause(model_folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The page in a real browser: drawn on, given files, used by keyboard; and it keeps to itself."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from serving import middleware
 from tests.helpers import digit_reader
 from tests.helpers.deployments import ONE, TWO, deploy
 from tests.helpers.pages import least_contrast
+from tests.helpers.proxy import prefix_proxy
 from tests.helpers.servers import Server, image_file, serve
 from tests.helpers.strokes import STROKES, Stroke
 
@@ -227,6 +229,23 @@ def test_a_token_is_asked_for_once(browser: Browser, model_folder: Path, tmp_pat
         page.reload()
         expect(page.locator("#version")).not_to_have_text("…")
         page.context.close()
+
+
+def test_it_works_behind_a_proxy_with_a_prefix(
+    open_page: Open, model_folder: Path, tmp_path: Path
+) -> None:
+    with (
+        serve(model_folder, tmp_path, "--root-path", "/digits") as server,
+        prefix_proxy(server.address, "/digits", removes_prefix=True) as url,
+    ):
+        page = open_page(replace(server, url=f"{url}/digits"))
+        draw(page, STROKES["1"])
+        expect(page.locator("#best")).not_to_be_empty()
+        page.locator("summary").click()
+        for example in ("#curl", "#json"):
+            expect(page.locator(example)).to_contain_text(f"{url}/digits/predict")
+        page.get_by_role("link", name="openapi.json").click()
+        assert page.url == f"{url}/digits/openapi.json"
 
 
 def test_a_server_that_is_gone_is_told(open_page: Open, model_folder: Path, tmp_path: Path) -> None:

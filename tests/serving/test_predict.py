@@ -1,14 +1,17 @@
 """POST /predict: what it answers, and how it refuses."""
 
+import base64
 import json
 import struct
 import zlib
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from openapi_spec_validator import validate
 from PIL import Image
+from starlette.datastructures import Headers
 
 from digits.evaluation import metrics
 from digits.imaging import model_form
@@ -73,6 +76,35 @@ def test_pixels_are_answered_as_they_are(server: Server, classifier: Classifier)
     assert probabilities(answer) == expected(classifier, many)
 
 
+BASE64 = base64.b64encode(FILE).decode()
+TEXTS = (
+    BASE64,
+    f"data:image/png;base64,{BASE64}",
+    f"DATA:;charset=x;BASE64,{quote(BASE64)}",
+    base64.encodebytes(FILE).decode(),  # with line breaks
+    base64.urlsafe_b64encode(FILE).decode().rstrip("="),
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_file_in_base64_is_answered_as_the_file(server: Server, text: str) -> None:
+    assert server.ask("/predict", {"image": text}).body == server.ask("/predict", FILE).body
+
+
+def test_several_files_in_base64_are_answered_in_their_order(server: Server) -> None:
+    other = base64.b64encode(image_file(255 - PICTURE.T)).decode()
+    found = probabilities(server.ask("/predict", {"images": [BASE64, other]}))
+    assert found == [
+        probabilities(server.ask("/predict", {"image": text}))[0] for text in (BASE64, other)
+    ]
+
+
+def test_each_bad_file_in_base64_is_named(server: Server) -> None:
+    answer = server.ask("/predict", {"images": ["!", BASE64, "c2V2ZW4="]})
+    check_problem(answer, 422)
+    assert [each["field"] for each in answer.json["errors"]] == ["images[0]", "images[2]"]
+
+
 def test_what_the_model_saw_is_told_if_asked_for(server: Server, classifier: Classifier) -> None:
     [found] = server.ask("/predict?input=true", FILE).json["predictions"]
     assert found["input"] == model_form.read(FILE, classifier.preprocessing).tolist()
@@ -93,7 +125,17 @@ BAD_JSON: dict[str, tuple[bytes, int, str | None]] = {
     "not UTF-8": (b'{"images": "\xff"}', 400, None),
     "deep nesting": (b'{"images": ' + NESTED, 400, None),
     "a list": (b"[]", 422, "body"),
-    "another key": (b'{"image": []}', 422, "images"),
+    "another key": (b'{"digit": []}', 422, "images"),
+    "a file that is no text": (b'{"image": []}', 422, "image"),
+    "a file in the wrong alphabet": (b'{"image": "!"}', 422, "image"),
+    "a file in no alphabet": ('{"image": "\u00fc"}'.encode(), 422, "image"),
+    "a data URL without base64": (b'{"image": "data:image/png,x"}', 422, "image"),
+    "a file that is no image": (b'{"image": "c2V2ZW4="}', 422, "image"),
+    "no file": (b'{"image": ""}', 422, "image"),
+    "a file and pixels": (json.dumps({"image": "", "images": [ROWS]}).encode(), 422, "images"),
+    "a file and files": (b'{"image": "", "images": [""]}', 422, "image"),
+    "files and pixels": (json.dumps({"images": ["", ROWS]}).encode(), 422, "images[1]"),
+    "too many files": (json.dumps({"images": [""] * (decode.FILES + 1)}).encode(), 422, "images"),
     "no image": (b'{"images": []}', 422, "images"),
     "one image, unlisted": (json.dumps({"images": ROWS}).encode(), 422, "images[0][0]"),
     "a missing row": (json.dumps({"images": [ROWS, ROWS[:7]]}).encode(), 422, "images[1]"),
@@ -266,13 +308,18 @@ def test_head_is_answered_as_get_without_a_body(server: Server, path: str) -> No
     assert again[:2] == get[:2]
 
 
-def test_the_documentation_is_valid_and_its_examples_have_the_stated_form(server: Server) -> None:
+def test_the_documentation_is_valid_and_its_examples_have_the_stated_form(
+    server: Server, classifier: Classifier
+) -> None:
     document = server.ask("/openapi.json").json
     validate(document)
     operation = document["paths"]["/predict"]["post"]
-    example = operation["requestBody"]["content"]["application/json"]["example"]
-    assert decode.Pixels.model_validate(example)
-    assert np.array(example["images"]).shape == (1, 28, 28)
+    examples = operation["requestBody"]["content"]["application/json"]["examples"]
+    preprocessing = classifier.preprocessing.model_copy(update={"size": (28, 28)})
+    for example in examples.values():
+        content = json.dumps(example["value"]).encode()
+        kind = Headers({"Content-Type": "application/json"})
+        assert decode.decode_images(kind, content, preprocessing).shape == (1, 28, 28)
     for text in ("curl", "multipart/form-data", "429"):
         assert text in json.dumps(operation)
     assert server.ask("/docs").status == 404  # it would load its parts from elsewhere

@@ -135,6 +135,25 @@ def test_a_body_that_can_not_be_decompressed_is_refused(
         assert answer.headers["Accept-Encoding"] == "gzip, deflate"
 
 
+@pytest.mark.parametrize(
+    ("body", "headers", "advice"),
+    [
+        (gzip.compress(FILE), {}, "add the header Content-Encoding: gzip"),
+        (b"\x28\xb5\x2f\xfd" + FILE, {}, "unpack it"),
+        (b"PK\x03\x04" + FILE, {}, "unpack it"),
+        (FILE, {"Content-Encoding": "zstd"}, "compress the body with gzip or deflate"),
+        (FILE, {"Content-Encoding": "gzip"}, "without Content-Encoding"),
+    ],
+)
+def test_what_to_do_about_a_compressed_body_is_told(
+    server: Server, body: bytes, headers: dict[str, str], advice: str
+) -> None:
+    for path in ("/predict", "/v2/models/digit-classifier/infer"):
+        answer = server.ask(path, body, **headers)
+        check_problem(answer, answer.status)
+        assert advice in answer.json["detail"]
+
+
 def test_arriving_bodies_share_a_limit(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_body, "ARRIVING_BYTES", 100_000)
     state = AppState(LiveModel(model_store.locate(str(model_folder))), WorkerPool(4, 1))
