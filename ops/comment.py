@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import quote
 
 from digits.core import command_line, errors
+from digits.core.errors import first
 from ops.tools import imports
 from ops.tools.github import call, find_own, list_all
-from ops.tools.tables import first
 
 MARKER = "<!-- compare -->"
 LIMIT = 60_000  # characters of FILE in a comment, of which GitHub accepts 65,536

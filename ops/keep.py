@@ -24,12 +24,11 @@ from pathlib import Path
 
 from digits.core import command_line, errors
 from digits.core.command_line import say
-from digits.core.errors import InputError
+from digits.core.errors import InputError, first
 from ops.tools import git, pipeline, uncommitted
 from ops.tools.dvc import DVC
 from ops.tools.git import Experiment
 from ops.tools.revisions import check_lock
-from ops.tools.tables import first
 from ops.tools.tree import Tree
 
 

@@ -55,6 +55,8 @@ def main(argv: list[str] | None = None) -> None:
         f"{raw.source.name}: {len(raw.train)} training and {len(raw.test)} test images of "
         f"{height} x {width} pixels, {len(raw.source.classes)} classes"
     )
+    for note in raw.notes:
+        print(f"  {note}")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 TRACEBACK = "DIGITS_TRACEBACK"  # in the environment: 1 shows the traceback of a fault
@@ -26,6 +26,17 @@ class InputError(UserError):
 
 class Unreachable(UserError):
     """A folder, a bucket or a service cannot be read or written, so its content is unknown."""
+
+
+def first(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and the number of the others."""
+    others = len(names) - most
+    return ", ".join(names[:most]) + (f" and {others:,} more" if others > 0 else "")
+
+
+def printable(text: object) -> str:
+    """A text on one line: whatever a terminal does not show as it is, such as \\n, is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def run(main: Callable[[], None], failure: int = 1, full_disk: str = MAKE_ROOM) -> None:

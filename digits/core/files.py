@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from csv import DictWriter
@@ -31,6 +32,17 @@ def existing(path: str | Path) -> Path:
 def is_system_file(name: str) -> bool:
     """Whether a file or folder of this name is hidden or the operating system's own."""
     return name.startswith(".") or name.lower() in SYSTEM_FILES
+
+
+def check_is_regular(path: str | Path) -> int:
+    """The size of a file in bytes.
+
+    Raises `InputError` for a pipe, a socket or a device, of which a reader might never see the end.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError("this is not a file but a pipe, a socket or a device")
+    return status.st_size
 
 
 def sha256(path: str | Path) -> str:

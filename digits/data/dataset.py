@@ -48,11 +48,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Raw:
-    """A data set, divided into training and test images by its publisher."""
+    """A data set, divided into training and test images by its publisher.
+
+    notes : what a user may not expect of how its files were read
+    """
 
     source: Source
     train: Labelled
     test: Labelled
+    notes: tuple[str, ...] = ()
 
 
 def save(folder: Path, source: Source, splits: dict[str, Labelled]) -> None:
@@ -118,6 +122,7 @@ def check(raw: Raw, max_class_ratio: float) -> None:
         If a dtype or shape is wrong, a label has no class, a class has no images, or the classes
         are less balanced than allowed.
     """
+    unbalanced = []
     for name, part in (("train", raw.train), ("test", raw.test)):
         images, labels = part.images, part.labels
         if images.dtype != np.uint8 or labels.dtype != np.uint8:
@@ -133,21 +138,20 @@ def check(raw: Raw, max_class_ratio: float) -> None:
                 f"{name}: images of {images.shape[1:]}; expected {raw.train.images.shape[1:]}, as "
                 f"in train"
             )
-        _check_labels(name, labels, raw.source.classes, max_class_ratio)
-
-
-def _check_labels(
-    name: str, labels: UInt8Array, classes: tuple[str, ...], max_ratio: float
-) -> None:
-    if labels.max() >= len(classes):
-        raise InputError(f"{name}: label {labels.max()}; expected 0 to {len(classes) - 1}")
-    counts = np.bincount(labels, minlength=len(classes))
-    fewest, most = int(counts.argmin()), int(counts.argmax())
-    if counts[most] > max_ratio * counts[fewest]:
+        classes = raw.source.classes
+        if labels.max() >= len(classes):
+            raise InputError(f"{name}: label {labels.max()}; expected 0 to {len(classes) - 1}")
+        counts = np.bincount(labels, minlength=len(classes))
+        fewest, most = int(counts.argmin()), int(counts.argmax())
+        if counts[most] > max_class_ratio * counts[fewest]:
+            unbalanced.append(
+                f"{name}: {counts[most]:,} images of class {classes[most]}, but "
+                f"{counts[fewest]:,} of class {classes[fewest]}"
+            )
+    if unbalanced:
         raise InputError(
-            f"{name}: {counts[most]} images of class {classes[most]}, but {counts[fewest]} of "
-            f"class {classes[fewest]}; expected at most {max_ratio} times as many "
-            f"(prepare.max_class_ratio)"
+            f"{'; '.join(unbalanced)}; expected at most {max_class_ratio:g} times as many. If the "
+            f"classes are so different, raise prepare.max_class_ratio"
         )
 
 
@@ -180,7 +184,8 @@ def split_indices(
     except ValueError:
         raise InputError(
             f"prepare.val_fraction is {val_fraction}; this leaves no image of some class to train "
-            f"on or to validate on, of {len(labels)} images in all"
+            f"on or to validate on, of {len(labels)} images in all and {np.bincount(labels).min()} "
+            f"of the smallest class"
         ) from None
     return np.sort(train), np.sort(val)
 

@@ -1,37 +1,52 @@
-"""A source of one's own: a folder of image files, by part and class. It returns a `Raw`."""
+"""A source of one's own: image files in `train/<class>/` and `test/<class>/`.
+
+The folders' names are the classes. As in torchvision's ImageFolder, images may be in folders within
+the folder of their class, and folders and files may be links. Hidden files and the operating
+system's are passed over.
+"""
 
 import contextlib
-from functools import partial
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from digits.core import files
 from digits.core.arrays import UInt8Array
-from digits.core.errors import InputError
+from digits.core.errors import InputError, first, printable
 from digits.data import dataset
 from digits.data.dataset import Labelled, Raw, Source
 from digits.imaging import decoding, model_form
 
+PARTS = ("train", "test")
 SIDES = (8, 256)  # pixels, smallest and largest, of an image's height and width
 MAX_CLASSES = 256  # a label is one byte
-MAX_FAULTS = 20  # of a folder, named at once
+MAX_FAULTS = 40  # of one kind, named at once
+MAX_NAMES = 20  # of classes, in a message
+EXAMPLE_SIDE = 64  # pixels, for images that are too large
 GIT_LFS = b"version https://git-lfs.github.com/spec/"
+
+DANGLES = "is a link to something that does not exist"
+LAYOUT = "expected a folder with train/<class>/ and test/<class>/"
 
 # Advice for faults of a folder.
 BOTH_PARTS = "Each class needs images in train/ and others in test/: add some, or remove the class"
 IF_DVC_TRACKS_IT = "If DVC tracks it: dvc checkout, or dvc pull"
-MOVE_AWAY = "Move anything else out of train/ and test/: they hold folders of images alone"
+MOVE_AWAY = "Move anything but images out of train/ and test/"
+RENAME = "Rename the folders of classes"
 REPLACE = "Restore each file that can't be read, save it as PNG, or remove it"
-SET_A_SIZE = "To fit all images into one size, set data.size=[height,width]"
+
+Size = tuple[int, int]  # height and width in pixels
 
 
-def read(path: Path, size: tuple[int, int] | None) -> Raw:
-    """Read labelled image files: `train/<class>/*` and `test/<class>/*`.
+def read(path: Path, size: Size | None) -> Raw:
+    """Read labelled image files.
 
-    The classes are the folders' names, sorted. Hidden files and the operating system's are ignored.
-    Images are turned grey, and inverted if they are light: see `resize` in
-    digits/imaging/model_form.py.
+    The classes are the names of the folders in train/, in Unicode's form NFC, sorted. Images are
+    turned grey, and inverted if they are light: see `resize` in digits/imaging/model_form.py.
 
     Parameters
     ----------
@@ -42,150 +57,238 @@ def read(path: Path, size: tuple[int, int] | None) -> Raw:
     ------
     InputError
         If a folder or a class is absent or empty, or a file is not an image or has another size;
-        names every such fault, up to `MAX_FAULTS`, and what to do.
+        names every such fault, up to `MAX_FAULTS` of a kind, and what to do.
     """
-    faults = _Faults()
-    expected = "a folder for each class"
-    train = _entries(path / "train", expected, IF_DVC_TRACKS_IT, faults, folders=True)
-    expected += ", with other images than train/"
-    test = _entries(path / "test", expected, IF_DVC_TRACKS_IT, faults, folders=True)
-    images_of = partial(
-        _entries, expected="the images of a class", advice=BOTH_PARTS, faults=faults, folders=False
-    )
-    classes = tuple(train)
-    names = ", ".join(classes[:MAX_FAULTS])
-    if train and not 2 <= len(classes) <= MAX_CLASSES:
-        faults.add(
-            f"{path / 'train'} has {len(classes)} class{'es' * (len(classes) != 1)} ({names}); "
-            f"expected 2 to {MAX_CLASSES}, one folder for each"
+    findings = _Findings()
+    if not path.is_dir():
+        kind = "is a file" if path.exists() else "does not exist"
+        raise InputError(f"{printable(path)} {kind}; {LAYOUT}. {IF_DVC_TRACKS_IT}")
+    folders = {part: _classes(path / part, findings) for part in PARTS}
+    others = [e for e in _entries(path, _Findings()) if e.is_dir() and e.name not in PARTS]
+    if missing := [f"{part}/" for part in PARTS if not (path / part).is_dir()]:
+        found = f"it has {_named(others)}; " * bool(others)
+        findings.add(
+            f"{printable(path)} has no folder {' nor '.join(missing)}; {found}{LAYOUT}",
+            IF_DVC_TRACKS_IT,
         )
-    for name in sorted(test.keys() - train.keys() if train else ()):
-        faults.add(
-            f"{test[name]} has no counterpart in {path / 'train'}; expected the same classes: "
-            f"{names}",
-            BOTH_PARTS,
-        )
-    labelled = {
+    classes = tuple(sorted(folders["train"]))
+    _check_classes(path, folders, findings)
+    files_of = {
         part: [
             (file, label)
             for label, name in enumerate(classes)
-            for file in images_of(path / part / name).values()
+            if name in folders[part]
+            for file in _images(folders[part][name], findings)
         ]
-        for part, folders in (("train", train), ("test", test))
-        if folders
+        for part in PARTS
     }
-    sizes: dict[tuple[int, int], list[Path]] = {}
-    fitted = size or _first_size(labelled.get("train", []))
-    parts = {part: _read(images, fitted, sizes, faults) for part, images in labelled.items()}
+    sizes: dict[Path, Size] = {}
+    fitted = size or _first_size(files_of["train"])
+    parts = {part: _read(images, fitted, sizes, findings) for part, images in files_of.items()}
     if size is None:
-        _check_sizes(sizes, faults)
-    faults.check(path)
+        _check_sizes(sizes, findings)
+    findings.check(path)
     digests = {part: dataset.digest(images) for part, images in parts.items()}
-    return Raw(Source("folder", classes, digests, "resize"), parts["train"], parts["test"])
+    source = Source("folder", classes, digests, "resize")
+    kinds = (
+        (findings.passed_over, "passed over, hidden or the operating system's"),
+        (findings.nested, "read as images of their class, within its folder"),
+        (others, "not read, next to train/ and test/"),
+    )
+    notes = tuple(f"{kind} ({len(paths):,}): {_named(paths)}" for paths, kind in kinds if paths)
+    return Raw(source, parts["train"], parts["test"], notes)
 
 
-class _Faults:
-    """Collects the faults of a folder, so that a user can mend all of them at once."""
+@dataclass
+class _Findings:
+    """Collects what is wrong in a folder, so that a user can mend all of it at once.
 
-    def __init__(self) -> None:
-        self.faults: list[str] = []
-        self.advice: dict[str, None] = {}  # each once, in order
+    faults : by the advice that mends them
+    passed_over : files and folders that are hidden or the operating system's
+    nested : folders within the folder of a class
+    """
+
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    passed_over: list[Path] = field(default_factory=list)
+    nested: list[Path] = field(default_factory=list)
 
     def add(self, fault: str, advice: str = "") -> None:
-        self.faults.append(fault)
-        if advice:
-            self.advice[advice] = None
+        self.faults.setdefault(advice, []).append(fault)
 
     def check(self, folder: Path) -> None:
         """Raises `InputError` if there are faults."""
-        if not self.faults:
+        count = sum(map(len, self.faults.values()))
+        if not count:
             return
-        if len(self.faults) == 1:
-            raise InputError(". ".join([*self.faults, *self.advice]))
-        shown = self.faults[:MAX_FAULTS]
-        if hidden := len(self.faults) - len(shown):
-            shown.append(f"and {hidden:,} more")
-        lines = [f"{folder} has {len(self.faults):,} faults:", *shown, *self.advice]
-        raise InputError("\n  ".join(lines))
+        lines = []
+        for advice, faults in self.faults.items():
+            lines += faults[:MAX_FAULTS]
+            if len(faults) > MAX_FAULTS:
+                lines.append(f"and {len(faults) - MAX_FAULTS:,} more")
+            if advice:
+                lines.append(advice if count == 1 else f"=> {advice}")
+        if count == 1:
+            raise InputError(". ".join(lines))
+        raise InputError("\n  ".join([f"{printable(folder)} has {count:,} faults:", *lines]))
 
 
-def _entries(
-    folder: Path, expected: str, advice: str, faults: _Faults, *, folders: bool
-) -> dict[str, Path]:
-    """The folders in a folder, or its files, by name and sorted; anything else is a fault."""
-    try:
-        entries = sorted(
-            entry for entry in folder.iterdir() if not files.is_system_file(entry.name)
+def _named(paths: Sequence[Path]) -> str:
+    return first([printable(path) for path in paths])
+
+
+def _classes(part: Path, findings: _Findings) -> dict[str, Path]:
+    """The folders of a part's classes, by class."""
+    if not part.is_dir():
+        return {}
+    classes: dict[str, Path] = {}
+    for entry in _entries(part, findings):
+        name = unicodedata.normalize("NFC", entry.name)
+        shown = printable(entry)
+        if not entry.exists():
+            findings.add(f"{shown} {DANGLES}", IF_DVC_TRACKS_IT)
+        elif not entry.is_dir():
+            findings.add(f"{shown} is a file; expected only a folder for each class", MOVE_AWAY)
+        elif name != name.strip() or not name.isprintable():
+            findings.add(
+                f"{shown} is a class named {entry.name!a}; expected a name that can be "
+                f"printed, without blanks at its ends",
+                RENAME,
+            )
+        elif name in classes:
+            findings.add(
+                f"{shown} is there twice, in two forms of Unicode: as {entry.name!a} and "
+                f"{classes[name].name!a}",
+                RENAME,
+            )
+        else:
+            classes[name] = entry
+    if not classes:
+        findings.add(f"{printable(part)} holds no folders; {LAYOUT}", IF_DVC_TRACKS_IT)
+    return classes
+
+
+def _check_classes(path: Path, folders: dict[str, dict[str, Path]], findings: _Findings) -> None:
+    """Both parts must have the same classes, and not too few or too many."""
+    count = len(folders["train"])
+    if count and not 2 <= count <= MAX_CLASSES:
+        findings.add(
+            f"{printable(path / 'train')} has {count} class{'es' * (count != 1)} "
+            f"({first(sorted(folders['train']), MAX_NAMES)}); expected 2 to {MAX_CLASSES}, one "
+            f"folder for each"
         )
-    except FileNotFoundError:
-        faults.add(f"{folder} does not exist; expected {expected}", advice)
-        return {}
-    except NotADirectoryError:
-        faults.add(f"{folder} is a file; expected {expected}")
-        return {}
+    for part, other in (PARTS, PARTS[::-1]) if all(folders.values()) else ():
+        if missing := sorted(folders[other].keys() - folders[part].keys()):
+            findings.add(
+                f"{printable(path / part)} lacks classes of {other}/: {first(missing, MAX_NAMES)}; "
+                f"it has {first(sorted(folders[part]), MAX_NAMES)}",
+                BOTH_PARTS,
+            )
+
+
+def _images(folder: Path, findings: _Findings) -> list[Path]:
+    """The files of a class, sorted within each folder."""
+    images = list(_walk(folder, (folder.resolve(),), findings))
+    if not images:
+        findings.add(f"{printable(folder)} holds no images", BOTH_PARTS)
+    return images
+
+
+def _walk(folder: Path, above: tuple[Path, ...], findings: _Findings) -> Iterator[Path]:
+    """The files in a folder and in those within it.
+
+    above : the folder and those that led to it, without links
+    """
+    for entry in _entries(folder, findings):
+        if not entry.is_dir():
+            yield entry
+            continue
+        target = entry.resolve()
+        if any(known.is_relative_to(target) for known in above):
+            findings.add(f"{printable(entry)} is a link to a folder that contains it", MOVE_AWAY)
+            continue
+        findings.nested.append(entry)
+        yield from _walk(entry, (*above, target), findings)
+
+
+def _entries(folder: Path, findings: _Findings) -> list[Path]:
+    """What is in a folder, sorted, without hidden files and the operating system's."""
+    try:
+        entries = sorted(folder.iterdir())
     except OSError as error:
-        faults.add(f"{folder} can't be read: {error.strerror}")
-        return {}
-    if not entries:
-        faults.add(f"{folder} is empty; expected {expected}", advice)
-    for entry in entries:
-        if entry.is_dir() != folders:
-            kind = "a file" if folders else "a folder"
-            faults.add(f"{entry} is {kind}; expected only {expected.partition(',')[0]}", MOVE_AWAY)
-    return {entry.name: entry for entry in entries if entry.is_dir() == folders}
+        findings.add(f"{printable(folder)} can't be read: {error.strerror}")
+        return []
+    own = [entry for entry in entries if not files.is_system_file(entry.name)]
+    findings.passed_over += [entry for entry in entries if files.is_system_file(entry.name)]
+    return own
 
 
-def _first_size(labelled: list[tuple[Path, int]]) -> tuple[int, int]:
-    """Height and width of the first image that can be read, if a network can take them."""
+def _first_size(labelled: list[tuple[Path, int]]) -> Size:
+    """Size of the first image that can be read, if a network can take it."""
     for file, _ in labelled:
         with contextlib.suppress(InputError, OSError):
-            height, width = _grey(file).shape
-            return (height, width) if _is_in_range(height, width) else (SIDES[0], SIDES[0])
+            _, size = _grey(file)
+            return size if _is_in_range(size) else (SIDES[0], SIDES[0])
     return SIDES[0], SIDES[0]
 
 
 def _read(
     labelled: list[tuple[Path, int]],
-    size: tuple[int, int],
-    sizes: dict[tuple[int, int], list[Path]],
-    faults: _Faults,
+    fitted: Size,
+    sizes: dict[Path, Size],
+    findings: _Findings,
 ) -> Labelled:
-    """Read images and fit them into a size; adds each file to the list of those of its own size."""
-    images = np.empty((len(labelled), *size), np.uint8)
+    """Read images and fit them into a size; adds the size that each file has itself."""
+    images = np.zeros((len(labelled), *fitted), np.uint8)
     for i, (file, _) in enumerate(labelled):
         try:
-            grey = _grey(file)
+            grey, size = _grey(file)
         except InputError as error:
-            faults.add(f"{file}: {error}", REPLACE)
+            findings.add(f"{printable(file)}: {error}", REPLACE)
         except FileNotFoundError:
-            faults.add(f"{file} is a link to a file that does not exist", IF_DVC_TRACKS_IT)
+            findings.add(f"{printable(file)} {DANGLES}", IF_DVC_TRACKS_IT)
         except OSError as error:
-            faults.add(f"{file} can't be read: {error.strerror}")
+            findings.add(f"{printable(file)} can't be read: {error.strerror}", REPLACE)
         else:
-            height, width = grey.shape
-            sizes.setdefault((height, width), []).append(file)
-            images[i] = model_form.fit(grey, size)
-    return Labelled(images, np.array([label for _, label in labelled], np.uint8))
+            sizes[file] = size
+            if not findings.faults:  # else nobody reads the arrays
+                images[i] = model_form.fit(grey, fitted)
+    return Labelled(images, np.array([label for _, label in labelled]).astype(np.uint8))
 
 
-def _check_sizes(sizes: dict[tuple[int, int], list[Path]], faults: _Faults) -> None:
+def _check_sizes(sizes: dict[Path, Size], findings: _Findings) -> None:
     """All images must have one size, which a network can take."""
-    most = max(sizes, key=lambda size: len(sizes[size]), default=None)
-    for (height, width), same in sizes.items():
-        others = f" (as are {len(same) - 1:,} others)" if len(same) > 1 else ""
-        image = f"{same[0]} is {height} pixels high and {width} wide{others}"
-        if most and (height, width) != most:
-            faults.add(f"{image}; most images are {most[0]} and {most[1]}", SET_A_SIZE)
-        elif not _is_in_range(height, width):
-            faults.add(f"{image}; expected {SIDES[0]} to {SIDES[1]}", SET_A_SIZE)
+    counts = Counter(sizes.values())
+    for size, count in counts.most_common(1):
+        fits = _is_in_range(size)
+        scale = 1 if fits else min(EXAMPLE_SIDE / max(size), 1)
+        example = [max(round(scale * side), SIDES[0]) for side in size]
+        advice = f"To fit all images into one size, set data.size, for example to {example}"
+        if not fits:
+            file = next(file for file in sizes if sizes[file] == size)
+            others = f" (as are {count - 1:,} others)" if count > 1 else ""
+            findings.add(
+                f"{printable(file)} is {size[0]:,} pixels high and {size[1]:,} wide{others}; "
+                f"expected {SIDES[0]} to {SIDES[1]}",
+                advice,
+            )
+        for file, (height, width) in sizes.items():
+            if (height, width) != size:
+                findings.add(
+                    f"{printable(file)} is {height:,} pixels high and {width:,} wide; most images "
+                    f"are {size[0]:,} and {size[1]:,}",
+                    advice,
+                )
 
 
-def _is_in_range(height: int, width: int) -> bool:
-    return SIDES[0] <= min(height, width) and max(height, width) <= SIDES[1]
+def _is_in_range(size: Size) -> bool:
+    return SIDES[0] <= min(size) and max(size) <= SIDES[1]
 
 
-def _grey(file: Path) -> UInt8Array:
+def _grey(file: Path) -> tuple[UInt8Array, Size]:
+    """An image's grey levels, reduced if it is large, and its own size."""
+    decoding.check_bytes(files.check_is_regular(file))
     content = file.read_bytes()
     if content.startswith(GIT_LFS):
         raise InputError("this is Git LFS's pointer to an image. Fetch the image: git lfs pull")
-    return decoding.grey(decoding.decode(content))
+    levels, size = decoding.decode_with_size(content)
+    return decoding.grey(levels), size

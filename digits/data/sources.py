@@ -54,11 +54,11 @@ def mnist(mirror: str | None = None) -> Raw:
                 f"{name}: the content's MD5 is {md5}; expected {MNIST_FILES[name]}. "
                 f"The file is damaged or not MNIST's: get it from another mirror"
             )
-    parts = (
+    train, test = (
         Labelled(arrays[f"{part}-images-idx3-ubyte"], arrays[f"{part}-labels-idx1-ubyte"])
         for part in ("train", "t10k")
     )
-    return Raw(Source("mnist", DIGITS, dict(MNIST_FILES), "ink-box"), *parts)
+    return Raw(Source("mnist", DIGITS, dict(MNIST_FILES), "ink-box"), train, test)
 
 
 def uci() -> Raw:

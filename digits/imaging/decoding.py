@@ -35,6 +35,7 @@ TRANSPOSE = {  # by the value of EXIF's Orientation
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
+TURNED = (Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90)
 ORIENTATION = 0x0112  # EXIF's tag
 # The exceptions that Pillow's decoders raise on a damaged file.
 DAMAGE = (
@@ -62,13 +63,18 @@ def decode(content: bytes) -> UInt8Array:
     InputError
         If the file is not an image, or damaged, or larger than `MAX_BYTES` or `MAX_PIXELS`.
     """
+    return decode_with_size(content)[0]
+
+
+def decode_with_size(content: bytes) -> tuple[UInt8Array, tuple[int, int]]:
+    """As `decode`; also the height and width that the image had before it was reduced."""
     if not content:
         raise InputError("the image is empty: 0 bytes")
-    if len(content) > MAX_BYTES:
-        raise InputError(f"the image has {len(content):,} bytes; expected at most {MAX_BYTES:,}")
+    check_bytes(len(content))
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check_size(*image.size)
+            width, height = image.size
             image.draft("RGB", (WORKING_SIZE, WORKING_SIZE))  # a JPEG need not be decoded in full
             transpose = _transpose(image)
             levels = _levels(image)
@@ -78,8 +84,16 @@ def decode(content: bytes) -> UInt8Array:
         damage = "truncated" if "truncated" in str(error) else "damaged"
         raise InputError(f"the image is {damage}: {error}") from None
     if transpose is None:
-        return levels
-    return np.asarray(Image.fromarray(levels).transpose(transpose))
+        return levels, (height, width)
+    if transpose in TURNED:
+        height, width = width, height
+    return np.asarray(Image.fromarray(levels).transpose(transpose)), (height, width)
+
+
+def check_bytes(length: int) -> None:
+    """Raises `InputError` if an image file has more bytes than `decode` takes."""
+    if length > MAX_BYTES:
+        raise InputError(f"the image has {length:,} bytes; expected at most {MAX_BYTES:,}")
 
 
 def from_array(image: npt.NDArray[Any]) -> UInt8Array:

@@ -14,14 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from digits.core import files
-from digits.core.errors import InputError
+from digits.core.errors import InputError, first
 from digits.gate.results import Run
 from ops.gate.bases import Base
 from ops.tools import dvc_files, git, imports
 from ops.tools.dvc import DATA, MODEL, fetch_committed
 from ops.tools.dvc_files import Locked
 from ops.tools.revisions import LOCK, runs_in_folder
-from ops.tools.tables import first
 from ops.tools.tree import WORKING_TREE, Tree
 
 FETCHED = Path(".bases")  # models and data of bases, by commit

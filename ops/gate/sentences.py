@@ -5,10 +5,10 @@ They say what was compared, by how much it differs, what decided, and what to do
 
 from collections.abc import Iterable
 
+from digits.core.errors import first
 from digits.gate.judge import Difference, Judgement
 from digits.gate.results import Run
 from ops.gate.decision import Decision, parts_of
-from ops.tools.tables import first
 
 # For each kind of reason to block: what it means, and what to do next.
 LIMIT = (

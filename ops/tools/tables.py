@@ -1,4 +1,4 @@
-"""Tables, lists and times as text."""
+"""Tables and times as text."""
 
 from collections.abc import Collection, Sequence
 
@@ -27,9 +27,3 @@ def about(seconds: float) -> str:
     if hours:
         return f"about {hours} h {minutes} min"
     return f"about {minutes} min" if minutes else f"about {max(1, round(seconds))} s"
-
-
-def first(names: Sequence[str], most: int = 5) -> str:
-    """The first names of a list, and the number of the others."""
-    others = len(names) - most
-    return ", ".join(names[:most]) + (f" and {others} more" if others > 0 else "")

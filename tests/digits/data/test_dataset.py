@@ -59,6 +59,12 @@ def test_arrays_that_cannot_be_the_data_set_are_refused(bad: Raw, message: str) 
         dataset.check(bad, max_class_ratio=2)
 
 
+def test_both_parts_that_are_unbalanced_are_named_at_once() -> None:
+    bad = replace(raw([0, 1, 1, 1]), test=raw([0, 0, 0, 1]).train)
+    with pytest.raises(InputError, match=r"train: 3 images of class b.*; test: 3 images of class a"):
+        dataset.check(bad, max_class_ratio=2)
+
+
 def test_images_of_two_sizes_are_refused() -> None:
     bad = replace(raw([0, 1]), test=raw([0, 1], np.zeros((2, 3, 3), np.uint8)).train)
     with pytest.raises(InputError, match=r"test: images of \(3, 3\); expected \(2, 2\)"):
@@ -75,7 +81,7 @@ def test_splits_are_disjoint_exhaustive_and_stratified(seed: int, share: float, 
 
 
 def test_a_split_that_cannot_be_stratified_names_the_parameter() -> None:
-    with pytest.raises(InputError, match=r"prepare\.val_fraction is 0\.1"):
+    with pytest.raises(InputError, match=r"prepare\.val_fraction is 0\.1.* and 1 of the smal"):
         dataset.split_indices(np.arange(10, dtype=np.uint8), 0.1, 0)
 
 

@@ -1,3 +1,7 @@
+import os
+import shutil
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,45 +78,101 @@ def test_a_folders_images_are_in_the_form_that_is_served(
     assert model_form.in_form(raw.test.images, form).all()
 
 
-def test_a_folder_that_is_no_data_set_is_refused_by_name(own: Path) -> None:
-    def refused(message: str) -> None:
-        with pytest.raises(InputError, match=message):
-            image_folder.read(own, None)
+Spoil = Callable[[Path], object]
 
-    ring = own / "test" / "ring"
-    broken = own / "train" / "box" / "broken.png"
-    broken.write_bytes(b"hello")
-    refused(r"train/box/broken\.png: this is not an image but 5 bytes of something else")
-    broken.unlink()
-    (own / "train" / "box" / "deeper").mkdir()
-    refused("train/box/deeper is a folder; expected only the images of a class")
-    (own / "train" / "box" / "deeper").rmdir()
-    (own / "train" / "labels.csv").touch()
-    refused(r"train/labels\.csv is a file; expected only a folder for each class")
-    (own / "train" / "labels.csv").unlink()
-    (own / "train" / "a void").mkdir()
-    refused("train/a void is empty; expected the images of a class")
-    (own / "train" / "a void").rmdir()
-    ring.rename(own / "test" / "rung")
-    refused("test/rung has no counterpart in .*train; expected the same classes: bar, box, cross")
-    (own / "test" / "rung").rename(own / "ring")
-    refused("test/ring does not exist; expected the images of a class. Each class needs images in")
-    (own / "test").rename(own / "elsewhere")
-    refused("test does not exist; expected a folder for each class, with other images than")
-    (own / "train").rename(own / "nothing")
-    refused(
-        r"train does not exist; expected a folder for each class\n(.*\n)+  If DVC tracks it: dvc ch"
-    )
+
+def move(source: str, target: str) -> Spoil:
+    return lambda own: (own / source).rename(own / target)
+
+
+def write(name: str, content: bytes = b"hello") -> Spoil:
+    return lambda own: (own / name).write_bytes(content)
+
+
+def link(name: str, target: str) -> Spoil:
+    return lambda own: (own / name).symlink_to(target)
+
+
+def two_forms(own: Path) -> None:
+    for form in ("NFC", "NFD"):
+        shutil.copytree(own / "train" / "box", own / "train" / unicodedata.normalize(form, "é"))
+
+
+def many_classes(own: Path) -> None:
+    for i in range(257):
+        shutil.copytree(own / "train" / "box", own / "train" / f"{i}")
+
+
+SPOILT: dict[str, tuple[Spoil, str]] = {
+    "no image": (
+        write("train/box/a.png"),
+        r"train/box/a\.png: this is not an image but 5 bytes of something else",
+    ),
+    "a large file": (
+        lambda own: os.truncate(own / "train" / "box" / "00000.png", 5 << 30),
+        r"00000\.png: the image has 5,368,709,120 bytes; expected at most 33,554,432",
+    ),
+    "a pipe": (
+        lambda own: os.mkfifo(own / "train" / "box" / "a.png"),
+        r"a\.png: this is not a file but a pipe",
+    ),
+    "a device": (link("train/box/a.png", "/dev/zero"), r"a\.png: this is not a file but a pipe"),
+    "a cycle of links": (
+        lambda own: (link("train/box/a", "../bar")(own), link("train/bar/b", "../box")(own)),
+        r"train/box/a/b is a link to a folder that contains it",
+    ),
+    "a link to itself": (link("train/box/a.png", "a.png"), "can't be read: Too many levels of sym"),
+    "a file among the classes": (
+        write("train/labels.csv"),
+        r"train/labels\.csv is a file; expected only a folder for each class",
+    ),
+    "a dangling class": (link("train/a", "/nowhere"), "train/a is a link to something that does"),
+    "an empty class": (
+        lambda own: [(own / p / "void").mkdir() for p in ("train", "test")],
+        "test/void holds no",
+    ),
+    "another class": (
+        move("test/ring", "test/rung"),
+        r"train lacks classes of test/: rung; it has bar, .*\n.*test lacks classes of train/: ring",
+    ),
+    "too many classes": (many_classes, r"has 269 classes \(0, 1, .* and 249 more\); expected 2 to"),
+    "one class in two forms": (two_forms, r"train/é is there twice.*: as '\\xe9' and 'e\\u0301'"),
+    "a class with a line end": (
+        move("train/box", "train/b\nox"),
+        r"is a class named 'b\\nox'; exp",
+    ),
+    "a class with a blank": (move("train/box", "train/box "), r"is a class named 'box '; expected"),
+    "a class that is not UTF-8": (
+        move("train/box", "train/\udcff"),
+        r"is a class named '\\udcff'; expected a name that can be printed",
+    ),
+    "names with control characters": (
+        lambda own: (write("train/box/a\nb.png")(own), write("train/box/\udcff\x1b.png")(own)),
+        r"train/box/a\\nb\.png: this is(.*\n)+.*train/box/\\udcff\\x1b\.png: this is",
+    ),
+    "one part": (
+        move("test", "testing"),
+        r"own has no folder test/; it has .*/testing; expected a folder with train/<class>/ and t",
+    ),
+    "no folder": (lambda own: shutil.rmtree(own), r"own does not exist; expected .*dvc checkout"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_what_no_data_set_has_is_refused_by_name(kind: str, own: Path) -> None:
+    spoil, message = SPOILT[kind]
+    spoil(own)
+    with pytest.raises(InputError, match=message) as refusal:
+        image_folder.read(own, None)
+    assert all(line.isprintable() for line in str(refusal.value).splitlines())
 
 
 def test_all_faults_of_a_folder_are_named_at_once_with_advice_for_each_kind(own: Path) -> None:
     box = own / "train" / "box"
     image = (own / "train" / "bar" / "00000.png").read_bytes()
-    (own / "train" / "a void").mkdir()
     (own / "train" / "labels.csv").touch()
     (own / "test" / "labels.csv").touch()
     (own / "test" / "ring").rename(own / "test" / "rung")
-    (box / "deeper").mkdir()
     (box / "empty.png").touch()
     (box / "cut.png").write_bytes(image[:90])
     (box / "notes.txt").write_text("drawn by hand")
@@ -121,40 +181,74 @@ def test_all_faults_of_a_folder_are_named_at_once_with_advice_for_each_kind(own:
     shapes.draw("box", 3, scale=2).save(box / "large.png")
     with pytest.raises(InputError) as refusal:
         image_folder.read(own, None)
-    first, *lines = str(refusal.value).replace(f"{own}/", "").splitlines()
-    assert first == f"{own} has 13 faults:"
-    assert lines[:13] == [
-        "  train/labels.csv is a file; expected only a folder for each class",
-        "  test/labels.csv is a file; expected only a folder for each class",
-        f"  test/rung has no counterpart in train; expected the same classes: a void, "
-        f"{', '.join(sorted(shapes.SHAPES))}",
-        "  train/a void is empty; expected the images of a class",
-        "  train/box/deeper is a folder; expected only the images of a class",
-        "  test/a void does not exist; expected the images of a class",
-        "  test/ring does not exist; expected the images of a class",
-        lines[7],
-        "  train/box/empty.png: the image is empty: 0 bytes",
-        "  train/box/gone.png is a link to a file that does not exist",
-        "  train/box/lfs.png: this is Git LFS's pointer to an image. Fetch the image: git lfs pull",
-        lines[11],
-        "  train/box/large.png is 64 pixels high and 48 wide; most images are 32 and 24",
+    lines = str(refusal.value).replace(f"{own}/", "").splitlines()
+    assert lines[0] == f"{own} has 10 faults:"
+    expected = [
+        "train/labels.csv is a file; expected only a folder for each class",
+        "test/labels.csv is a file; expected only a folder for each class",
+        "=> Move anything but images",
+        "train lacks classes of test/: rung; it has bar, box,",
+        "test lacks classes of train/: ring; it has bar, box,",
+        "=> Each class needs images in train/ and others in test/",
+        "train/box/cut.png: the image is truncated",
+        "train/box/empty.png: the image is empty: 0 bytes",
+        "train/box/lfs.png: this is Git LFS's pointer to an image. Fetch the image: git lfs pull",
+        "train/box/notes.txt: this is not an image but 13 bytes of",
+        "=> Restore each file",
+        "train/box/gone.png is a link to something that does not exist",
+        "=> If DVC tracks it",
+        "train/box/large.png is 64 pixels high and 48 wide; most images are 32 and 24",
+        "=> To fit all images into one size, set data.size, for example to [32, 24]",
     ]
-    assert lines[7].startswith("  train/box/cut.png: the image is truncated")
-    assert lines[11].startswith("  train/box/notes.txt: this is not an image but 13 bytes of")
-    assert [line.split()[0] for line in lines[13:]] == ["Move", "Each", "Restore", "If", "To"]
+    for line, start in zip(lines[1:], expected, strict=True):
+        assert line.startswith(f"  {start}")
 
 
-def test_many_faults_are_counted(own: Path) -> None:
-    for i in range(25):
+def test_many_faults_of_a_kind_are_counted_and_hide_no_other_kind(own: Path) -> None:
+    for i in range(45):
         (own / "train" / "bar" / f"{i:05}.png").write_bytes(b"hello")
+    shapes.draw("ring", 3, scale=2).save(own / "train" / "ring" / "large.png")
     with pytest.raises(InputError) as refusal:
         image_folder.read(own, None)
     lines = str(refusal.value).splitlines()
-    assert lines[0].endswith("has 25 faults:")
-    assert lines[20].startswith(f"  {own}/train/bar/00019.png: this is not an image")
-    assert lines[21] == "  and 5 more"
-    assert lines[22].startswith("  Restore each file that can't be read")
-    assert len(lines) == 23
+    assert lines[0].endswith("has 46 faults:")
+    assert lines[40].startswith(f"  {own}/train/bar/00039.png: this is not an image")
+    assert lines[41] == "  and 5 more"
+    assert lines[42].startswith("  => Restore each file that can't be read")
+    assert lines[43].startswith(f"  {own}/train/ring/large.png is 64 pixels high")
+    assert len(lines) == 45
+
+
+def test_images_lie_as_deep_as_their_owner_likes_under_any_name(own: Path, tmp_path: Path) -> None:
+    """Nested, behind links, with the ending of another format: the same images in the end."""
+    before = image_folder.read(own, None)
+    box, disc = own / "train" / "box", own / "test" / "disc"
+    (box / "session 1" / "x").mkdir(parents=True)
+    (box / "00000.png").rename(box / "session 1" / "x" / "a.JPG")
+    disc.rename(tmp_path / "elsewhere")
+    disc.symlink_to(tmp_path / "elsewhere")
+    (own / "train" / "bar" / "00000.png").rename(tmp_path / "bar.png")
+    (own / "train" / "bar" / "00000.png").symlink_to(tmp_path / "bar.png")
+    (own / "val").mkdir()
+    (own / "test" / "ring").rename(own / "test" / "old")
+    (own / "test" / "old").rename(own / "test" / "ring")
+    after = image_folder.read(own, None)
+    assert sorted(i.tobytes() for i in after.train.images) == sorted(
+        i.tobytes() for i in before.train.images
+    )
+    np.testing.assert_array_equal(after.test.images, before.test.images)
+    np.testing.assert_array_equal(after.train.labels, before.train.labels)
+    assert [note.replace(f"{own}/", "") for note in after.notes] == [
+        "read as images of their class, within its folder (2): train/box/session 1, "
+        "train/box/session 1/x",
+        "not read, next to train/ and test/ (1): val",
+    ]
+
+
+def test_a_class_is_the_same_in_either_form_of_unicode(own: Path) -> None:
+    for part, form in (("train", "NFC"), ("test", "NFD")):
+        (own / part / "box").rename(own / part / unicodedata.normalize(form, "é"))
+    assert image_folder.read(own, None).source.classes[-1] == "é"
 
 
 def test_the_operating_systems_files_are_passed_over(own: Path) -> None:
@@ -164,7 +258,10 @@ def test_the_operating_systems_files_are_passed_over(own: Path) -> None:
             (folder / name).write_bytes(b"of the system")
         (folder / "__MACOSX").mkdir()
         (folder / "__MACOSX" / "._00000.png").write_bytes(b"of the system")
-    assert image_folder.read(own, None).source == expected.source
+    raw = image_folder.read(own, None)
+    assert raw.source == expected.source
+    assert expected.notes == ()
+    assert raw.notes[0].startswith("passed over, hidden or the operating system's (24): ")
 
 
 def test_one_class_is_none(tmp_path: Path) -> None:
@@ -173,15 +270,25 @@ def test_one_class_is_none(tmp_path: Path) -> None:
         image_folder.read(tmp_path, None)
 
 
-def test_images_too_large_for_a_network_want_a_size(own: Path) -> None:
-    shapes.draw("bar", 0, scale=9).save(own / "train" / "bar" / "00000.png")
-    with pytest.raises(InputError, match=r"00000\.png is 288 pixels high and 216 .* data\.size"):
+@pytest.mark.parametrize("scale", [9, 16, 40])  # from 16 on, decoding reduces the image
+def test_images_too_large_for_a_network_want_a_size(scale: int, own: Path) -> None:
+    shapes.draw("bar", 0, scale).save(own / "train" / "bar" / "00000.png")
+    sides = f"{scale * shapes.HEIGHT:,} pixels high and {scale * shapes.WIDTH:,} wide"
+    with pytest.raises(InputError, match=rf"00000\.png is {sides}; most .* data\.size"):
         image_folder.read(own, None)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_size_is_the_upright_images_own(orientation: int, tmp_path: Path) -> None:
     for part in ("train", "test"):
-        for file in (own / part).rglob("*.*"):
-            shapes.draw(file.parent.name, 0, scale=9).save(file)
-    with pytest.raises(
-        InputError,
-        match=r"288 pixels high and 216 wide \(as are 59 others\); expected 8 to 256\. To",
-    ):
-        image_folder.read(own, None)
+        for name in ("bar", "box"):
+            (tmp_path / part / name).mkdir(parents=True)
+            image = shapes.draw(name, 0, scale=16)
+            exif = image.getexif()
+            exif[0x112] = orientation
+            image.save(tmp_path / part / name / "a.jpg", exif=exif)
+    sides = (512, 384) if orientation == 1 else (384, 512)
+    message = "is {} pixels high and {} wide \\(as are 3 others\\); expected 8 to 256. To fit"
+    with pytest.raises(InputError, match=message.format(*sides)):
+        image_folder.read(tmp_path, None)
+    assert image_folder.read(tmp_path, (32, 24)).train.images.shape == (2, 32, 24)
