@@ -137,21 +137,27 @@ def entries(storage: Storage, name: str = "") -> dict[str, float]:
     return {PurePosixPath(entry["name"]).name: _time(entry) for entry in listed}
 
 
-def walk(storage: Storage) -> Iterator[tuple[str, float, str]]:
+def walk(storage: Storage, passed_over: list[str]) -> Iterator[tuple[str, float, str]]:
     """All files at any depth: name, time of the last write, and state (see `state`).
 
-    Hidden files and folders are left out. Only one folder's names, or one page of a bucket's, are
+    Links to folders are followed. Hidden files and folders and the operating system's are left out;
+    their names are added to `passed_over`. Only one folder's names, or one page of a bucket's, are
     in memory at a time. Raises `Unreachable`.
     """
     if storage.is_bucket:
-        yield from _walk_bucket(storage)
+        yield from _walk_bucket(storage, passed_over)
         return
+    root = Path(storage.root)
     with explained(storage):
-        for folder, folders, names in os.walk(storage.root, onerror=_raise):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(name for name in names if not name.startswith(".")):
-                path = Path(folder, name)
-                yield path.relative_to(storage.root).as_posix(), *_stat(path)
+        for name, folders, names in os.walk(root, onerror=_raise, followlinks=True):
+            folder = Path(name)
+            system = [n for n in (*folders, *names) if files.is_system_file(n)]
+            passed_over += sorted((folder / n).relative_to(root).as_posix() for n in system)
+            folders[:] = sorted(
+                n for n in set(folders).difference(system) if not _is_cycle(root, folder / n)
+            )
+            for path in sorted(folder / n for n in set(names).difference(system)):
+                yield path.relative_to(root).as_posix(), *_stat(path)
 
 
 def state(storage: Storage, name: str) -> str:
@@ -171,7 +177,13 @@ def is_file(storage: Storage, name: str = "") -> bool:
 
 @contextmanager
 def opened(storage: Storage, name: str) -> Iterator[Any]:
-    """Open a file to read it in parts; raises `FileNotFoundError` or `Unreachable`."""
+    """Open a file to read it in parts.
+
+    Raises `FileNotFoundError`, `Unreachable`, or `InputError` for a pipe, a socket or a device.
+    """
+    if not storage.is_bucket:
+        with explained(storage, name):
+            files.check_is_regular(storage.path(name))
     with explained(storage, name), storage.filesystem.open(storage.path(name), "rb") as file:
         yield file
 
@@ -244,7 +256,16 @@ def _not_usable(url: str) -> InputError:
     return InputError(f"{url!r} cannot be used; expected a folder or s3://bucket/prefix")
 
 
-def _walk_bucket(storage: Storage) -> Iterator[tuple[str, float, str]]:
+def _is_cycle(root: Path, folder: Path) -> bool:
+    """Whether a folder is a link to one of those that led to it."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    above = [parent for parent in folder.parents if parent.is_relative_to(root)]
+    return any(parent.resolve().is_relative_to(target) for parent in above)
+
+
+def _walk_bucket(storage: Storage, passed_over: list[str]) -> Iterator[tuple[str, float, str]]:
     bucket, key, _ = storage.filesystem.split_path(storage.root)
     prefix = f"{key}/" if key else ""
     page: dict[str, Any] = {}
@@ -254,8 +275,18 @@ def _walk_bucket(storage: Storage) -> Iterator[tuple[str, float, str]]:
         page = _call(storage, "", storage.filesystem.call_s3, "list_objects_v2", **options)
         for entry in page.get("Contents", []):
             name = entry["Key"].removeprefix(prefix)
-            if not name.endswith("/") and not any(p.startswith(".") for p in name.split("/")):
+            if system := _system_part(name):
+                if system not in passed_over[-1:]:  # a folder counts once
+                    passed_over.append(system)
+            elif not name.endswith("/"):
                 yield name, entry["LastModified"].timestamp(), entry["ETag"]
+
+
+def _system_part(name: str) -> str:
+    """A name up to its first part that is hidden or the operating system's; empty if none is."""
+    parts = name.split("/")
+    last = next((i for i, part in enumerate(parts, 1) if files.is_system_file(part)), 0)
+    return "/".join(parts[:last])
 
 
 def _raise(error: OSError) -> None:

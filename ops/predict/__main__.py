@@ -33,7 +33,7 @@ from pyarrow.csv import CSVWriter
 from tqdm import tqdm
 
 from digits.core import command_line, errors, files
-from digits.core.errors import InputError
+from digits.core.errors import InputError, first, printable
 from digits.core.params import Params
 from digits.model import self_test
 from digits.model.classifier import Classifier
@@ -108,13 +108,24 @@ def find_job(
     storage = filesystem.find(f"{output}.parts")
     if job := Job.resume(storage, request):
         return job
-    plan = make_plan(request, inputs.chunks(source, day), folder)
+    passed_over: list[str] = []
+    plan = make_plan(request, inputs.chunks(source, day, passed_over), folder)
+    report_passed_over([source.path(n) for n in passed_over if re.match(source.pattern, n)])
     if not plan.rows and not day:
         raise InputError(f"{request.input} holds no images")
     if manifest := find_complete(output, plan):
         delete_parts(storage)
         return manifest
     return Job.start(storage, plan, folder)
+
+
+def report_passed_over(paths: list[str]) -> None:
+    if paths:
+        shown = first([printable(path) for path in paths])
+        print(
+            f"passed over, hidden or the operating system's ({len(paths):,}): {shown}",
+            file=sys.stderr,
+        )
 
 
 def find_complete(output: str, plan: Plan) -> Manifest | None:

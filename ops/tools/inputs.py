@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from fsspec.utils import glob_translate
 
-from digits.core import files
 from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError, UserError
 from digits.imaging import decoding, model_form
@@ -113,19 +112,31 @@ def find(text: str) -> Input:
         folder, name = filesystem.find_file(text)
         return Input(folder.url, text.rpartition("/")[0], file=name)
     if not storage.is_bucket and not os.path.isdir(text):
-        raise InputError(f"{text} does not exist; expected a file, a folder, a glob, or s3://...")
+        kind = "is a pipe, a socket or a device" if os.path.exists(text) else "does not exist"
+        raise InputError(f"{text} {kind}; expected a file, a folder, a glob, or s3://...")
     return Input(storage.url, text.rstrip("/"))
 
 
-def chunks(source: Input, day: date | None = None) -> Iterator[Chunk]:
+def chunks(
+    source: Input, day: date | None = None, passed_over: list[str] | None = None
+) -> Iterator[Chunk]:
     """Divide an input into chunks; the same files always give the same chunks.
 
-    With a `day`, in UTC, only of files that were written on it. Raises `Unreachable` if the folder
-    or the bucket can't be read.
+    Parameters
+    ----------
+    source : from `find`
+    day : in UTC; only files that were written on it are taken
+    passed_over : the names of hidden files and the operating system's, which are left out, are
+        added to it
+
+    Raises
+    ------
+    Unreachable
+        If the folder or the bucket can't be read.
     """
     storage = filesystem.find(source.url)
     single: list[tuple[str, str]] = []
-    for name, state in _files(storage, source, day):
+    for name, state in _files(storage, source, day, [] if passed_over is None else passed_over):
         try:
             rows = _count(storage, name)
         except _errors_of_a_file(storage):
@@ -241,14 +252,14 @@ def _find_one(path: str) -> tuple[Input, Chunk]:
     return source, chunk
 
 
-def _files(storage: Storage, source: Input, day: date | None) -> Iterator[tuple[str, str]]:
+def _files(
+    storage: Storage, source: Input, day: date | None, passed_over: list[str]
+) -> Iterator[tuple[str, str]]:
     """Names and states of an input's files."""
     if source.file is not None:
         yield source.file, filesystem.state(storage, source.file)
         return
-    for name, written, state in filesystem.walk(storage):
-        if any(files.is_system_file(part) for part in name.split("/")):
-            continue
+    for name, written, state in filesystem.walk(storage, passed_over):
         if re.match(source.pattern, name) and (day is None or _day(written) == day):
             yield name, state
 
@@ -304,7 +315,9 @@ def _read_image_file(storage: Storage, form: Preprocessing, name: str) -> UInt8A
             content = filesystem.read(storage, name)
         else:
             with filesystem.opened(storage, name) as file:
-                content = file.read(decoding.MAX_BYTES + 1)  # enough to see that it is too large
+                decoding.check_bytes(file.seek(0, os.SEEK_END))
+                file.seek(0)
+                content = file.read()
     except FileNotFoundError:
         content = None
     except _errors_of_a_file(storage) as error:

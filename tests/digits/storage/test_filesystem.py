@@ -274,3 +274,18 @@ def test_a_wrong_setting_is_named(
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
         model_store.read_pointer("s3://models", "production")
+
+
+def test_hidden_files_and_the_operating_systems_are_passed_over_and_named(place: str) -> None:
+    system = ("a/.DS_Store", "a/.git/x/y", "a/.git/z", "a/__MACOSX/._b.png", "a/thumbs.DB")
+    storage = filesystem.find(place)
+    for name in ("a/b.png", "c.png", *system):
+        filesystem.write(storage, name, b"x")
+    passed_over: list[str] = []
+    assert sorted(name for name, _, _ in filesystem.walk(storage, passed_over)) == [
+        "a/b.png",
+        "c.png",
+    ]
+    expected = {"a/.DS_Store", "a/.git", "a/__MACOSX", "a/thumbs.DB"}
+    assert set(passed_over) - {".lock"} == expected  # a lock is of `write`
+    assert len(passed_over) == len(set(passed_over))

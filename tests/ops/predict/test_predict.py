@@ -284,6 +284,36 @@ def test_only_what_was_written_on_a_day(here: Path, monkeypatch: pytest.MonkeyPa
     assert rows("none.parquet") == []
 
 
+def test_a_folder_as_found_on_a_disk(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every file is a row, an error's or a prediction's, or passed over and counted."""
+    write("elsewhere", {"c.JPG": png(IMAGES[2])})
+    write("scans", {"deep/.DS_Store": b"x", "__MACOSX/a.png": b"x", "Icon\r": b"x", "d.png": b""})
+    Path("scans/link").symlink_to("../elsewhere")
+    Path("scans/deep/cycle").symlink_to("..")
+    Path("scans/zero.png").symlink_to("/dev/zero")
+    os.truncate("scans/d.png", 5 << 30)
+    os.mkfifo("scans/pipe.png")
+    run(monkeypatch, "scans", "out.parquet")
+    found = {row["path"]: row["error"] for row in rows() if "#" not in row["path"]}
+    assert list(found) == [
+        f"scans/{name}"
+        for name in ("a.png", "b.png", "d.png", "pipe.png", "zero.png", "link/c.JPG")
+    ]
+    assert found["scans/a.png"] is found["scans/link/c.JPG"] is None
+    assert found["scans/d.png"].startswith("the image has 5,368,709,120 bytes; expected at most")
+    for name in ("pipe", "zero"):
+        assert found[f"scans/{name}.png"] == "this is not a file but a pipe, a socket or a device"
+    assert "passed over, hidden or the operating system's (5): scans/.lock, scans/Icon\\r, " in (
+        capsys.readouterr().err
+    )
+    run(monkeypatch, "scans/*.png", "out.csv")
+    assert "passed over" not in capsys.readouterr().err
+    with pytest.raises(__main__.InputError, match=r"pipe\.png is a pipe, a socket or a device"):
+        run(monkeypatch, "scans/pipe.png", "other.csv")
+
+
 def test_an_empty_folder_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("nothing").mkdir()
     with pytest.raises(__main__.InputError, match="nothing holds no images"):
