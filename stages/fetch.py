@@ -1,7 +1,8 @@
 """Fetch the raw images from the source that `data.source` names -> data/raw.
 
 `mnist` is read from the folder or URL in MNIST_MIRROR, by default from torchvision's mirrors; its
-content is checked. `uci` is bundled with scikit-learn. `folder` is your own labelled images.
+content is checked. `uci` is bundled with scikit-learn. `folder` is your own labelled images: a
+folder of image files, tables, or an archive.
 
     python -m stages.fetch --out data/raw
 """
@@ -14,9 +15,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from digits.core import command_line, errors, files
-from digits.core.errors import Unreachable
+from digits.core.errors import InputError, Unreachable
 from digits.core.params import Params
-from digits.data import dataset, image_folder, sources
+from digits.data import dataset, image_folder, own_images, sources
 
 WITHOUT_DOWNLOAD = """
   Have the files? MNIST_MIRROR=/path/to/folder dvc repro
@@ -28,6 +29,7 @@ class DataParams(Params):
     source: Literal["mnist", "uci", "folder"]
     folder: str
     size: tuple[Side, Side] | None
+    transpose: bool
 
 
 class FetchParams(Params):
@@ -38,6 +40,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     params = FetchParams.load(args.params)
 
+    if params.data.transpose and params.data.source != "folder":
+        raise InputError(
+            f"data.transpose is true, but the images of {params.data.source} lie upright. "
+            f"Set data.transpose=false"
+        )
     match params.data.source:
         case "mnist":
             try:
@@ -47,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         case "uci":
             raw = sources.uci()
         case "folder":
-            raw = image_folder.read(Path(params.data.folder), params.data.size)
+            raw = own_images.read(Path(params.data.folder), params.data.size, params.data.transpose)
     with files.new_directory(args.out) as folder:
         dataset.save(folder, raw.source, {"train": raw.train, "test": raw.test})
     height, width = raw.train.images.shape[1:]

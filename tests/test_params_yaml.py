@@ -79,6 +79,7 @@ ELSEWHERE = {
     "data.source",
     "data.folder",  # tests/digits/data/test_image_folder.py
     "data.size",
+    "data.transpose",  # tests/digits/data/test_labelled_tables.py
     "prepare.val_fraction",
     "prepare.seed",
     "prepare.max_class_ratio",

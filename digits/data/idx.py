@@ -1,6 +1,7 @@
 """The IDX format of the MNIST files (LeCun et al., yann.lecun.com/exdb/mnist)."""
 
 import math
+from typing import IO, Any
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
 
 UNSIGNED_BYTE = 0x08
+TYPES = {UNSIGNED_BYTE: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def shape(content: bytes, dimensions: int, name: str) -> tuple[int, ...]:
@@ -41,6 +43,20 @@ def shape(content: bytes, dimensions: int, name: str) -> tuple[int, ...]:
             f"{header_size(dimensions)}"
         )
     return tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
+
+
+def read_header(file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Read type and shape of any IDX file, up to where the elements begin.
+
+    Raises `InputError` if the magic number is no IDX file's, or the header is truncated.
+    """
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not magic[3]:
+        raise InputError(f"the magic number is 0x{magic.hex()}, not that of an IDX file")
+    sizes = file.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise InputError("truncated: the file ends in its header")
+    return np.dtype(TYPES[magic[2]]), tuple(np.frombuffer(sizes, ">u4").tolist())
 
 
 def header_size(dimensions: int) -> int:

@@ -30,7 +30,7 @@ EXAMPLE_SIDE = 64  # pixels, for images that are too large
 GIT_LFS = b"version https://git-lfs.github.com/spec/"
 
 DANGLES = "is a link to something that does not exist"
-LAYOUT = "expected a folder with train/<class>/ and test/<class>/"
+LAYOUT = "expected a folder with train/<class>/ and test/<class>/, or with tables"
 
 # Advice for faults of a folder.
 BOTH_PARTS = "Each class needs images in train/ and others in test/: add some, or remove the class"
@@ -59,12 +59,12 @@ def read(path: Path, size: Size | None) -> Raw:
         If a folder or a class is absent or empty, or a file is not an image or has another size;
         names every such fault, up to `MAX_FAULTS` of a kind, and what to do.
     """
-    findings = _Findings()
+    findings = Findings()
     if not path.is_dir():
         kind = "is a file" if path.exists() else "does not exist"
         raise InputError(f"{printable(path)} {kind}; {LAYOUT}. {IF_DVC_TRACKS_IT}")
     folders = {part: _classes(path / part, findings) for part in PARTS}
-    others = [e for e in _entries(path, _Findings()) if e.is_dir() and e.name not in PARTS]
+    others = [e for e in _entries(path, Findings()) if e.is_dir() and e.name not in PARTS]
     if missing := [f"{part}/" for part in PARTS if not (path / part).is_dir()]:
         found = f"it has {_named(others)}; " * bool(others)
         findings.add(
@@ -100,7 +100,7 @@ def read(path: Path, size: Size | None) -> Raw:
 
 
 @dataclass
-class _Findings:
+class Findings:
     """Collects what is wrong in a folder, so that a user can mend all of it at once.
 
     faults : by the advice that mends them
@@ -136,7 +136,7 @@ def _named(paths: Sequence[Path]) -> str:
     return first([printable(path) for path in paths])
 
 
-def _classes(part: Path, findings: _Findings) -> dict[str, Path]:
+def _classes(part: Path, findings: Findings) -> dict[str, Path]:
     """The folders of a part's classes, by class."""
     if not part.is_dir():
         return {}
@@ -167,7 +167,7 @@ def _classes(part: Path, findings: _Findings) -> dict[str, Path]:
     return classes
 
 
-def _check_classes(path: Path, folders: dict[str, dict[str, Path]], findings: _Findings) -> None:
+def _check_classes(path: Path, folders: dict[str, dict[str, Path]], findings: Findings) -> None:
     """Both parts must have the same classes, and not too few or too many."""
     count = len(folders["train"])
     if count and not 2 <= count <= MAX_CLASSES:
@@ -185,7 +185,7 @@ def _check_classes(path: Path, folders: dict[str, dict[str, Path]], findings: _F
             )
 
 
-def _images(folder: Path, findings: _Findings) -> list[Path]:
+def _images(folder: Path, findings: Findings) -> list[Path]:
     """The files of a class, sorted within each folder."""
     images = list(_walk(folder, (folder.resolve(),), findings))
     if not images:
@@ -193,7 +193,7 @@ def _images(folder: Path, findings: _Findings) -> list[Path]:
     return images
 
 
-def _walk(folder: Path, above: tuple[Path, ...], findings: _Findings) -> Iterator[Path]:
+def _walk(folder: Path, above: tuple[Path, ...], findings: Findings) -> Iterator[Path]:
     """The files in a folder and in those within it.
 
     above : the folder and those that led to it, without links
@@ -210,7 +210,7 @@ def _walk(folder: Path, above: tuple[Path, ...], findings: _Findings) -> Iterato
         yield from _walk(entry, (*above, target), findings)
 
 
-def _entries(folder: Path, findings: _Findings) -> list[Path]:
+def _entries(folder: Path, findings: Findings) -> list[Path]:
     """What is in a folder, sorted, without hidden files and the operating system's."""
     try:
         entries = sorted(folder.iterdir())
@@ -235,7 +235,7 @@ def _read(
     labelled: list[tuple[Path, int]],
     fitted: Size,
     sizes: dict[Path, Size],
-    findings: _Findings,
+    findings: Findings,
 ) -> Labelled:
     """Read images and fit them into a size; adds the size that each file has itself."""
     images = np.zeros((len(labelled), *fitted), np.uint8)
@@ -255,7 +255,7 @@ def _read(
     return Labelled(images, np.array([label for _, label in labelled]).astype(np.uint8))
 
 
-def _check_sizes(sizes: dict[Path, Size], findings: _Findings) -> None:
+def _check_sizes(sizes: dict[Path, Size], findings: Findings) -> None:
     """All images must have one size, which a network can take."""
     counts = Counter(sizes.values())
     for size, count in counts.most_common(1):

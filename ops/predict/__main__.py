@@ -1,8 +1,8 @@
 """Classify many images: digits predict INPUT OUTPUT
 
-INPUT is an image file, a folder of them, a glob ('scans/**/*.png'), or a file of many images: .npy
-(uint8, n x height x width), MNIST's IDX (.gz or not), or Parquet with a column `image`. Each may
-also be under s3://bucket/prefix; the environment has the endpoint and the credentials.
+INPUT is an image file, a folder of them, a glob ('scans/**/*.png'), or a file of many images: .npy,
+.npz, IDX, CSV, Parquet, or a ZIP archive of any of these (docs/how-to/data.md). Each may also be
+under s3://bucket/prefix; the environment has the endpoint and the credentials.
 
 OUTPUT is a .parquet or .csv file with one row per image: path, predicted, confidence, p0 to p9,
 review (true if the confidence is below --threshold), error. An image that can't be read is a row
@@ -210,11 +210,12 @@ def write_output(
 def summary(output: str, manifest: Manifest) -> str:
     plan = manifest.plan
     version = f"{manifest.version}, " if manifest.version else ""
-    return (
+    first = (
         f"{output}: {plan.rows:,} images by {version}model {plan.run.model[:12]}: "
         f"{manifest.errors:,} with an error, {manifest.review:,} for review (confidence below "
         f"{plan.run.threshold:g})"
     )
+    return "\n  ".join([first, *plan.taken])
 
 
 def parse_args() -> argparse.Namespace:

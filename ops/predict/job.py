@@ -22,6 +22,7 @@ from digits.core.params import Params
 from digits.storage import filesystem
 from digits.storage.filesystem import Storage
 from ops.predict import batch
+from ops.tools import inputs
 from ops.tools.inputs import Chunk
 
 CHUNKS, PLAN = "chunks.jsonl", "plan.json"
@@ -44,6 +45,7 @@ class Plan(Params):
     parts: int
     rows: int
     sha256: str  # of the list of chunks
+    taken: tuple[str, ...] = ()  # how files of many images are taken, in words
 
 
 @dataclass(frozen=True)
@@ -106,18 +108,32 @@ class Job:
 def make_plan(request: Request, chunks: Iterable[Chunk], folder: Path) -> Plan:
     """Plan a request; writes the list of chunks into a local folder."""
     parts, rows, digest = 0, 0, hashlib.sha256()
+    taken: dict[str, list[str]] = {}
     with open(folder / CHUNKS, "w", encoding="utf-8") as lines:
         for chunk in chunks:
             line = f"{chunk.to_json()}\n"
             lines.write(line)
             digest.update(line.encode())
             parts, rows = parts + 1, rows + len(chunk)
-    return Plan(run=request, parts=parts, rows=rows, sha256=digest.hexdigest())
+            if chunk.taken and chunk.start == 0:
+                taken.setdefault(chunk.taken, []).append("/".join((*chunk.files, chunk.key)))
+    return Plan(
+        run=request,
+        parts=parts,
+        rows=rows,
+        sha256=digest.hexdigest(),
+        taken=tuple(f"{_listed(names)}: {words}" for words, names in taken.items()),
+    )
 
 
 def delete_parts(storage: Storage) -> None:
     """Delete a job's files. The plan goes first: parts without a plan are never used."""
     filesystem.discard(storage, PLAN)
+
+
+def _listed(names: list[str]) -> str:
+    first = inputs.readable(names[0].rstrip("/"))
+    return f"{first} and {len(names) - 1:,} more" if len(names) > 1 else first
 
 
 def _part_name(number: int) -> str:

@@ -1,17 +1,17 @@
 """Find the images that a user names, and read them: a file, a folder, a glob, or a bucket.
 
-`digits.imaging` reads image files; `readers` reads files of many images. Both are read in chunks,
-so memory does not grow with the number of images.
+`digits.imaging` reads image files; `digits.data.tables` reads files of many images. Both are read
+in chunks, so memory does not grow with the number of images.
 """
 
 import json
 import logging
-import math
 import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain
@@ -22,16 +22,16 @@ from fsspec.utils import glob_translate
 
 from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError, UserError
+from digits.data import pixels, tables
+from digits.data.pixels import CHANGED, Contents, Images, Piece
 from digits.imaging import decoding, model_form
 from digits.imaging.preprocessing import Preprocessing
 from digits.storage import filesystem
 from digits.storage.filesystem import Storage
-from ops.tools.readers import Pieces, find_reader
 
 FILES = 500  # image files in a chunk
 ROWS = 10_000  # images of one file in a chunk
 CONNECTIONS = 16  # to a bucket, for one chunk
-CHANGED = "the file was another one when it was listed"
 WILDCARD = re.compile(r"[*?\[]")
 
 Converted = tuple[UInt8Array, list[str | None]]  # images in the model's form, and their errors
@@ -63,12 +63,18 @@ class Chunk:
     files : names of the image files, or of the one file of many images
     start, rows : the first image of that file, and how many; None for image files
     states : of the files when they were listed, see `filesystem.state`
+    key : of the images in that file, see `pixels.Images`
+    scale : what the values are multiplied by, see `pixels.measure`
+    taken : how that file's images are taken, in words
     """
 
     files: tuple[str, ...]
     start: int = 0
     rows: int | None = None
     states: tuple[str, ...] = ()
+    key: str = ""
+    scale: int = 1
+    taken: str = ""
 
     def __len__(self) -> int:
         return len(self.files) if self.rows is None else self.rows
@@ -79,7 +85,8 @@ class Chunk:
     @classmethod
     def from_json(cls, text: str) -> "Chunk":
         values = json.loads(text)
-        return cls(tuple(values["files"]), values["start"], values["rows"], tuple(values["states"]))
+        names, states = (tuple(values.pop(key)) for key in ("files", "states"))
+        return cls(names, states=states, **values)
 
 
 @dataclass(frozen=True)
@@ -138,16 +145,17 @@ def chunks(
     single: list[tuple[str, str]] = []
     for name, state in _files(storage, source, day, [] if passed_over is None else passed_over):
         try:
-            rows = _count(storage, name)
+            listed = _list(storage, name, state)
         except _errors_of_a_file(storage):
-            rows = None  # counts as an image file: one row, with the error
-        if rows is None:
+            listed = None  # counts as an image file: one row, with the error
+        if listed is None:
             single.append((name, state))
-        if single and (rows is not None or len(single) == FILES):
+        if single and (listed is not None or len(single) == FILES):
             yield _chunk_of_files(single)
             single = []
-        for start in range(0, rows or 0, ROWS):
-            yield Chunk((name,), start, min(ROWS, (rows or 0) - start), (state,))
+        for whole in listed or ():
+            for start in range(0, len(whole), ROWS):
+                yield replace(whole, start=start, rows=min(ROWS, len(whole) - start))
     if single:
         yield _chunk_of_files(single)
 
@@ -161,15 +169,26 @@ def load(source: Input, chunk: Chunk, form: Preprocessing) -> Loaded:
     if chunk.rows is None:
         paths = [source.path(name) for name in chunk.files]
         with ThreadPoolExecutor(CONNECTIONS if storage.is_bucket else 1) as pool:
-            images = list(pool.map(partial(_read_image_file, storage, form), chunk.files))
-        return Loaded(paths, *_stack(images, form))
+            read = list(pool.map(partial(_read_image_file, storage, form), chunk.files))
+        return Loaded(paths, *_stack(read, form))
     name, end = chunk.files[0], chunk.start + chunk.rows
-    paths = [f"{source.path(name)}#{i}" for i in range(chunk.start, end)]
+    paths = [
+        f"{source.path(name)}{'/' * bool(chunk.key)}{chunk.key}#{i}"
+        for i in range(chunk.start, end)
+    ]
     try:
-        pieces = [_convert_piece(piece, form) for piece in _read(storage, name, chunk.start, end)]
+        with _opened(storage, name, chunk.key) as contents:
+            images = contents.find(chunk.key)
+            if images.names is not None:
+                paths = [
+                    f"{source.path(name)}/{inner}" for inner in images.names[chunk.start : end]
+                ]
+            pieces = [
+                _convert_piece(piece, form, chunk.scale) for piece in images.read(chunk.start, end)
+            ]
     except _errors_of_a_file(storage) as error:
         return Loaded(paths, *_stack([str(error)] * len(paths), form))
-    if sum(len(images) for images, _ in pieces) != len(paths):
+    if sum(len(converted) for converted, _ in pieces) != len(paths):
         return Loaded(paths, *_stack([CHANGED] * len(paths), form))
     arrays, errors = zip(*pieces, strict=True)
     return Loaded(paths, np.concatenate(arrays), list(chain(*errors)))
@@ -223,9 +242,10 @@ def original(path: str, form: Preprocessing) -> UInt8Array:
             with filesystem.opened(storage, chunk.files[0]) as file:
                 content = file.read(decoding.MAX_BYTES + 1)
                 return decoding.grey(decoding.decode(content))
-        for piece in _read(storage, chunk.files[0], chunk.start, chunk.start + 1):
-            for item in piece:
-                return decoding.grey(_levels(item, form))
+        with _opened(storage, chunk.files[0], chunk.key) as contents:
+            for piece in contents.find(chunk.key).read(chunk.start, chunk.start + 1):
+                for item in piece:
+                    return decoding.grey(_levels(item, form, chunk.scale))
     except FileNotFoundError:
         raise InputError(f"{path}: the file is gone") from None
     except InputError as error:
@@ -240,16 +260,27 @@ def readable(text: str) -> str:
 
 def _find_one(path: str) -> tuple[Input, Chunk]:
     """The only image that the path of a row names; raises `InputError` if it names none."""
-    file, _, number = path.rpartition("#")
-    if find_reader(file) and number.isdecimal():
-        source = find(file)
-        chunk = Chunk((str(source.file),), int(number), 1)
-    else:
-        source = find(path)
-        chunk = Chunk((str(source.file),))
+    file, key = tables.split(path)
+    if not key or not filesystem.is_file(filesystem.find(file)):  # or it is a folder of this name
+        file, key = path, ""
+    stem, _, number = (key or file).rpartition("#")
+    is_row = number.isdecimal() and (bool(key) or tables.is_table(stem))
+    source = find(stem if is_row and not key else file)
     if source.file is None:
         raise InputError(f"{path} is not an image file; expected a path as digits predict writes")
-    return source, chunk
+    if not is_row and not key:
+        return source, Chunk((source.file,))
+    storage = filesystem.find(source.url)
+    with _opened(storage, source.file, stem if is_row and key else "") as contents:
+        images = contents.find(stem if is_row and key else "")
+        position = int(number) if is_row else _position(images, key)
+        return source, replace(_whole(source.file, "", images), start=position, rows=1)
+
+
+def _position(images: Images, name: str) -> int:
+    if name not in (images.names or ()):
+        raise InputError(f"{name} is not in the archive")
+    return images.names.index(name)  # type: ignore[union-attr]
 
 
 def _files(
@@ -279,37 +310,46 @@ def _chunk_of_files(files: list[tuple[str, str]]) -> Chunk:
     return Chunk(names, states=states)
 
 
-def _count(storage: Storage, name: str) -> int | None:
-    """Images in a file of many images; None for an image file."""
-    reader = find_reader(name)
-    if reader is None:
+def _list(storage: Storage, name: str, state: str) -> list[Chunk] | None:
+    """The images of a file of many images, a chunk for each array; None for an image file."""
+    if not tables.is_table(name):
         return None
-    with filesystem.opened(storage, name) as file:
-        return reader.count(file)
+    with _opened(storage, name) as contents:
+        if contents.labels and not contents.images:
+            raise InputError("the file holds labels, and no images")
+        return [_whole(name, state, images) for images in contents.images]
 
 
-def _read(storage: Storage, name: str, start: int, end: int) -> Pieces:
-    reader = find_reader(name)
-    assert reader is not None  # the chunk counts its images
-    with filesystem.opened(storage, name) as file:
-        yield from reader.read(file, start, end)
+def _whole(name: str, state: str, images: Images) -> Chunk:
+    scale = pixels.measure(images)
+    taken = pixels.describe(images, scale)
+    return Chunk((name,), 0, images.count, (state,), images.key, scale, taken)
 
 
-def _convert_piece(piece: UInt8Array | list[Any], form: Preprocessing) -> Converted:
+@contextmanager
+def _opened(storage: Storage, name: str, key: str | None = None) -> Iterator[Contents]:
+    with filesystem.opened(storage, name) as file, tables.opened(name, file, key) as contents:
+        yield contents
+
+
+def _convert_piece(piece: Piece, form: Preprocessing, scale: int) -> Converted:
     ready = np.zeros(len(piece), bool)
-    if isinstance(piece, np.ndarray) and piece.ndim == 3:
-        ready = model_form.in_form(piece, form)
-        if ready.all():
-            return piece, [None] * len(piece)
+    if isinstance(piece, np.ndarray):
+        piece, scale = pixels.to_levels(piece, scale), 1
+        if piece.ndim == 3:
+            ready = model_form.in_form(piece, form)
+            if ready.all():
+                return piece, [None] * len(piece)
     return _stack(
-        [item if ready[i] else _convert_image(form, item) for i, item in enumerate(piece)], form
+        [item if ready[i] else _convert_image(form, item, scale) for i, item in enumerate(piece)],
+        form,
     )
 
 
 def _read_image_file(storage: Storage, form: Preprocessing, name: str) -> UInt8Array | str:
     """An image file in the model's form, or its error."""
     try:
-        if _count(storage, name) is not None:
+        if _list(storage, name, "") is not None:
             return CHANGED
         if storage.is_bucket:
             content = filesystem.read(storage, name)
@@ -325,13 +365,14 @@ def _read_image_file(storage: Storage, form: Preprocessing, name: str) -> UInt8A
     return "the file is gone" if content is None else _convert_image(form, content)
 
 
-def _convert_image(form: Preprocessing, image: Any) -> UInt8Array | str:
+def _convert_image(form: Preprocessing, image: Any, scale: int = 1) -> UInt8Array | str:
     """An image in the model's form, or its error.
 
     image : an image file's content, {bytes, path} as data sets of Hugging Face have it, or pixels
+    scale : of pixels, see `pixels.measure`
     """
     try:
-        return model_form.convert(_levels(image, form), form)
+        return model_form.convert(_levels(image, form, scale), form)
     except InputError as error:
         return str(error)
     except Exception as error:  # the edge of a row: one image must not end a batch
@@ -339,31 +380,9 @@ def _convert_image(form: Preprocessing, image: Any) -> UInt8Array | str:
         return f"a fault of the program: {error!r}"
 
 
-def _levels(image: Any, form: Preprocessing) -> UInt8Array:
-    """An image with or without colours; `image` is as for `_convert_image`."""
-    if isinstance(image, dict):
-        image = image.get("bytes")
-    if isinstance(image, bytes):
-        return decoding.decode(image)
-    if isinstance(image, list):
-        image = _pixels(image, form)
-    if not isinstance(image, np.ndarray):
-        raise InputError("there is no image")
-    return decoding.from_array(image)
-
-
-def _pixels(values: list[Any], form: Preprocessing) -> UInt8Array:
-    """An array from nested lists of pixels, or from one list of as many as the model's size has."""
-    try:
-        pixels = np.array(values)
-    except ValueError as error:
-        raise InputError(f"the pixels are not an array of 0 to 255: {error}") from None
-    is_integer = pixels.dtype.kind in "iu"
-    if not is_integer or pixels.min() < 0 or pixels.max() > 255:
-        shown = f"{pixels.min()} to {pixels.max()}" if is_integer else pixels.dtype.name
-        raise InputError(f"the pixels are {shown}; expected integers of 0 to 255")
-    pixels = pixels.astype(np.uint8)
-    return pixels.reshape(form.size) if pixels.shape == (math.prod(form.size),) else pixels
+def _levels(image: Any, form: Preprocessing, scale: int) -> UInt8Array:
+    """An image with or without colours; parameters are as for `_convert_image`."""
+    return decoding.from_array(pixels.decode(image, scale, form.size))
 
 
 def _stack(images: Sequence[UInt8Array | str], form: Preprocessing) -> Converted:

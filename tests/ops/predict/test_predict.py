@@ -328,8 +328,8 @@ def test_an_empty_folder_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch
         ("b.npy", b"hello", "the file is not a NumPy array"),
         ("b.parquet", b"hello", "the file is not a Parquet file"),
         (
-            "b.npy",
-            npy(np.zeros((9, 8, 8, 2), np.uint8)),
+            "b.parquet",
+            parquet(image=[b"hello"] * 9),
             "none of its 9 images can be read. The fi",
         ),
     ],

@@ -1,25 +1,23 @@
 """Each kind of input is read into its images; an image that can't be read gets its reason."""
 
 import gzip
-import io
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from digits.core.errors import InputError, Unreachable
+from digits.data import array_files
 from digits.imaging import model_form
 from digits.imaging.preprocessing import Preprocessing
 from digits.storage import filesystem
-from ops.tools import inputs, readers
+from ops.tools import inputs
 from ops.tools.inputs import Chunk, Loaded
-from tests.digits.data.test_idx import encode as to_idx
 from tests.helpers import s3
+from tests.helpers.tables import archive, csv_file, npy, npz, parquet, png
+from tests.helpers.tables import idx as to_idx
 
 FORM = Preprocessing.parse(
     {
@@ -30,24 +28,6 @@ FORM = Preprocessing.parse(
     }
 )
 IMAGES = np.random.default_rng(0).integers(0, 128, (25, 8, 8), dtype=np.uint8)  # on a dark ground
-
-
-def png(image: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "PNG")
-    return content.getvalue()
-
-
-def npy(array: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    np.save(content, array)
-    return content.getvalue()
-
-
-def parquet(options: dict[str, Any] | None = None, **columns: Any) -> bytes:
-    content = io.BytesIO()
-    pq.write_table(pa.table(columns), content, **(options or {"row_group_size": 7}))
-    return content.getvalue()
 
 
 def write(url: str, files: dict[str, bytes]) -> None:
@@ -117,7 +97,7 @@ PAGES = {"row_group_size": 300, "use_dictionary": False, "data_page_size": 1, "w
 def test_large_images_are_in_memory_piece_by_piece(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "PIECE_BYTES", 100_000)
+    monkeypatch.setattr(array_files, "PIECE_BYTES", 100_000)
     large = np.random.default_rng(0).integers(0, 128, (300, 120, 120), dtype=np.uint8)
     content = {
         "some.npy": lambda: npy(large),
@@ -180,20 +160,54 @@ def test_a_cell_without_an_image_is_one_row_with_its_reason(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("pixel", "reason"),
     [
-        (0.5, "the pixels are float64; expected integers of 0 to 255"),
-        (True, "the pixels are bool; expected integers of 0 to 255"),
-        ("1", "the pixels are str"),
-        (None, "the pixels are object"),
-        (256, "the pixels are 0 to 256; expected integers of 0 to 255"),
-        (-1, "the pixels are -1 to 0; expected integers of 0 to 255"),
+        ("1", "the column image is string; expected numbers"),
+        (None, "the column image is null; expected numbers"),
+        (256, "the values are 0 to 256; expected 0 to 1 or 0 to 255"),
+        (-1, "the values are -1 to 0; expected 0 to 1 or 0 to 255. Undo the normalisation"),
     ],
 )
-def test_pixels_of_another_type_are_refused(pixel: Any, reason: str, tmp_path: Path) -> None:
+def test_pixels_that_are_none_are_refused(pixel: Any, reason: str, tmp_path: Path) -> None:
     cells = np.full((8, 8), type(pixel)(0) if pixel is not None else None).tolist()
     cells[0][0] = pixel
     (tmp_path / "some.parquet").write_bytes(parquet(image=[cells]))
     ((_, found),) = rows(str(tmp_path))
     assert reason in str(found)
+
+
+FORM_OF_FILES = {
+    "fractions.npy": npy((IMAGES / 255).astype(np.float32)),
+    "coloured.npy": npy(np.stack([IMAGES / 255] * 3, 1)),
+    "some.npz": npz(x=IMAGES, y=np.zeros(25)),
+    "some.csv": csv_file(IMAGES, np.zeros(25, int)),
+    "some.zip": archive({"a/b.npz": npz(x=IMAGES), "README.txt": b"mine"}),
+}
+
+
+@pytest.mark.parametrize("name", FORM_OF_FILES)
+def test_each_row_of_any_form_names_an_image_that_can_be_read_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "ROWS", 10)
+    (tmp_path / name).write_bytes(FORM_OF_FILES[name])
+    found = [row for row in rows(str(tmp_path / name)) if isinstance(row[1], bytes)]
+    assert [pixels for _, pixels in found] == [image.tobytes() for image in IMAGES]
+    inside = {"some.npz": "/x", "some.zip": "/a/b.npz/x"}.get(name, "")
+    assert [path for path, _ in found] == [f"{tmp_path}/{name}{inside}#{i}" for i in range(25)]
+    np.testing.assert_array_equal(inputs.image(found[7][0], FORM), IMAGES[7])
+    np.testing.assert_array_equal(inputs.original(found[7][0], FORM), IMAGES[7])
+
+
+def test_image_files_in_an_archive_have_their_own_names(place: str) -> None:
+    files = {"a.png": png(IMAGES[0]), "b.png": b"hello", "d/c.png": png(IMAGES[1])}
+    write(place, {"some.zip": archive(files | {"d/metadata.csv": b"file_name,label\nc.png,1\n"})})
+    (first, broken, last) = rows(f"{place}/some.zip")
+    assert first == (f"{place}/some.zip/a.png", IMAGES[0].tobytes())
+    assert broken[0] == f"{place}/some.zip/b.png"
+    assert "this is not an image" in str(broken[1])
+    assert last == (f"{place}/some.zip/d/c.png", IMAGES[1].tobytes())
+    np.testing.assert_array_equal(inputs.image(last[0], FORM), IMAGES[1])
+    with pytest.raises(InputError, match=r"no\.png is not in the archive"):
+        inputs.image(f"{place}/some.zip/no.png", FORM)
 
 
 def test_each_row_of_a_file_that_was_replaced_by_a_shorter_one_has_the_reason(

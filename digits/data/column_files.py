@@ -1,0 +1,409 @@
+"""Read images from tables: CSV with a column for each pixel, and Parquet with that or a column of
+images.
+
+CSV may be compressed by gzip, and have a header or not. Parquet's column of images holds image
+files, {bytes, path} as data sets of Hugging Face have it, or lists of pixels.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from digits.core.arrays import Float32Array
+from digits.core.errors import InputError
+from digits.data import pixels
+from digits.data.array_files import damage, images_per_piece, uncompressed
+from digits.data.pixels import Array, Contents, Images, Kind, Label, Labels, Layout
+
+IMAGE_COLUMNS = ("image", "img", "image_bytes")
+LABEL_COLUMNS = ("label", "labels", "class", "target", "y", "digit")
+INDEX_COLUMNS = ("", "id", "index", "imageid", "image_id", "__index_level_0__")
+FILE_NAME = "file_name"  # the column of a metadata.csv of Hugging Face
+
+MAX_LINE_BYTES = 4 << 20  # of a CSV: an image's pixels
+CSV_ROWS = 2000  # parsed at a time
+PARQUET_ROWS = 500  # decoded at a time
+PARQUET_READ_BYTES = 1 << 16  # at a time; by default, Parquet reads a whole row group
+SHOWN_COLUMNS = 8
+
+
+class NoPixels(InputError):
+    """A table has no columns of images."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table are pixels, by number and in order, and which is the label."""
+
+    pixels: tuple[int, ...]
+    label: int | None
+    side: int
+    words: str
+
+    @property
+    def layout(self) -> Layout:
+        return Layout((-1, self.side, self.side))
+
+
+@dataclass(frozen=True)
+class Csv:
+    """A CSV file: its columns' names, None without a header, and how it separates values."""
+
+    file: IO[bytes]
+    names: tuple[str, ...] | None
+    width: int
+    delimiter: str
+
+    def lines(self) -> Iterator[bytes]:
+        """The rows, without the header and empty lines."""
+        return islice(_lines(self.file), 0 if self.names is None else 1, None)
+
+
+def open_csv(file: IO[bytes], stack: ExitStack) -> Contents:
+    with damage():
+        table = _open_csv(uncompressed(file, stack))
+        if table.names and FILE_NAME in table.names:
+            return Contents()  # says what images of its folder show
+        columns = _find_columns(table.names or table.width)
+        count = sum(1 for _ in table.lines())
+    read = partial(_read_csv, table, columns)
+    labels = None
+    if columns.label is not None:
+        read_labels = partial(_read_csv_labels, table, columns.label)
+        labels = Labels(_name(table, columns.label), count, read_labels)
+    kind: Kind = "integers" if _is_whole(table, columns) else "floats"
+    return Contents((Images("", count, kind, read, columns.words, labels=labels),))
+
+
+def read_metadata(file: IO[bytes]) -> list[tuple[str, Label | None]]:
+    """The file names and labels of a metadata.csv; raises `InputError` if it has none."""
+    table = _open_csv(file)
+    names = [name.lower() for name in table.names or ()]
+    labels = [i for i, name in enumerate(names) if name in LABEL_COLUMNS]
+    if FILE_NAME not in names or len(labels) != 1:
+        raise InputError(f"the columns are {_list(names)}; expected {FILE_NAME} and label")
+    rows = pa.csv.read_csv(
+        io.BytesIO(b"\n".join(table.lines())),
+        *_csv_options(table, {}, [names.index(FILE_NAME), labels[0]]),
+    )
+    files, values = (column.to_pylist() for column in rows.columns)
+    return list(zip(files, _whole_numbers(values), strict=True))
+
+
+def open_parquet(file: IO[bytes], stack: ExitStack) -> Contents:
+    try:
+        table = pq.ParquetFile(file, buffer_size=PARQUET_READ_BYTES, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"the file is not a Parquet file: {error}") from None
+    schema: pa.Schema = table.schema_arrow
+    count: int = table.metadata.num_rows
+    name = _image_column(schema)
+    if name is None:
+        columns = _find_columns(schema.names)
+        names = [schema.names[i] for i in columns.pixels]
+        kind = _kind_of_all([schema.field(i) for i in columns.pixels])
+        label, words = columns.label, columns.words
+        read: Callable[[int, int], Iterator[Any]] = partial(_read_pixels, table, names, columns)
+        values = None
+    else:
+        kind, words = _kind_of_cells(schema.field(name)), f"the column {name}"
+        label = _label_column(schema.names)
+        read = partial(_read_cells, table, name)
+        values = None if kind == "files" else partial(_values_of_cells, table, name)
+    labels = None
+    if label is not None:
+        field = schema.field(label)
+        labels = Labels(field.name, count, partial(_read_parquet_labels, table, field.name))
+    return Contents((Images("", count, kind, read, words, labels=labels, values=values),))
+
+
+def _find_columns(names: Sequence[str] | int) -> Columns:
+    """Tell the pixels from the label, by the columns' names or, without a header, their number."""
+    if isinstance(names, int):
+        if side := pixels.square_side(names):
+            return Columns(tuple(range(names)), None, side, f"no header; {_pixels(side)}")
+        if side := pixels.square_side(names - 1):
+            first = f"no header; the first column is the label; {_pixels(side)}"
+            return Columns(tuple(range(1, names)), 0, side, first)
+        raise InputError(
+            f"the rows have {names:,} values; expected the pixels of a square, for example 784, "
+            f"or a label before them"
+        )
+    lower = [name.lower().strip() for name in names]
+    label = _label_column(names)
+    others = [i for i in range(len(names)) if i != label and not _is_index(lower[i])]
+    side = pixels.square_side(len(others))
+    if side is None:
+        found = f"{len(others):,} without label and index" if others else "no pixels"
+        fault = InputError if len(others) >= pixels.MIN_PIXELS else NoPixels
+        raise fault(
+            f"the columns are {_list(names)} ({found}); expected a column of images "
+            f"({', '.join(IMAGE_COLUMNS)}), or a column for each pixel of a square, for example 784"
+        )
+    words = [f"the column {names[label]} is the label" if label is not None else "no labels"]
+    left_out = [names[i] or "without a name" for i in range(len(names)) if _is_index(lower[i])]
+    words += [f"the column {name} is left out" for name in left_out]
+    numbers = [tuple(map(int, re.findall(r"[0-9]+", lower[i]))) for i in others]
+    if len({len(n) for n in numbers}) == 1 and numbers[0] and numbers != sorted(numbers):
+        others = [i for _, i in sorted(zip(numbers, others, strict=True))]
+        words.append("the columns sorted by their numbers")
+    return Columns(tuple(others), label, side, "; ".join([*words, _pixels(side)]))
+
+
+def _pixels(side: int) -> str:
+    return f"{side * side:,} columns as {side} x {side}"
+
+
+def _label_column(names: Sequence[str]) -> int | None:
+    """Number of the column of labels; raises `InputError` if several may be it."""
+    found = [i for i, name in enumerate(names) if name.lower().strip() in LABEL_COLUMNS]
+    if len(found) > 1:
+        raise InputError(f"the columns {_list([names[i] for i in found])} may all be the label")
+    return found[0] if found else None
+
+
+def _is_index(name: str) -> bool:
+    return name in INDEX_COLUMNS or name.startswith("unnamed:")
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_COLUMNS:,} more" if len(names) > SHOWN_COLUMNS else ""
+    return (", ".join(names[:SHOWN_COLUMNS]) or "not named") + more
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    while line := file.readline(MAX_LINE_BYTES):
+        if len(line) == MAX_LINE_BYTES:
+            raise InputError(f"a line has {MAX_LINE_BYTES:,} bytes or more, so this is no table")
+        if line.strip():
+            yield line
+
+
+def _open_csv(file: IO[bytes]) -> Csv:
+    first = next(_lines(file), b"")
+    try:
+        text = first.decode("utf-8-sig").strip("\r\n")
+    except UnicodeDecodeError:
+        raise InputError("the file is not text in UTF-8; expected CSV") from None
+    delimiter = max(",;\t", key=text.count)
+    cells = next(csv.reader([text], delimiter=delimiter), [])
+    if len(cells) < 2:
+        raise InputError(f"the first line is {text[:60]!r}; expected CSV with a column per pixel")
+    names = None if all(map(_is_number, cells)) else tuple(cells)
+    return Csv(file, names, len(cells), delimiter)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _name(table: Csv, column: int) -> str:
+    return table.names[column] if table.names else f"column {column + 1}"
+
+
+def _csv_options(table: Csv, types: dict[int, Any], included: Sequence[int]) -> tuple[Any, ...]:
+    names = [str(i) for i in range(table.width)]
+    return (
+        pa.csv.ReadOptions(column_names=names),
+        pa.csv.ParseOptions(delimiter=table.delimiter),
+        pa.csv.ConvertOptions(
+            column_types={str(i): kind for i, kind in types.items()},
+            include_columns=[str(i) for i in included],
+        ),
+    )
+
+
+def _parse_csv(
+    table: Csv, columns: Sequence[int], kind: Any, start: int, end: int | None
+) -> Iterator[pa.Table]:
+    """Some columns of the rows from one number up to, but without, another, in parts."""
+    with damage():
+        lines = islice(table.lines(), start, end)
+        options = _csv_options(table, dict.fromkeys(columns, kind), columns)
+        while block := list(islice(lines, CSV_ROWS)):
+            if block[-1][-1:] != b"\n":
+                block[-1] += b"\n"
+            try:
+                yield pa.csv.read_csv(io.BytesIO(b"".join(block)), *options)
+            except pa.ArrowException as error:
+                reason = " ".join(str(error).split())[:200]
+                raise InputError(
+                    f"rows {start + 1:,} to {start + len(block):,}: {reason}"
+                ) from None
+            start += len(block)
+
+
+def _is_whole(table: Csv, columns: Columns) -> bool:
+    """Whether the first rows hold whole numbers."""
+    values = next(_read_csv(table, columns, 0, CSV_ROWS), np.zeros(0, np.float32))
+    return bool(np.all(values == np.rint(values)))
+
+
+def _read_csv(table: Csv, columns: Columns, start: int, end: int) -> Iterator[Float32Array]:
+    for rows in _parse_csv(table, columns.pixels, pa.float32(), start, end):
+        yield columns.layout.arrange(_matrix(rows))
+
+
+def _read_csv_labels(table: Csv, column: int) -> list[Label | None]:
+    labels: list[Any] = []
+    for rows in _parse_csv(table, [column], pa.string(), 0, None):
+        labels += rows.column(0).to_pylist()
+    return _whole_numbers(labels)
+
+
+def _whole_numbers(labels: list[Any]) -> list[Label | None]:
+    """Labels as numbers if all of them are, integers where they are whole; else as they are."""
+    try:
+        numbers = [float(label) for label in labels]
+    except (ValueError, TypeError):
+        return labels
+    return [int(n) if n.is_integer() else n for n in numbers]  # type: ignore[misc]
+
+
+def _matrix(rows: Any) -> Array:
+    """The columns of a table or a batch as an array (rows, columns); a missing value is NaN."""
+    return np.column_stack([column.to_numpy(zero_copy_only=False) for column in rows.columns])
+
+
+def _image_column(schema: pa.Schema) -> str | None:
+    for name in IMAGE_COLUMNS:
+        if name in schema.names:
+            return name
+    holds_files = [field.name for field in schema if _is_file(field.type)]
+    return holds_files[0] if len(holds_files) == 1 else None
+
+
+def _is_file(kind: Any) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _is_file(field.type) for field in kind)
+    return bool(
+        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    )
+
+
+def _element(kind: Any) -> Any:
+    """The type of the elements of a list, at any depth."""
+    while pa.types.is_nested(kind) and not pa.types.is_struct(kind):
+        kind = kind.value_type
+    return kind
+
+
+def _kind_of_cells(field: Any) -> Kind:
+    if _is_file(field.type):
+        return "files"
+    kind = getattr(field.type, "storage_type", field.type)
+    if not pa.types.is_nested(kind) or pa.types.is_struct(kind):
+        raise InputError(
+            f"the column {field.name} is {field.type}; expected image files, "
+            f"{{bytes, path}}, or lists of pixels"
+        )
+    return _kind(_element(kind), field.name)
+
+
+def _kind(kind: Any, name: str) -> Kind:
+    if pa.types.is_boolean(kind):
+        return "booleans"
+    if pa.types.is_integer(kind):
+        return "bytes" if pa.types.is_uint8(kind) else "integers"
+    if pa.types.is_floating(kind):
+        return "floats"
+    raise InputError(f"the column {name} is {kind}; expected numbers")
+
+
+def _kind_of_all(fields: list[Any]) -> Kind:
+    found = {_kind(field.type, field.name) for field in fields}
+    if len(found) == 1:
+        return found.pop()
+    return "floats" if "floats" in found else "integers"
+
+
+def _batches(
+    table: pq.ParquetFile, columns: list[str], start: int, end: int
+) -> Iterator[pa.RecordBatch]:
+    """The rows from one number up to, but without, another, in parts of bounded size."""
+    first = 0
+    try:
+        for group in range(table.num_row_groups):
+            last = first + table.metadata.row_group(group).num_rows
+            if first < end and start < last:
+                position = first
+                size = min(PARQUET_ROWS, images_per_piece(_mean_bytes(table, group, columns)))
+                for batch in table.iter_batches(size, [group], columns):
+                    rows = batch.slice(max(0, start - position), max(0, end - max(position, start)))
+                    if len(rows):
+                        yield rows
+                    position += len(batch)
+            first = last
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"the Parquet file is damaged: {error}") from None
+
+
+def _mean_bytes(table: pq.ParquetFile, group: int, columns: list[str]) -> float:
+    """Uncompressed size of some columns of a row group, by row."""
+    metadata = table.metadata.row_group(group)
+    chunks = [metadata.column(i) for i in range(metadata.num_columns)]
+    wanted = set(columns)
+    size = sum(
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if chunk.path_in_schema.split(".")[0] in wanted
+    )
+    return float(size / max(metadata.num_rows, 1))
+
+
+def _read_pixels(
+    table: pq.ParquetFile, names: list[str], columns: Columns, start: int, end: int
+) -> Iterator[Array]:
+    for batch in _batches(table, names, start, end):
+        yield columns.layout.arrange(_matrix(batch.select(names)))
+
+
+def _read_cells(table: pq.ParquetFile, name: str, start: int, end: int) -> Iterator[list[Any]]:
+    for batch in _batches(table, [name], start, end):
+        yield batch.column(0).to_pylist()
+
+
+def _values_of_cells(table: pq.ParquetFile, name: str) -> Iterator[Array]:
+    for batch in _batches(table, [name], 0, table.metadata.num_rows):
+        column = batch.column(0)
+        column = getattr(column, "storage", column)
+        while pa.types.is_nested(column.type):
+            column = column.flatten()
+        yield column.to_numpy(zero_copy_only=False)
+
+
+def _read_parquet_labels(table: pq.ParquetFile, name: str) -> list[Label | None]:
+    labels: list[Any] = []
+    for batch in _batches(table, [name], 0, table.metadata.num_rows):
+        labels += batch.column(0).to_pylist()
+    names = _class_names(table.schema_arrow, name)
+    if names and all(isinstance(i, int) and 0 <= i < len(names) for i in labels):
+        return [names[i] for i in labels]
+    return labels
+
+
+def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
+    """The names of a ClassLabel's classes, as `datasets` writes them into the file."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[column]["names"]
+    except (KeyError, ValueError, TypeError):
+        return None
+    return names if isinstance(names, list) and all(isinstance(n, str) for n in names) else None

@@ -1,0 +1,391 @@
+"""A source of one's own: labelled images in tables and arrays. It returns a `Raw`.
+
+The innermost name that says so, of an array, its file or its folders, makes images train, test or
+val. Images to validate on join those to train on: `prepare` chooses its own. If there are no
+labelled images to test on, one of seven images of each class is set apart, chosen by its pixels.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+
+from digits.core import files
+from digits.core.arrays import BoolArray, UInt8Array
+from digits.core.errors import InputError, first
+from digits.data import column_files, dataset, image_folder, pixels, tables
+from digits.data.array_files import part_of
+from digits.data.column_files import NoPixels
+from digits.data.dataset import Labelled, Raw, Source
+from digits.data.image_folder import Findings
+from digits.data.pixels import Images, Label, Labels
+from digits.imaging import decoding, model_form
+from digits.imaging.preprocessing import Normalisation, Preprocessing
+
+TEST_SHARE = 7  # one of so many images of a class, as in MNIST
+INK_BOX = "all images have MNIST's form (ink of 20 pixels), so other images are brought into it"
+SET_A_SIZE = "To fit all images into one size, set data.size, for example to [28, 28]"
+GIVE_LABELS = "Give each image a label, or leave it out"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Images or labels that belong together, and where they are: a file, or an array in it."""
+
+    name: str
+    part: str | None  # train, val or test; None: no name says which
+    images: Images | None = None
+    labels: Labels | None = None
+
+
+def holds_tables(folder: Path) -> bool:
+    """Whether a folder holds a table, at any depth."""
+    return any(True for _ in _table_files(folder))
+
+
+def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
+    """Read labelled images from a table, or a folder of tables.
+
+    Parameters
+    ----------
+    path : the file or the folder
+    size : height and width to fit images into; None if all images already have one size
+    transpose : exchange rows and columns of each image
+
+    Returns
+    -------
+    the data set; its notes say how each table was taken
+
+    Raises
+    ------
+    InputError
+        If a table is damaged or holds something else, images and labels do not match, an image
+        can't be read, sizes differ, or a class has no images to train on or to test on.
+    """
+    notes: list[str] = []
+    reader = _Reader(size, transpose)
+    with ExitStack() as stack:
+        labelled = _labelled(path, _find(path, stack, notes), notes)
+        try:
+            train = reader.read([*labelled["train"], *labelled["val"], *labelled[None]])
+            test = reader.read(labelled["test"])
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+    reader.findings.check(path)
+    notes += reader.notes
+    classes = _classes(path, train[1])
+    parts = {"train": Labelled(train[0], _numbers(path, "train", train[1], classes))}
+    if labelled["test"]:
+        parts["test"] = Labelled(test[0], _numbers(path, "test", test[1], classes))
+    else:
+        parts = _divide(parts["train"], len(classes))
+        notes.append(
+            f"no labelled images to test on: {len(parts['test']):,} were set apart, one of "
+            f"{TEST_SHARE} of each class"
+        )
+    _check_classes(path, parts, classes)
+    images = parts["train"].images
+    is_ink_box = bool(model_form.in_form(images, _form(images.shape[1:], "ink-box")).all())
+    notes += [INK_BOX] * is_ink_box
+    digests = {part: dataset.digest(labelled_images) for part, labelled_images in parts.items()}
+    source = Source("folder", classes, digests, "ink-box" if is_ink_box else "resize")
+    return Raw(source, parts["train"], parts["test"], tuple(notes))
+
+
+def _table_files(folder: Path) -> Iterator[Path]:
+    """The tables in a folder at any depth, sorted; links to folders are not followed."""
+    for base, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not files.is_system_file(name))
+        for name in sorted(names):
+            if tables.is_table(name) and not files.is_system_file(name):
+                yield Path(base, name)
+
+
+def _find(path: Path, stack: ExitStack, notes: list[str]) -> list[Found]:
+    """All images and labels of a path's tables, which stay open until the stack is closed."""
+    found: list[Found] = []
+    for file in [path] if path.is_file() else _table_files(path):
+        name = file.name if file == path else str(file.relative_to(path))
+        try:
+            if tables.is_metadata(file.name):
+                found += _listed_images(file, name)
+                continue
+            if tables.is_archive(file.name):
+                raise InputError("an archive next to others. Unpack it, or name it in data.folder")
+            files.check_is_regular(file)
+            opened = stack.enter_context(file.open("rb"))
+            contents = stack.enter_context(tables.opened(file.name, opened))
+        except NoPixels as error:
+            notes.append(f"{name} is left out: {error}")
+            continue
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
+        except OSError as error:
+            raise InputError(f"{file} can't be read: {error.strerror}") from None
+        for images in contents.images:
+            key = f"{name}/{images.key}".rstrip("/")
+            found.append(Found(key, _part(key), images, images.labels))
+        for labels in contents.labels:
+            key = f"{name}/{labels.key}".rstrip("/")
+            found.append(Found(key, _part(key), labels=labels))
+    return found
+
+
+def _part(name: str) -> str | None:
+    return next((p for p in map(part_of, reversed(name.split("/"))) if p), None)
+
+
+def _listed_images(file: Path, name: str) -> list[Found]:
+    """The images that a metadata.csv lists, by part."""
+    with open(file, "rb") as opened:
+        rows = column_files.read_metadata(opened)
+    by_part: dict[str | None, list[tuple[Path, Label | None]]] = {}
+    for image, label in rows:
+        inner = PurePosixPath(str(image or ""))
+        if not inner.name or inner.is_absolute() or ".." in inner.parts:
+            raise InputError(f"{image!r} is no file in the folder of {file.name}")
+        path = file.parent / inner  # it may be a link, as in the caches of DVC and Hugging Face
+        by_part.setdefault(_part(f"{name}/{image}"), []).append((path, label))
+    found = []
+    for part, listed in by_part.items():
+        paths, labels = [path for path, _ in listed], [label for _, label in listed]
+        images = Images(
+            "", len(paths), "files", partial(_read_files, paths), names=tuple(map(str, paths))
+        )
+        column = Labels("label", len(labels), labels.copy)
+        found.append(Found(f"{name} ({part})" if part else name, part, images, column))
+    return found
+
+
+def _read_files(paths: list[Path], start: int, end: int) -> Iterator[list[Any]]:
+    for path in paths[start:end]:
+        try:
+            decoding.check_bytes(files.check_is_regular(path))
+            yield [path.read_bytes()]
+        except InputError as error:
+            yield [error]
+        except OSError as error:
+            yield [InputError(f"it can't be read: {error.strerror}")]
+
+
+def _labelled(path: Path, found: list[Found], notes: list[str]) -> dict[str | None, list[Found]]:
+    """The images with labels, by part."""
+    parts: dict[str | None, list[Found]] = {}
+    for part in ("train", "val", "test", None):
+        pairs = _pair(path, [f for f in found if f.part == part])
+        notes += [f"{f.name} is left out: it has no labels" for f in pairs if not f.labels]
+        parts[part] = [f for f in pairs if f.labels]
+    if not (parts["train"] or parts["val"] or parts[None]):
+        raise InputError(
+            f"{path} has no labelled images to train on ({'; '.join(notes) or 'no tables'}); "
+            f"expected a column label, or an array of labels next to that of the images"
+        )
+    if parts[None] and (parts["train"] or parts["test"]):
+        raise InputError(
+            f"{path}: is {_names(parts[None])} for training or for testing, next to "
+            f"{_names(parts['train'] + parts['test'])}? Name it train or test, or remove it"
+        )
+    notes += [
+        f"{f.name} joins the training images: prepare chooses those to validate on"
+        for f in parts["val"]
+    ]
+    return parts
+
+
+def _pair(path: Path, found: list[Found]) -> list[Found]:
+    """The images of a part, each with its labels if there are some."""
+    complete = [f for f in found if f.images and f.labels]
+    images = [f for f in found if f.images and not f.labels]
+    labels = [f for f in found if not f.images]
+    if not labels:
+        return complete + images
+    if len(images) != 1 or len(labels) != 1:
+        raise InputError(
+            f"{path}: which labels belong to which images? Images: {_names(images)}; labels: "
+            f"{_names(labels)}. Leave one of each in the folder, of train and of test"
+        )
+    one, other = images[0], labels[0]
+    assert one.images is not None
+    assert other.labels is not None
+    if one.images.count != other.labels.count:
+        raise InputError(
+            f"{path}: {one.name} has {one.images.count:,} images, but {other.name} has "
+            f"{other.labels.count:,} labels"
+        )
+    return [*complete, replace(one, labels=other.labels)]
+
+
+def _names(found: list[Found]) -> str:
+    return ", ".join(f.name for f in found) or "none"
+
+
+class _Reader:
+    """Reads tables into grey images of one size, the first image's if none is given."""
+
+    def __init__(self, size: tuple[int, int] | None, transpose: bool) -> None:
+        self.size, self.transpose, self.must_fit = size, transpose, size is not None
+        self.findings = Findings()
+        self.notes: list[str] = []
+        self.other_sizes: set[tuple[int, int]] = set()
+
+    def read(self, labelled: list[Found]) -> tuple[UInt8Array, list[Label]]:
+        """Images, uint8 (n, height, width), and labels; what can't be read is a fault."""
+        images: list[UInt8Array] = []
+        labels: list[Label] = []
+        for found in labelled:
+            assert found.images is not None
+            assert found.labels is not None
+            try:
+                scale = pixels.measure(found.images)
+                labels += self._labels(found.name, found.labels)
+                images += self._images(found.name, found.images, scale)
+            except InputError as error:
+                raise InputError(f"{found.name}: {error}") from None
+            words = pixels.describe(found.images, scale)
+            exchanged = "; rows and columns exchanged" * self.transpose
+            self.notes.append(f"{found.name}: {found.images.count:,} images; {words}{exchanged}")
+        none = np.zeros((0, *(self.size or image_folder.SIDES)), np.uint8)
+        return np.concatenate(images) if images else none, labels
+
+    def _labels(self, name: str, column: Labels) -> Iterator[Label]:
+        for i, label in enumerate(column.read()):
+            if isinstance(label, float) and label.is_integer():
+                label = int(label)
+            if isinstance(label, bool) or not isinstance(label, int | str) or label in ("", -1):
+                self.findings.add(f"{name}: the label of image {i:,} is {label!r}", GIVE_LABELS)
+            else:
+                yield label
+
+    def _images(self, name: str, images: Images, scale: int) -> Iterator[UInt8Array]:
+        count = 0
+        for piece in images.read(0, images.count):
+            numbers = range(count, count + len(piece))
+            names = [images.names[i] if images.names else f"{name}, image {i:,}" for i in numbers]
+            if isinstance(piece, np.ndarray) and piece.ndim == 3:
+                levels = pixels.to_levels(piece, scale)
+                levels = levels.swapaxes(1, 2) if self.transpose else levels
+                height, width = levels.shape[1:]
+                if self._is_allowed(names[0], (height, width)):
+                    yield self._fit(levels)
+            else:
+                for item_name, item in zip(names, piece, strict=True):
+                    grey = self._decode(item_name, item, scale)
+                    if grey is not None:
+                        yield self._fit(grey[None])
+            count += len(piece)
+        if count != images.count:
+            raise InputError(f"the file has {count:,} images; expected {images.count:,}")
+
+    def _decode(self, name: str, item: Any, scale: int) -> UInt8Array | None:
+        try:
+            if isinstance(item, bytes) and item.startswith(image_folder.GIT_LFS):
+                raise InputError("this is Git LFS's pointer to an image. Fetch it: git lfs pull")
+            levels, size = pixels.decode_with_size(item, scale, self.size)
+            if not self._is_allowed(name, size[::-1] if self.transpose else size):
+                return None
+            grey = decoding.grey(levels)
+        except InputError as error:
+            self.findings.add(f"{name}: {error}", image_folder.REPLACE)
+            return None
+        return grey.T if self.transpose else grey
+
+    def _is_allowed(self, name: str, size: tuple[int, int]) -> bool:
+        """Whether an image has the size of all; another size is a fault, once."""
+        if self.must_fit:
+            return True
+        least, most = image_folder.SIDES
+        if self.size is None and least <= min(size) and max(size) <= most:
+            self.size = size
+        if size == self.size:
+            return True
+        if size not in self.other_sizes:
+            self.other_sizes.add(size)
+            expected = " and ".join(map(str, self.size or ())) or f"{least} to {most}"
+            self.findings.add(
+                f"{name} is {size[0]:,} pixels high and {size[1]:,} wide; expected {expected}",
+                SET_A_SIZE,
+            )
+        return False
+
+    def _fit(self, images: UInt8Array) -> UInt8Array:
+        """Fit images of one size into the size of all."""
+        assert self.size is not None
+        ready = model_form.in_form(images, _form(self.size, "resize"))
+        if ready.all():
+            return images
+        fitted = [
+            image if is_ready else model_form.fit(image, self.size)
+            for image, is_ready in zip(images, ready, strict=True)
+        ]
+        return np.stack(fitted)
+
+
+def _form(size: tuple[int, ...], method: Literal["ink-box", "resize"]) -> Preprocessing:
+    height, width = size
+    normalisation = Normalisation(mean=0.0, std=1.0, where="in the graph")
+    return Preprocessing(
+        size=(height, width), method=method, background=0, normalisation=normalisation
+    )
+
+
+def _classes(path: Path, labels: list[Label]) -> tuple[str, ...]:
+    """The classes' names: numbers by size, else by the alphabet."""
+    distinct = set(labels)
+    numbers = sorted(label for label in distinct if isinstance(label, int))
+    texts = sorted({str(label) for label in distinct})
+    classes = tuple(map(str, numbers)) if len(numbers) == len(distinct) else tuple(texts)
+    if not 2 <= len(classes) <= image_folder.MAX_CLASSES:
+        shown = first(classes, image_folder.MAX_NAMES)
+        raise InputError(
+            f"{path}: the labels have {len(classes):,} classes ({shown}); expected 2 to "
+            f"{image_folder.MAX_CLASSES}"
+        )
+    return classes
+
+
+def _numbers(path: Path, part: str, labels: list[Label], classes: tuple[str, ...]) -> UInt8Array:
+    """Labels as positions in the classes."""
+    position = {name: i for i, name in enumerate(classes)}
+    unknown = sorted({str(label) for label in labels} - position.keys())
+    if unknown:
+        raise InputError(
+            f"{path}: {part} has labels that train lacks: "
+            f"{first(unknown, image_folder.MAX_NAMES)}. {image_folder.BOTH_PARTS}"
+        )
+    return np.array([position[str(label)] for label in labels], np.uint8)
+
+
+def _check_classes(path: Path, parts: dict[str, Labelled], classes: Iterable[str]) -> None:
+    for part, labelled in parts.items():
+        present = np.unique(labelled.labels)
+        lacking = [name for i, name in enumerate(classes) if i not in present]
+        if lacking:
+            raise InputError(
+                f"{path}: {part} has no images of {first(lacking, image_folder.MAX_NAMES)}. "
+                f"{image_folder.BOTH_PARTS}"
+            )
+
+
+def _divide(labelled: Labelled, classes: int) -> dict[str, Labelled]:
+    """Set one of `TEST_SHARE` images of each class apart, the same for images in any order.
+
+    Those with the smallest digests are chosen, so equal images are in the same part.
+    """
+    digests = np.array([hashlib.sha256(image.tobytes()).digest() for image in labelled.images])
+    is_test: BoolArray = np.zeros(len(labelled), bool)
+    for label in range(classes):
+        own = labelled.labels == label
+        distinct = np.unique(digests[own])
+        if len(distinct) > 1:
+            last = distinct[max(len(distinct) // TEST_SHARE, 1) - 1]
+            is_test |= own & (digests <= last)
+    return {
+        "train": labelled.take(np.flatnonzero(~is_test)),
+        "test": labelled.take(np.flatnonzero(is_test)),
+    }

@@ -1,0 +1,67 @@
+"""A source of one's own: a folder of image files, a table, or a ZIP archive of either."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from digits.core import files
+from digits.core.errors import InputError, first, printable
+from digits.data import archives, image_folder, labelled_tables, tables
+from digits.data.dataset import Raw
+
+
+def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
+    """Read labelled images of any of these forms.
+
+    Parameters
+    ----------
+    path : a folder with `train/<class>/` and `test/<class>/`, a folder of tables, a table, or an
+        archive
+    size : height and width to fit images into; None if all images already have one size
+    transpose : exchange rows and columns of each image of a table
+
+    Raises
+    ------
+    InputError
+        As `image_folder.read` and `labelled_tables.read`; or if an archive should not be unpacked.
+    """
+    if path.is_file() and tables.is_archive(path.name):
+        with archives.unpacked(path) as folder:
+            return read(_inner(folder), size, transpose)
+    if path.is_file() and not tables.is_table(path.name):
+        raise InputError(
+            f"data.folder is {path}; expected a folder, or a file of .csv, .csv.gz, .npz, .npy, "
+            f".parquet, .zip, .idx or -ubyte"
+        )
+    if path.is_file() or (not _has_classes(path) and labelled_tables.holds_tables(path)):
+        return labelled_tables.read(path, size, transpose)
+    beside = sorted(p.name for p in path.glob("*") if tables.is_table(p.name))
+    notes = [f"not read, next to train/ and test/: {first(list(map(printable, beside)))}"] * bool(
+        beside
+    )
+    if transpose:
+        raise InputError(
+            f"data.transpose is true, but {path} has folders of image files, which are read as one "
+            f"sees them. Set data.transpose=false"
+        )
+    raw = image_folder.read(path, size)
+    return replace(raw, notes=(*raw.notes, *notes))
+
+
+def _has_classes(path: Path) -> bool:
+    """Whether train/ and test/ have folders of classes, and no list of their images."""
+    parts = [path / part for part in image_folder.PARTS]
+    if any((folder / tables.METADATA).exists() for folder in (path, *parts)):
+        return False
+    return any(map(_folders, parts))
+
+
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    return [p for p in path.iterdir() if p.is_dir() and not files.is_system_file(p.name)]
+
+
+def _inner(folder: Path) -> Path:
+    """The only folder in a folder, at any depth: many archives hold one, with all in it."""
+    entries = [path for path in folder.iterdir() if not files.is_system_file(path.name)]
+    return _inner(entries[0]) if len(entries) == 1 and entries[0].is_dir() else folder

@@ -1,0 +1,209 @@
+"""Labelled tables of each form become the same data set; what does not fit is named."""
+
+import gzip
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from digits.core.errors import InputError
+from digits.data import labelled_tables
+from digits.data.dataset import Raw
+from tests.helpers.tables import IMAGES, LABELS, csv_file, idx, npy, npz, parquet, png
+
+FILES = [png(image) for image in IMAGES]
+TEST, TEST_LABELS = IMAGES[:10] // 2, LABELS[:10]
+Write = Callable[[dict[str, bytes]], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(files: dict[str, bytes]) -> Path:
+        for name, content in files.items():
+            path = tmp_path / "own" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return tmp_path / "own"
+
+    return write
+
+
+def listed(part: str, images: np.ndarray, labels: np.ndarray) -> dict[str, bytes]:
+    """A folder with a metadata.csv, as Hugging Face has it."""
+    lines = [f"{i}.png,{label}\n" for i, label in enumerate(labels)]
+    files = {f"{part}/{i}.png": png(image) for i, image in enumerate(images)}
+    return files | {f"{part}/metadata.csv": "".join(["file_name,label\n", *lines]).encode()}
+
+
+COLUMNS = {"image": [png(image) for image in TEST], "label": TEST_LABELS}
+FORMS: dict[str, dict[str, bytes]] = {
+    "csv": {"train.csv": csv_file(), "test.csv": csv_file(TEST, TEST_LABELS)},
+    "csv.gz": {
+        "mnist_train.csv.gz": gzip.compress(csv_file(names=None)),
+        "mnist_test.csv.gz": gzip.compress(csv_file(TEST, TEST_LABELS, names=None)),
+    },
+    "Keras": {"a.npz": npz(x_train=IMAGES, y_train=LABELS, x_test=TEST, y_test=TEST_LABELS)},
+    "npz with validation": {
+        "a.npz": npz(
+            train_images=IMAGES[:20],
+            train_labels=LABELS[:20, None],
+            val_images=IMAGES[20:],
+            val_labels=LABELS[20:, None],
+            test_images=TEST,
+            test_labels=TEST_LABELS[:, None],
+        )
+    },
+    "npy": {
+        "x_train.npy": npy(IMAGES / 255),
+        "y_train.npy": npy(LABELS.astype(float)),
+        "x_test.npy": npy(TEST.reshape(10, 64)),
+        "y_test.npy": npy(TEST_LABELS),
+    },
+    "idx": {
+        "train-images-idx3-ubyte": idx(IMAGES),
+        "train-labels-idx1-ubyte": idx(LABELS),
+        "t10k-images-idx4-ubyte.gz": gzip.compress(idx(TEST[:, None])),
+        "t10k-labels-idx1-ubyte.gz": gzip.compress(idx(TEST_LABELS)),
+    },
+    "parquet": {
+        "data/train-00000-of-00002.parquet": parquet(image=FILES[:20], label=LABELS[:20]),
+        "data/train-00001-of-00002.parquet": parquet(image=FILES[20:], label=LABELS[20:]),
+        "data/test-00000-of-00001.parquet": parquet(**COLUMNS),
+    },
+    "metadata.csv": listed("train", IMAGES, LABELS) | listed("test", TEST, TEST_LABELS),
+}
+
+
+def read(path: Path, size: tuple[int, int] | None = None) -> tuple[Raw, str]:
+    raw = labelled_tables.read(path, size, transpose=False)
+    return raw, "\n".join(raw.notes)
+
+
+@pytest.fixture(autouse=True)
+def dark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images are noise, of which some have a light edge: leave all as they are."""
+    ready = lambda images, form: np.full(len(images), form.method == "resize")  # noqa: E731
+    monkeypatch.setattr(labelled_tables.model_form, "in_form", ready)
+    monkeypatch.setattr(labelled_tables.model_form, "fit", lambda image, size: image)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_is_the_same_data_set(form: str, write: Write) -> None:
+    folder = write(FORMS[form] | {"README.md": b"mine", "Thumbs.db": b"x"})
+    assert labelled_tables.holds_tables(folder)
+    raw, _ = read(folder)
+    assert raw.source.classes == ("0", "1", "2", "3", "4")
+    np.testing.assert_array_equal(raw.train.images, IMAGES)
+    np.testing.assert_array_equal(raw.train.labels, LABELS)
+    np.testing.assert_array_equal(raw.test.images, TEST)
+    np.testing.assert_array_equal(raw.test.labels, TEST_LABELS)
+
+
+def test_the_tables_of_a_competition_have_their_test_images_set_apart(write: Write) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (145, 8, 8), dtype=np.uint8)
+    labels = np.arange(145) % 5
+    images[140:] = images[:5]  # equal images, which must not be in both parts
+    files = {"train.csv": csv_file(images, labels), "test.csv": csv_file(labels=None)}
+    folder = write(files | {"sample_submission.csv": b"ImageId,Label\n1,0\n"})
+    raw, notes = read(folder)
+    distinct = {label: set() for label in range(5)}
+    for image, label in zip(raw.test.images, raw.test.labels, strict=True):
+        distinct[label].add(image.tobytes())
+    assert [len(own) for own in distinct.values()] == [4] * 5  # of 28
+    assert len(raw.train) + len(raw.test) == 145
+    both = {i.tobytes() for i in raw.train.images} & {i.tobytes() for i in raw.test.images}
+    assert not both
+    for words in ("test.csv is left out: it has no labels", "sample_submission.csv is left out"):
+        assert words in notes
+    assert re.search(r"train\.csv: 145 images; .*integers as grey.*\n.* 2[0-5] were set ap", notes)
+    shuffled = np.random.default_rng(2).permutation(145)
+    (folder / "train.csv").write_bytes(csv_file(images[shuffled], labels[shuffled]))
+    again = read(folder)[0].test.images
+    assert {i.tobytes() for i in again} == {i.tobytes() for i in raw.test.images}
+
+
+def test_labels_that_are_words_are_the_classes(write: Write) -> None:
+    words = np.array(["ten", "nine", "two", "one", "a"])[LABELS]
+    raw, _ = read(write({"train.csv": csv_file(labels=words), "test.csv": csv_file(labels=words)}))
+    assert raw.source.classes == ("a", "nine", "one", "ten", "two")
+    assert [raw.source.classes[i] for i in raw.train.labels] == words.tolist()
+
+
+def test_rows_and_columns_are_exchanged_if_asked_for(write: Write) -> None:
+    wide = np.concatenate([IMAGES, IMAGES], 2)
+    path = write({"a.npz": npz(x_train=wide, y_train=LABELS, x_test=wide, y_test=LABELS)})
+    raw = labelled_tables.read(path / "a.npz", None, transpose=True)
+    np.testing.assert_array_equal(raw.train.images, wide.swapaxes(1, 2))
+    assert "a.npz/x_train: 25 images; bytes as grey levels; rows and columns exchanged" in raw.notes
+    path = write(FORMS["metadata.csv"]) / "train"
+    raw = labelled_tables.read(path / "metadata.csv", None, transpose=True)
+    pixels = {image.tobytes() for image in (*raw.train.images, *raw.test.images)}
+    assert pixels == {image.T.tobytes() for image in IMAGES}
+
+
+TRAIN = {"x_train.npy": npy(IMAGES), "y_train.npy": npy(LABELS)}
+REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
+    "no labels": ({"a.npy": npy(IMAGES)}, r"no labelled images to train on \(a.npy is left out"),
+    "more labels": ({**TRAIN, "y_train.npy": npy(TEST_LABELS)}, "x_train.npy has 25 images, but y"),
+    "two data sets": (
+        {**TRAIN, "mnist_train.npy": npy(IMAGES)},
+        "which labels belong to which images. Images: mnist_train.npy, x_train.npy; labels: y_tr",
+    ),
+    "which part": (
+        {**FORMS["csv"], "more.csv": csv_file()},
+        "is more.csv for training or for test",
+    ),
+    "new class": (
+        {"train.csv": csv_file(labels=LABELS % 4), "test.csv": csv_file()},
+        "test has labels that train lacks: 4. Each class needs",
+    ),
+    "absent class": (
+        {"train.csv": csv_file(), "test.csv": csv_file(labels=LABELS % 4)},
+        "test has no images of 4. Each class needs",
+    ),
+    "one class": (
+        {"train.csv": csv_file(labels=LABELS * 0)},
+        r"1 classes \(0\); expected 2 to 256",
+    ),
+    "absent labels": (
+        {"train.parquet": parquet(image=FILES, label=[None, -1, *LABELS[2:]])},
+        r"(?s)2 faults:.*train.parquet: the label of image 0 is None.*image 1 is -1.*leave it out",
+    ),
+    "floats": ({"train.csv": csv_file(labels=LABELS / 2)}, "the label of image 1 is 0.5"),
+    "damaged images": (
+        {"train.parquet": parquet(image=[b"x", b"", *FILES[2:]], label=LABELS)},
+        r"(?s)2 faults:.*image 0: this is not an image.*image 1: the image is empty.*Restore each",
+    ),
+    "other sizes": (
+        {"train.csv": csv_file(), "test.npz": npz(x=np.zeros((9, 9, 9), np.uint8), y=LABELS[:9])},
+        r"test.npz/x, image 0 is 9 pixels high and 9 wide; expected 8 and 8.*data\.size",
+    ),
+    "too large": (
+        {"train.npz": npz(x=np.zeros((2, 300, 9), np.uint8), y=LABELS[:2])},
+        "is 300 pixels high and 9 wide; expected 8 to 256",
+    ),
+    "normalised": (
+        {"train.npz": npz(x=IMAGES / 255 - 0.5, y=LABELS)},
+        r"own: train.npz/x: x: the values are -0.5 to 0.5; expected",
+    ),
+    "pickle": ({"train.pkl": b""}, r"own/train.pkl: this is a pickle"),
+    "archive": ({**TRAIN, "more.zip": b""}, "own/more.zip: an archive next to others"),
+    "link out": (
+        {"train/metadata.csv": b"file_name,label\n../../secret.png,0\n"},
+        r"'\.\./\.\./secret\.png' is no file in the folder",
+    ),
+    "no label column": ({"metadata.csv": b"file_name,text\na,b\n"}, "expected file_name and label"),
+    "absent file": (
+        {"train/metadata.csv": b"file_name,label\na.png,0\nb.png,1\n"},
+        r"(?s)2 faults:.*train/a.png: it can't be read: No such file",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_data_set_is_refused_by_name(case: str, write: Write) -> None:
+    files, reason = REFUSED[case]
+    with pytest.raises(InputError, match=reason):
+        read(write(files))
