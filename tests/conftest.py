@@ -17,7 +17,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from digits.core import kernels
-from tests.helpers import s3
+from tests.helpers import s3, warm_python
 from tests.helpers.github import GitHub, serve_github
 from tests.helpers.small import ROOT
 
@@ -34,6 +34,11 @@ hypothesis.settings.load_profile("house")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None):  # not in a worker
+        warm_python.share()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,8 @@ from digits.core.params import flat, read_yaml
 from ops import __main__ as digits
 from tests.helpers import warm_python
 from tests.helpers.project import Project
-from tests.helpers.small import ROOT, SMALL
+from tests.helpers.small import ROOT
+from tests.helpers.workflows import GOOD
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
@@ -33,15 +34,7 @@ RUN = re.compile(r"^<!-- run -->\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`]+)`")
 FOLDERS = ("benchmarks", "digits", "docs", "ops", "presets", "serving", "stages", "sweeps", "tests")
 TARGETS = set(re.findall(r"^([a-z./]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-DEMO = {
-    **SMALL,
-    "model.channels": [8, 16, 16],
-    "train.epochs": 8,
-    "train.shards": 2,
-    "train.ema": 0.9,
-    "train.optimizer.lr": 0.4,
-}
-FASTER = {"[24,48,96]": "[8,24,24]", "[30]": "[12]", "epochs=30": "epochs=12"}
+FASTER = {"[24,48,96]": "[8,24,24]", "[30]": "[5]", "epochs=30": "epochs=5"}
 # Like tests/end_to_end/test_remote.py: make takes the set-up as done.
 MAKE = """make() {
   command make --old-file=.venv/run --old-file=.venv/serve --old-file=.venv/dev BIN="$BIN" "$@"
@@ -203,7 +196,7 @@ def test_every_metric_is_described(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in NAMES if RUN.search((ROOT / n).read_text())])
 def test_blocks_marked_to_run_run(name: str, tmp_path: Path) -> None:
     project = Project.scratch(tmp_path / "project")
-    (project.folder / "presets" / "demo.yaml").write_text(f"# Small.\n{yaml.safe_dump(DEMO)}")
+    (project.folder / "presets" / "demo.yaml").write_text(f"# Small.\n{yaml.safe_dump(GOOD)}")
     project.commit("small")
     text = (ROOT / name).read_text()
     for value, faster in FASTER.items():

@@ -123,7 +123,7 @@ def test_a_changed_evaluator_scores_the_base_too(
     branch(origin, "evaluator")
     module = origin.folder / "digits" / "evaluation" / "metrics.py"
     module.write_text(f"{module.read_text()}\n# Measures as before.\n")
-    repro(origin, {"train.optimizer.lr": 0.201})
+    repro(origin, {"model.channels": [8, 24, 24]})
     runner = check_out("evaluator")
     assert set(runner.run().values()) == {"success"}, runner.log
     assert "the evaluator of origin/main differs in digits/evaluation/metrics.py" in runner.log

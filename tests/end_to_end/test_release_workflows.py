@@ -104,7 +104,7 @@ def made(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     repro(shop.ann, GOOD)
     shop.ann.run("git", "checkout", "--quiet", "-b", "two")
     append(shop.ann, "digits/evaluation/metrics.py", "# Measures as before.\n")
-    repro(shop.ann, {"train.optimizer.lr": 0.201})
+    repro(shop.ann, {"model.channels": [8, 24, 24]})
     shop.ann.run("dvc", "push", "--all-branches")
     shop.ann.run("git", "push", "--quiet", "--set-upstream", "origin", "main", "two")
     return shop

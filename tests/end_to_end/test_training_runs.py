@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -24,11 +25,12 @@ CHANGES = {
     "model.hidden": [16],
     "model.spatial_dropout": 0.1,
     "model.dense_dropout": 0.2,
-    "train.epochs": 30,
+    "train.epochs": 5,
     "train.batch_size": 32,
     "train.shards": 4,  # two would give the same sum in any order
-    "train.early_stopping.patience": 25,
 }
+# So long that a kill finds it at work.
+LONG = CHANGES | {"train.epochs": 30, "train.early_stopping.patience": 25}
 OUTPUTS = ("weights.safetensors", "train.json", "training.csv")
 
 
@@ -37,11 +39,12 @@ def start(
     prepared: Path,
     torchrun: Mapping[str, str] | None = None,
     python: str | Path = sys.executable,
+    changes: Mapping[str, Any] = CHANGES,
     **settings: int,
 ) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     if not (folder / "params.yaml").exists():
-        small_params(folder, CHANGES)
+        small_params(folder, changes)
     paths = {"data": prepared, "resume": ".resume"}
     paths |= dict(zip(("weights", "metrics", "curve"), OUTPUTS, strict=True))
     words = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
@@ -60,8 +63,18 @@ def start(
     )
 
 
+def start_long(
+    folder: Path, prepared: Path, python: str | Path = sys.executable, **settings: int
+) -> subprocess.Popen[str]:
+    return start(folder, prepared, python=python, changes=LONG, **settings)
+
+
 def warm() -> Path:
-    """For trainings that nobody kills; `undisturbed` is one by the real Python."""
+    """For most trainings; `undisturbed` is one by the real Python.
+
+    A caller that is killed takes its command with it, and who reads the command's output to its end
+    has waited for this.
+    """
     return warm_python.python()
 
 
@@ -88,6 +101,13 @@ def outputs(folder: Path) -> dict[str, bytes]:
 def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed")
     finish(start(folder, prepared, workers=1))
+    return outputs(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_long(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(start_long(folder, prepared, warm(), workers=1))
     return outputs(folder)
 
 
@@ -146,60 +166,61 @@ def test_processes_that_cannot_share_the_shards_evenly_are_refused(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(
-    seed: int, prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+    seed: int, prepared: Path, tmp_path: Path, undisturbed_long: dict[str, bytes]
 ) -> None:
     state = tmp_path / ".resume" / "state.safetensors"
     draw = random.Random(seed)
+    python = warm() if seed else sys.executable
     for _ in range(2):
-        process = start(tmp_path, prepared, workers=2)
+        process = start_long(tmp_path, prepared, python, workers=2)
         until(state.exists)
         time.sleep(draw.uniform(0, 1))  # the moment of the kill
         process.kill()
         process.communicate()
-    output = finish(start(tmp_path, prepared, python=warm(), processes=1 + seed % 2, workers=2))
+    output = finish(start_long(tmp_path, prepared, warm(), processes=1 + seed % 2, workers=2))
     assert "continuing after epoch" in output
-    assert outputs(tmp_path) == undisturbed
+    assert outputs(tmp_path) == undisturbed_long
 
 
 def test_killed_while_it_writes_the_state_it_goes_on_from_the_one_before(
-    prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+    prepared: Path, tmp_path: Path, undisturbed_long: dict[str, bytes]
 ) -> None:
     """A half-written file stands beside the state, as a kill in that moment leaves it."""
-    process = start(tmp_path, prepared, workers=2)
+    process = start_long(tmp_path, prepared, warm(), workers=2)
     state = tmp_path / ".resume" / "state.safetensors"
     until(state.exists)
     process.kill()
     process.communicate()
     state.with_name("state.safetensors.partial").write_bytes(state.read_bytes()[:1000])
-    assert "continuing after epoch" in finish(start(tmp_path, prepared, python=warm(), workers=2))
-    assert outputs(tmp_path) == undisturbed
+    assert "continuing after epoch" in finish(start_long(tmp_path, prepared, warm(), workers=2))
+    assert outputs(tmp_path) == undisturbed_long
 
 
 def test_a_state_of_other_parameters_is_not_used(
-    prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+    prepared: Path, tmp_path: Path, undisturbed_long: dict[str, bytes]
 ) -> None:
-    small_params(tmp_path, {**CHANGES, "train.seed": 1})
-    process = start(tmp_path, prepared, workers=2)
+    small_params(tmp_path, LONG | {"train.seed": 1})
+    process = start_long(tmp_path, prepared, warm(), workers=2)
     until((tmp_path / ".resume" / "state.safetensors").exists)
     process.kill()
     process.communicate()
-    small_params(tmp_path, CHANGES)
+    small_params(tmp_path, LONG)
     assert "is not used: its training had different parameters" in finish(
-        start(tmp_path, prepared, python=warm())
+        start_long(tmp_path, prepared, warm())
     )
-    assert outputs(tmp_path) == undisturbed
+    assert outputs(tmp_path) == undisturbed_long
 
 
 def test_a_second_training_beside_a_live_one_is_refused(prepared: Path, tmp_path: Path) -> None:
-    first = start(tmp_path, prepared, workers=1)
+    first = start_long(tmp_path, prepared, workers=1)
     until((tmp_path / ".resume" / "state.safetensors").exists)
-    output = finish(start(tmp_path, prepared, python=warm(), workers=1), code=1)
+    output = finish(start_long(tmp_path, prepared, warm(), workers=1), code=1)
     assert f"process {first.pid} holds .resume" in output
     finish(first)
 
 
 def test_a_process_that_dies_takes_the_others_down(prepared: Path, tmp_path: Path) -> None:
-    agent = start(tmp_path, prepared, processes=2, workers=1)
+    agent = start_long(tmp_path, prepared, processes=2, workers=1)
     until((tmp_path / ".resume" / "state.safetensors").exists)
     workers = psutil.Process(agent.pid).children()
     assert len(workers) == 2
@@ -238,7 +259,7 @@ def test_nothing_outlives_the_parent(processes: int, prepared: Path, tmp_path: P
 
 
 def test_the_curve_is_whole_after_each_epoch(prepared: Path, tmp_path: Path) -> None:
-    process = start(tmp_path, prepared, python=warm(), workers=1)
+    process = start_long(tmp_path, prepared, warm(), workers=1)
     curve = tmp_path / "training.csv"
     until(curve.exists)
     seen = set()
@@ -253,7 +274,7 @@ def test_the_curve_is_whole_after_each_epoch(prepared: Path, tmp_path: Path) -> 
 
 
 def test_ctrl_c_ends_with_a_word_and_keeps_the_state(prepared: Path, tmp_path: Path) -> None:
-    process = start(tmp_path, prepared, workers=2)
+    process = start_long(tmp_path, prepared, workers=2)
     state = tmp_path / ".resume" / "state.safetensors"
     until(state.exists)
     process.send_signal(signal.SIGINT)

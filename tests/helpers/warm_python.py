@@ -70,6 +70,9 @@ ROOMS = ("digits", "ops", "serving", "stages")
 # A thread would be missing in the forks.
 SINGLE_THREADED = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
 
+SHARED = "DIGITS_TESTS_WARM_PYTHON"  # the environment names the folder of a process that is shared
+DEADLINE_S = 300
+
 REAL_PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # of this environment's programs
 
 # Started for each command, so it imports next to nothing.
@@ -102,7 +105,8 @@ if arguments[:1] in (["-m"], ["-c"]):
     answer = link.recv(4)
     code = int.from_bytes(answer, "big", signed=True) if answer else 1
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)
 os.execv(real, [real, *arguments])
@@ -111,7 +115,22 @@ os.execv(real, [real, *arguments])
 
 @cache
 def programs() -> Path:
-    """Start the process, and return a folder with the programs that ask it."""
+    """The folder with the programs that ask the process, which is ready."""
+    folder = Path(os.environ.get(SHARED) or start())
+    deadline = time.monotonic() + DEADLINE_S
+    while not ((folder / "socket").exists() and (folder / "socket.heavy").exists()):
+        assert time.monotonic() < deadline, "the process that imports the libraries is not ready"
+        time.sleep(0.01)  # a poll
+    return folder / "bin"
+
+
+def share() -> None:
+    """Start the process for all processes that this one starts: pytest's workers need only one."""
+    os.environ[SHARED] = str(start())
+
+
+def start() -> Path:
+    """Start the process that imports the libraries; its folder."""
     folder = Path(tempfile.mkdtemp(prefix="warm-python-"))
     address = folder / "socket"
     (folder / "client.py").write_text(CLIENT)
@@ -129,10 +148,7 @@ def programs() -> Path:
         env={**os.environ, "HOME": str(folder), **SINGLE_THREADED},
     )
     atexit.register(stop, process, folder)
-    while not (address.exists() and Path(f"{address}.heavy").exists()):
-        assert process.poll() is None, "the process that imports the libraries has ended"
-        time.sleep(0.01)  # a poll
-    return bin
+    return folder
 
 
 def python() -> Path:

@@ -22,11 +22,11 @@ SETUP = "install"  # this environment is installed already
 FILES = {"GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "out", "GITHUB_ENV": "env"}
 # Trained well enough to be within the gate's limits.
 GOOD = SMALL | {
-    "model.channels": [8, 16, 32],
-    "train.epochs": 8,
-    "train.shards": 2,
+    "model.channels": [8, 16, 16],
+    "train.epochs": 3,
     "train.batch_size": 32,
-    "train.ema": 0.95,
+    "train.ema": 0.8,
+    "train.optimizer.lr": 0.4,
 }
 Outcomes = dict[str, str]
 CONDITIONS: dict[str | None, Callable[[Outcomes, str], bool]] = {  # of outcomes and outputs

@@ -14,20 +14,13 @@ from tests.helpers import shapes
 from tests.helpers.project import Project
 from tests.helpers.servers import serve
 from tests.helpers.small import SMALL
-from tests.helpers.workflows import repro
+from tests.helpers.workflows import GOOD, repro
 
 pytestmark = pytest.mark.slow(60)
 
 PYTHON = ("python", "-m")
 CORRECTIONS = "data/corrections.csv"
 DVC = "data/corrections.dvc"
-GOOD = {  # enough for the gate
-    "model.channels": [8, 16, 32],
-    "train.epochs": 14,
-    "train.shards": 2,
-    "train.ema": 0.95,
-    "train.optimizer.lr": 0.4,
-}
 
 
 def label(predictions: Path, labels: dict[str, str]) -> list[str]:
@@ -44,7 +37,7 @@ def label(predictions: Path, labels: dict[str, str]) -> list[str]:
 
 def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, uci: Raw) -> None:
     project = Project.scratch(tmp_path / "project")
-    repro(project, SMALL | GOOD)
+    repro(project, GOOD)
     promote = (*PYTHON, "ops.registry", "promote")
     project.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
     project.commit("a remote")

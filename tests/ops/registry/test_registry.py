@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -280,7 +279,7 @@ def test_of_two_at_once_one_wins_and_the_other_says_so(ann: Models) -> None:
     """The second one has fetched and judged before the first one pushes."""
     ben = ann.clone("ben")
     hook = ann.folder.parent / "server" / "hooks" / "pre-receive"
-    other = f"cd {ben.folder} && PYTHONPATH={ROOT} {sys.executable} -m ops.registry promote"
+    other = f"cd {ben.folder} && PYTHONPATH={ROOT} python -m ops.registry promote"
     hook.write_text(
         f"#!/bin/sh\nrm {hook}\n"
         f"env -u GIT_DIR -u GIT_QUARANTINE_PATH -u GIT_OBJECT_DIRECTORY"
@@ -332,9 +331,12 @@ def test_a_push_that_is_cut_off_is_done_or_not_done(ann: Models, hook: str, arri
     fail = "exit 1" if hook == "pre-receive" else "exit 0"
     path.write_text(f'#!/bin/sh\nrm "$0"\nkill -9 $(cat {ann.folder.parent}/pid)\n{fail}\n')
     path.chmod(0o755)
-    shell = f"echo $$ > ../pid; exec {sys.executable} -m ops.registry promote"
+    code = (  # the pid is the command's own, which `warm_python` runs
+        "import os, runpy, sys; open('../pid', 'w').write(str(os.getpid()))\n"
+        "sys.argv = ['registry', 'promote']; runpy.run_module('ops.registry', run_name='__main__')"
+    )
     killed = subprocess.Popen(
-        ["sh", "-c", shell],
+        ["python", "-c", code],
         cwd=ann.folder,
         env=ann.environment | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
@@ -376,7 +378,7 @@ def kills(ann: Models, command: list[str], at: int) -> bool:
     )
     (bin / "git").chmod(0o755)
     found = subprocess.run(
-        [sys.executable, "-m", "ops.registry", *command],
+        ["python", "-m", "ops.registry", *command],
         cwd=ann.folder,
         env=ann.environment | {"PYTHONPATH": str(ROOT), "PATH": f"{bin}:{ann.environment['PATH']}"},
         capture_output=True,

@@ -167,7 +167,7 @@ def test_a_spot_interruption_resumes_to_the_same_bytes(
     assert "SIGTERM" in job.failure
     again = make(tmp_path / "other", prepared)
     shutil.copytree(job.root / "checkpoints", again.root / "checkpoints", dirs_exist_ok=True)
-    assert "continuing after epoch" in finish(again.start())
+    assert "continuing after epoch" in finish(again.start(PATH=warm_python.path()))
     assert again.outputs() == undisturbed
 
 
