@@ -90,6 +90,7 @@ lint: .venv/dev  ## check style, types and the workflow files
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
 format: .venv/dev  ## format the code

@@ -19,7 +19,7 @@ from digits.core.errors import InputError
 
 OPS = Path(__file__).parent
 SHELLS = ("bash", "zsh", "fish")
-STARTED_BY_OTHERS = ("comment", "install", "launch", "notify", "propose")
+STARTED_BY_OTHERS = ("install", "launch")
 
 
 def main() -> None:
@@ -49,9 +49,7 @@ def overview() -> str:
     for name, path in commands().items():
         lines = by_others if name in STARTED_BY_OTHERS else by_people
         lines.append(f"  {name:<{width}}  {purpose(path)}")
-    return "\n".join(
-        [str(__doc__), *by_people, "\nStarted by make, DVC and the workflows:\n", *by_others]
-    )
+    return "\n".join([str(__doc__), *by_people, "\nStarted by make and DVC:\n", *by_others])
 
 
 def purpose(path: Path) -> str:

@@ -18,7 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from digits.core import kernels
 from tests.helpers import s3, warm_python
-from tests.helpers.github import GitHub, serve_github
+from tests.helpers.git_hosts import GitHub, GitLab, serve_api
 from tests.helpers.small import ROOT
 
 kernels.pin()  # before anything loads torch, here and in what tests start
@@ -149,10 +149,18 @@ def bucket(moto: str, s3_proxy: s3.Proxy) -> str:
 @pytest.fixture
 def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
     """A server in GitHub's place, which the environment names as in a workflow's step."""
-    with serve_github() as server:
-        monkeypatch.setenv("GITHUB_API_URL", server.url)
-        monkeypatch.setenv("GITHUB_REPOSITORY", "o/r")
-        monkeypatch.setenv("GITHUB_TOKEN", "token")
+    with serve_api(server := GitHub()):
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def gitlab(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitLab]:
+    """A server in GitLab's place, which the environment names as in a job."""
+    with serve_api(server := GitLab()):
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
         yield server
 
 

@@ -68,7 +68,7 @@ def module(words: list[str]) -> list[str]:
     """The module whose `--help` lists the options, and its subcommand if it has one."""
     if words[0] == "ops.launch":
         words = words[1:]
-    return words[:2] if words[0] == "ops.registry" else words[:1]
+    return words[:2] if words[0] in ("ops.registry", "ops.ci") else words[:1]
 
 
 @cache

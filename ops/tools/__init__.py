@@ -1,1 +1,1 @@
-"""Tools that several commands share: Git, DVC, GitHub, SageMaker, child processes."""
+"""Tools that several commands share: Git, DVC, SageMaker, child processes."""

@@ -1,4 +1,4 @@
-"""The steps of promote.yml, deploy.yml, retrain.yml and notify.yml as they stand there.
+"""The steps of GitHub's workflows and of GitLab's jobs for what was merged, as they stand there.
 
 Git's server is a bare repository, DVC's remote and the place that models are deployed to are
 buckets of an S3 server, and GitHub's API is a server that answers as it does.
@@ -15,8 +15,8 @@ import pytest
 
 from digits.model import self_test
 from digits.storage import model_store
-from tests.helpers import s3, workflows
-from tests.helpers.github import GitHub
+from tests.helpers import gitlab_jobs, s3, workflows
+from tests.helpers.git_hosts import TOKEN, GitHub, GitLab
 from tests.helpers.project import Project
 from tests.helpers.workflows import FOLDER, GOOD, Runner, repro
 
@@ -47,7 +47,7 @@ class Shop:
         self.ann.environment |= s3.CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint, "SCANS": "500"}
         self.expressions = {
             "github.actor": "octocat",
-            "github.token": "the token",
+            "github.token": TOKEN,
             "inputs.version": "",
             "secrets.DVC_AWS_ACCESS_KEY_ID": "test",
             "secrets.DVC_AWS_SECRET_ACCESS_KEY": "test",
@@ -80,6 +80,30 @@ class Shop:
         outcomes = machine.run(**{DEPLOYED: stage, "vars.DEPLOY_URL": url})
         assert set(outcomes.values()) == {"success"}, machine.log
         return machine.log
+
+    def on_gitlab(self, name: str, code: int = 0, **variables: str) -> tuple[Project, str]:
+        """Run a job of GitLab's. Returns its checkout, and what it printed."""
+        folder = self.folder / f"{name}-{len(list(self.folder.iterdir()))}"
+        folder.mkdir()
+        checkout = Project(folder / "checkout")
+        server = self.folder / "server.git"
+        if not server.exists():
+            server.symlink_to("server")
+        self.ann.run("git", "clone", "--quiet", str(server), str(checkout.folder))
+        checkout.run("git", "checkout", "--quiet", "--detach", "origin/main")
+        checkout.run("git", "branch", "--quiet", "--delete", "main")
+        checkout.environment = self.ann.environment
+        fixed = {
+            "CI_PROJECT_URL": f"file://{self.folder}/server",
+            "CI_DEFAULT_BRANCH": "main",
+            "CI_COMMIT_BRANCH": "main",
+            "GITLAB_USER_NAME": "Tanuki",
+            "GITLAB_USER_EMAIL": "tanuki@gitlab.example",
+            "GITLAB_TOKEN": TOKEN,
+        }
+        done = gitlab_jobs.run_gitlab_job(name, checkout, fixed | variables)
+        assert done.returncode == code, done.stdout
+        return checkout, done.stdout
 
     def registry(self, *words: str, code: int = 0) -> str:
         return self.ann.run("python", "-m", "ops.registry", *words, code=code)
@@ -148,9 +172,9 @@ def test_a_merge_becomes_a_version_that_staging_serves(
     assert model_store.read_pointer(bucket, "production") is None
 
     fill = "printf 'protocol=https\nhost=github.com\n\n' | git credential fill"
-    said = machine.project.run("sh", "-c", fill, GITHUB_TOKEN="the token")
-    assert "password=the token\n" in said
-    assert "the token" not in (machine.project.folder / ".git" / "config").read_text()
+    said = machine.project.run("sh", "-c", fill, GITHUB_TOKEN=TOKEN)
+    assert f"password={TOKEN}\n" in said
+    assert TOKEN not in (machine.project.folder / ".git" / "config").read_text()
 
     assert "staging is v1.0.0 already" in shop.promote().log
     assert "staging still serves v1.0.0" in shop.deploy(bucket, "staging")
@@ -161,7 +185,7 @@ def test_a_version_takes_production_by_hand_and_a_rollback_leaves_it(
     shop: Shop, bucket: str, tmp_path: Path
 ) -> None:
     """The second one has another evaluator than the first, and main has gone on since."""
-    shop.promote()
+    shop.on_gitlab("promote-to-staging")
     shop.promote("1.0.0")
     shop.ann.run("git", "push", "--quiet", "origin", "two:main")
     shop.promote()
@@ -169,10 +193,10 @@ def test_a_version_takes_production_by_hand_and_a_rollback_leaves_it(
     append(shop.ann, "digits/evaluation/metrics.py", "# And again.\n")
     shop.ann.commit("not reproduced yet")
     shop.ann.run("git", "push", "--quiet", "origin", "two:main")
-    log = shop.promote("v1.1.0").log
+    _, log = shop.on_gitlab("promote-to-production", VERSION="v1.1.0")
     assert "against production (v1.0.0) (this evaluator)" in log
     assert "against production (v1.0.0) (its evaluator)" in log
-    shop.deploy(bucket, "production")
+    shop.on_gitlab("deploy-to-production", DEPLOY_URL=bucket)
     assert served(bucket, "production", tmp_path / "model") == "v1.1.0"
 
     shop.registry("rollback", "--reason", "takes 7 for 1")
@@ -212,6 +236,7 @@ def test_only_what_was_merged_takes_production(shop: Shop) -> None:
         outcomes = machine.run(**{PROMOTED: "production", "inputs.version": version})
         assert outcomes == {"Check the version out": "failure", "Promote": "skipped"}
         assert why in machine.log
+    shop.on_gitlab("promote-to-production", code=1, VERSION="1.0.0")
     assert shop.on_server("tags") == before
 
 
@@ -226,49 +251,37 @@ def test_a_model_that_is_not_in_the_remote_is_not_promoted(shop: Shop) -> None:
     assert shop.on_server("tags") == []
 
 
-def test_retraining_proposes_what_new_data_gave(shop: Shop, github: GitHub) -> None:
-    def retrain(scans: int) -> Runner:
-        there = {"GITHUB_API_URL": github.url, "GITHUB_REPOSITORY": "o/r", "SCANS": str(scans)}
-        machine = shop.machine("retrain", **there)
-        assert "failure" not in machine.run().values(), machine.log
-        return machine
-
-    machine = retrain(500)
+def test_retraining_proposes_what_new_data_gave(shop: Shop, github: GitHub, gitlab: GitLab) -> None:
+    machine = shop.machine("retrain", **github.environment, GITHUB_REF_NAME="main")
+    assert machine.run() == {"Retrain": "success"}, machine.log
     assert "Running stage 'fetch'" in machine.log
     assert "Running stage 'prepare'" not in machine.log
+    assert "nothing has changed" in machine.log
     assert github.at("pulls") == []
     assert shop.on_server("heads") == ["main", "two"]
 
-    machine = retrain(597)
-    [pull] = github.at("pulls")
-    assert (pull["head"], pull["base"]) == ("retrain", "main")
-    assert pull["body"] == machine.read("report.md")
-    assert "no worse than origin/main (its evaluator)" in pull["body"]
+    there = {"CI_API_V4_URL": gitlab.url, "CI_PROJECT_ID": "7", "SCANS": "597"}
+    checkout, _ = shop.on_gitlab("retrain", **there)
+    [request] = gitlab.at("merge_requests")
+    assert (request["source_branch"], request["target_branch"]) == ("retrain", "main")
+    report = (checkout.folder / "comparison" / "report.md").read_text()
+    assert request["description"] == report
+    assert "no worse than origin/main (its evaluator)" in report
     other = Project(shop.folder / "other")
     shop.ann.run("git", "clone", "--quiet", "--branch", "retrain", "../server", str(other.folder))
     assert other.run("git", "rev-parse", "HEAD~1") == other.run("git", "rev-parse", "origin/main")
+    assert "Tanuki" in other.run("git", "log", "-1", "--format=%an")
     other.environment = shop.ann.environment
     other.run("dvc", "pull")
     scores = json.loads((other.folder / "metrics" / "evaluation.json").read_text())
     assert scores["images"] == 597
-
-    # A week later: the branch is behind, its pull request still open.
-    shop.ann.run("git", "push", "--quiet", "--force", "origin", "main~1:retrain")
-    pull["body"] = ""
-    machine.project.run("git", "reset", "--quiet", "--soft", "origin/main")
-    assert machine.run("Propose") == {"Propose": "success"}, machine.log
-    assert github.bodies("pulls") == [machine.read("report.md")]
-    assert github.heads == ["o:retrain"] * 2
-    other.run("git", "fetch", "--quiet")
-    assert other.run("git", "diff", "HEAD", "origin/retrain") == ""
 
 
 def test_a_failed_run_has_one_issue(shop: Shop, github: GitHub) -> None:
     run = {"head_branch": "main", "head_sha": "c" * 40, "run_attempt": 1, "html_url": "there"}
     event = shop.folder / "event.json"
     event.write_text(json.dumps({"workflow": {"name": "Retrain"}, "workflow_run": run}))
-    there = {"GITHUB_API_URL": github.url, "GITHUB_REPOSITORY": "o/r"}
-    machine = shop.machine("notify", GITHUB_EVENT_PATH=str(event), **there)
+    machine = shop.machine("notify", GITHUB_EVENT_PATH=str(event), **github.environment)
     hook = {"secrets.SLACK_WEBHOOK_URL": f"{github.url}/hook"}
     assert machine.run() == {"Report": "success"}, machine.log
     assert machine.run(**hook) == {"Report": "success"}, machine.log

@@ -1,23 +1,20 @@
-"""Report a workflow's failed run in an issue, and to Slack: digits notify
+"""Report a workflow's failed run in an issue of GitHub, and to Slack.
 
-.github/workflows/notify.yml runs it, with the event that GitHub describes in GITHUB_EVENT_PATH.
 Each workflow has one issue; while it is open, a further failure becomes a comment there. If
 SLACK_WEBHOOK_URL is set, that address gets the same text, in the format of Slack's webhooks.
 """
 
-import json
 import os
-from pathlib import Path
 
-from digits.core import command_line, errors
 from digits.core.errors import InputError
-from ops.tools.github import call, find_own, send
+from ops.ci.github import call, event, find_own
+from ops.ci.http import send
 
 
-def main() -> None:
-    command_line.parser("ops.notify", __doc__).parse_args()
-    event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_bytes())
-    workflow, run = event["workflow"]["name"], event["workflow_run"]
+def notify() -> None:
+    """Report the run that has started this job. Raises `InputError` if a report fails."""
+    described = event()
+    workflow, run = described["workflow"]["name"], described["workflow_run"]
     text = (
         f"{workflow} failed on `{run['head_branch']}` at {run['head_sha'][:9]}, "
         f"attempt {run['run_attempt']}: {run['html_url']}"
@@ -46,7 +43,3 @@ def report_by_issue(workflow: str, text: str) -> None:
 def report_by_webhook(workflow: str, text: str) -> None:
     if url := os.environ.get("SLACK_WEBHOOK_URL"):
         send("SLACK_WEBHOOK_URL", "POST", url, {"text": text})
-
-
-if __name__ == "__main__":
-    errors.run(main)

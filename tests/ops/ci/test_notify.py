@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from digits.core.errors import InputError
-from ops import notify
-from tests.helpers.github import GitHub
+from ops.ci.notify import notify
+from tests.helpers.git_hosts import GitHub
 
 TEXT = "on `main` at c0ffee000, attempt 1: https://github.example/runs/1"
 
@@ -28,7 +28,7 @@ def fail(workflow: str) -> None:
     }
     event = {"workflow": {"name": workflow}, "workflow_run": run}
     Path(os.environ["GITHUB_EVENT_PATH"]).write_text(json.dumps(event))
-    notify.main()
+    notify()
 
 
 def test_a_workflow_has_one_issue_while_it_is_open(github: GitHub) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from digits.core.errors import InputError
-from ops import comment
-from ops.comment import LIMIT, MARKER
-from ops.tools.github import BOT
-from tests.helpers.github import GitHub
+from ops.ci import comment
+from ops.ci import github as on_github
+from ops.ci.comment import LIMIT
+from ops.ci.github import BOT
+from ops.ci.host import MARKER
+from tests.helpers.git_hosts import GitHub
 
 SHA = "c0ffee" + "0" * 34
 RUN = {
@@ -27,27 +29,30 @@ def _event(github: GitHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     (tmp_path / "event.json").write_text(json.dumps({"workflow_run": RUN}))
     (tmp_path / "comment.md").write_text("BLOCKED: 12 broken\n")
     monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
-    monkeypatch.setattr("sys.argv", ["ops.comment", str(tmp_path / "comment.md")])
     github.at("pulls").append({"number": 3, "head": {"sha": SHA, "repo": {"id": 7}}})
     github.at("pulls/3/files").append({"filename": "params.yaml"})
 
 
+def post(folder: Path) -> None:
+    comment.comment(on_github, folder / "comment.md")
+
+
 def test_a_comment_is_made_once_and_then_updated(github: GitHub, tmp_path: Path) -> None:
-    comment.main()
+    post(tmp_path)
     (tmp_path / "comment.md").write_text("PASS")
-    comment.main()
+    post(tmp_path)
     [body] = github.bodies("issues/3/comments")
     assert body.startswith(f"{MARKER}\nComparison of c0ffee000 **did not pass**: [run](https")
     assert body.endswith("\nPASS")
     assert github.heads == ["stranger:wider & better"] * 2
 
 
-def test_someone_elses_comment_with_the_marker_stays(github: GitHub) -> None:
+def test_someone_elses_comment_with_the_marker_stays(github: GitHub, tmp_path: Path) -> None:
     theirs = {"id": 1, "user": {"login": "stranger"}, "body": f"{MARKER} fine"}
     other = {"id": 2, "user": {"login": BOT}, "body": "of another workflow"}
     found = github.at("issues/3/comments")
     found += [theirs, *([other] * 150)]
-    comment.main()
+    post(tmp_path)
     assert len(found) == 152
     assert found[0]["body"] == f"{MARKER} fine"
 
@@ -61,17 +66,17 @@ def test_someone_elses_comment_with_the_marker_stays(github: GitHub) -> None:
     ],
 )
 def test_nothing_is_said_to_a_pull_request_with_another_head(
-    github: GitHub, head: dict[str, Any]
+    github: GitHub, tmp_path: Path, head: dict[str, Any]
 ) -> None:
     github.at("pulls")[:] = [{"number": 3, "head": head}]
-    comment.main()
+    post(tmp_path)
     assert github.bodies("issues/3/comments") == []
 
 
 def test_a_strangers_text_is_cut_and_calls_nobody(github: GitHub, tmp_path: Path) -> None:
     for text in (b"@everyone \xff" + b"x" * LIMIT, b"@" * LIMIT, "\U0001f600".encode() * LIMIT):
         (tmp_path / "comment.md").write_bytes(text)
-        comment.main()
+        post(tmp_path)
         [body] = github.bodies("issues/3/comments")
         assert "@everyone" not in body
         assert body.endswith("(cut here)")
@@ -82,14 +87,14 @@ def test_an_earlier_verdict_does_not_outlive_a_post_that_fails(
     github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "comment.md").write_text("PASS: fine")
-    comment.main()
+    post(tmp_path)
 
-    def fail(path: Path) -> None:
+    def fail(*_: object) -> None:
         raise InputError("refused")
 
     monkeypatch.setattr(comment, "read_report", fail)
     with pytest.raises(InputError, match="refused"):
-        comment.main()
+        post(tmp_path)
     [body] = github.bodies("issues/3/comments")
     assert "is outdated" in body
     assert "PASS" not in body
@@ -99,21 +104,21 @@ def test_a_link_is_not_followed(github: GitHub, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "comment.md").unlink()
     (tmp_path / "comment.md").symlink_to(tmp_path / "secret")
-    comment.main()
+    post(tmp_path)
     [body] = github.bodies("issues/3/comments")
     assert "secret" not in body
     assert "ended before its report" in body
 
 
-def test_a_change_of_the_judge_is_named(github: GitHub) -> None:
+def test_a_change_of_the_judge_is_named(github: GitHub, tmp_path: Path) -> None:
     files = github.at("pulls/3/files")
     files += [
         {"filename": "docs/x.py", "previous_filename": "ops/gate/__main__.py", "status": "renamed"},
         {"filename": "serving/app.py"},
     ]
-    comment.main()
+    post(tmp_path)
     [body] = github.bodies("issues/3/comments")
-    assert "changes the code that judges it. Read that first: `ops/gate/__main__.py`\n" in body
+    assert "touches the code that judges it. Read that first: `ops/gate/__main__.py`\n" in body
 
 
 @pytest.mark.parametrize(
@@ -130,11 +135,13 @@ def test_a_change_of_the_judge_is_named(github: GitHub) -> None:
         ("requirements-compute.txt", True),
         ("dvc.yaml", True),
         (".github/workflows/ci.yml", True),
+        (".gitlab-ci.yml", True),
+        ("ops/ci/compare.py", True),
+        ("ops/experiment.py", True),
         ("params.yaml", False),
         ("digits/training/loop.py", False),
         ("README.md", False),
     ],
 )
 def test_what_decides_is_found_by_the_imports_of_what_judges(name: str, flagged: bool) -> None:
-    code = set(comment.imports.reached("ops/gate/__main__.py"))
-    assert comment.decides(name, code) == flagged
+    assert comment.decides(name, comment.judging_code()) == flagged

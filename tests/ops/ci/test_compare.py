@@ -1,0 +1,90 @@
+"""A change merged into its base, and what the steps of a job get; compare itself: end_to_end."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from digits.core.errors import InputError
+from ops.ci import compare, steps
+from ops.tools import git
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Branch change, checked out, and branch trunk, which has gone on since."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")  # nobody has said who commits
+    git.run("init", "--quiet", "--initial-branch=trunk")
+    commit(a="1", b="1")
+    git.run("checkout", "--quiet", "-b", "change")
+    commit(a="2")
+    git.run("checkout", "--quiet", "trunk")
+    commit(b="2")
+    git.run("checkout", "--quiet", "change")
+    return tmp_path
+
+
+def commit(**contents: str) -> None:
+    for name, content in contents.items():
+        Path(name).write_text(content)
+    git.run("add", "--all")
+    author = ("-c", "user.name=A", "-c", "user.email=a@example.com")
+    git.run(*author, "commit", "--quiet", "--message=x")
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_change_is_merged_into_its_base_once(capsys: pytest.CaptureFixture[str]) -> None:
+    change, base = git.commit("change"), git.commit("trunk")
+    compare.merge("trunk")
+    assert (Path("a").read_text(), Path("b").read_text()) == ("2", "2")
+    assert git.run("rev-list", "--parents", "-1", "HEAD").split()[1:] == [base, change]
+    assert git.commit("trunk") == base
+    merged = git.commit("HEAD")
+    compare.merge("trunk")
+    assert git.commit("HEAD") == merged
+    assert "has all of trunk" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_conflict_leaves_the_change_checked_out() -> None:
+    commit(b="3")
+    head = git.commit("HEAD")
+    with pytest.raises(
+        InputError, match=r"can't be merged into trunk. Merge trunk into your branch"
+    ):
+        compare.merge("trunk")
+    assert git.commit("HEAD") == head
+    assert git.run("status", "--porcelain") == ""
+
+
+@pytest.mark.usefixtures("repository")
+def test_work_that_is_not_committed_is_not_lost() -> None:
+    head = git.commit("HEAD")
+    Path("b").write_text("mine")
+    with pytest.raises(InputError, match="b: commit or stash this first"):
+        compare.merge("trunk")
+    assert (git.commit("HEAD"), Path("b").read_text()) == (head, "mine")
+
+
+def test_a_shallow_clone_is_refused(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path_factory.mktemp("clone")
+    url = f"file://{repository}"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", url, clone], check=True)
+    monkeypatch.chdir(clone)
+    for step in (lambda: compare.merge("HEAD"), lambda: compare.compare(compare.Change("HEAD"))):
+        with pytest.raises(InputError, match="git fetch --unshallow"):
+            step()
+
+
+def test_only_steps_that_need_the_remote_get_its_credentials(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-key")
+    for credentials in (False, True):
+        steps.python("os", credentials=credentials)  # a module that ends at once
+        variables = steps.environment(credentials=credentials)
+        assert ("AWS_SECRET_ACCESS_KEY" in variables) == credentials
+    assert "secret-key" not in "".join(capfd.readouterr())
