@@ -75,12 +75,9 @@ def read_report(run: FinishedRun) -> str | None:
     return units[: 2 * LIMIT].decode("utf-16-le", errors="ignore") + CUT
 
 
-def compose(
-    run: FinishedRun, report: str | None, judge: list[str], outcome: str | None = None
-) -> str:
+def compose(run: FinishedRun, report: str | None, judge: list[str], outcome: str = "") -> str:
     """The comment: first what the host says, then what the change's own code says."""
-    outcome = outcome or ("passed" if run.passed else "**did not pass**")
-    lines = [MARKER, f"Comparison of {run.commit[:9]} {outcome}: [run]({run.url})", ""]
+    lines = [MARKER, run.headline(outcome), ""]
     if run.caution:
         lines += [run.caution, ""]
     if judge:

@@ -11,9 +11,8 @@ import sys
 from digits.core.command_line import say
 from digits.core.errors import InputError
 from ops.ci.host import Change
-from ops.ci.steps import FOLDER, dvc, environment, own_data, python
+from ops.ci.steps import FOLDER, dvc, environment, own_data, python, require_clean
 from ops.tools import git
-from ops.tools.tables import first
 
 BLOCKED, NO_VERDICT = 1, 2
 
@@ -25,8 +24,7 @@ def merge(base: str) -> None:
     if is_merged(onto):
         say(f"{head[:9]} has all of {base}")
         return
-    if changed := git.lines("diff", "--name-only", "HEAD"):
-        raise InputError(f"{first(changed)}: commit or stash this first")
+    require_clean()
     git.run("checkout", "--quiet", "--detach", onto)
     author = ("-c", "user.name=compare", "-c", "user.email=compare@localhost")
     message = f"--message={head} merged into {base}"
@@ -50,15 +48,23 @@ def compare(change: Change) -> int:
     0: it may be merged. 1: blocked. 2: a part of the evidence is missing.
     """
     git.require_history()
-    if not is_merged(git.commit(change.base)):
+    base = git.commit(change.base)
+    require_clean()
+    if not is_merged(base):
         say(f"HEAD lacks commits of {change.base}, so this judges another state than the merge")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     fetch_data()
     reproduce()
     committed, difference = verify()
-    codes = [committed, train_seeds(change), fetch_base_model(change), judge(change, difference)]
-    return max(code if code <= BLOCKED else NO_VERDICT for code in codes)
+    incomplete = [train_seeds(change), fetch_base_model(change)]
+    decided = judge(change, difference)
+    return worst(committed, decided, NO_VERDICT if any(incomplete) else 0)
+
+
+def worst(*codes: int) -> int:
+    """The exit code for several; a step that a signal has ended has a negative one."""
+    return max(code if code in (0, BLOCKED) else NO_VERDICT for code in codes)
 
 
 def fetch_data() -> None:
@@ -102,8 +108,7 @@ def train_seeds(change: Change) -> int:
         git.run("config", "user.name", "compare")
         git.run("config", "user.email", "compare@localhost")
     number = [] if change.seeds is None else ["--seeds", str(change.seeds)]
-    failed = python("ops.experiment", "--rules", change.base, *number)
-    return NO_VERDICT if failed else 0
+    return python("ops.experiment", "--rules", change.base, *number)
 
 
 def fetch_base_model(change: Change) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from digits.core.errors import InputError
 from ops.ci.host import MARKER, OVERRIDE, THREE_SEEDS, Change, Comment, FinishedRun, override_reason
-from ops.ci.http import pages, send, variable
+from ops.ci.http import pages, send, token, variable
 
 BOT = "github-actions[bot]"
 
@@ -116,7 +116,7 @@ def call(method: str, path: str, content: Mapping[str, str] | None = None) -> An
     url = f"{variable('GITHUB_API_URL')}/repos/{variable('GITHUB_REPOSITORY')}/{path}"
     headers = {
         "Accept": "application/vnd.github+json",
-        "Authorization": f"Bearer {variable('GITHUB_TOKEN')}",
+        "Authorization": f"Bearer {token('GITHUB_TOKEN')}",
     }
     return json.loads(send(f"{method} {url}", method, url, content, headers))
 

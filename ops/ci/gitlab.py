@@ -16,7 +16,7 @@ from urllib.parse import quote
 from digits.core.command_line import say
 from digits.core.errors import InputError
 from ops.ci.host import MARKER, OVERRIDE, THREE_SEEDS, Change, Comment, FinishedRun, override_reason
-from ops.ci.http import Refused, pages, send, variable
+from ops.ci.http import Refused, pages, send, token, variable
 from ops.tools import git
 
 JOB = "compare"
@@ -74,7 +74,7 @@ def finished_runs(report: Path | None) -> Iterator[FinishedRun]:
         except InputError as error:  # as of a private fork; the others still get a comment
             say(f"!{request['iid']}: {error}")
             continue
-        if run and not (previous and f"({run.url})" in previous.body):
+        if run and not (previous and previous.is_about(run)):
             yield run
 
 
@@ -176,5 +176,5 @@ def request_api(
     method: str, path: str, content: Mapping[str, str] | None = None, limit: int | None = None
 ) -> bytes:
     url = f"{variable('CI_API_V4_URL')}/{path}"
-    headers = {"PRIVATE-TOKEN": variable("GITLAB_TOKEN")}
+    headers = {"PRIVATE-TOKEN": token("GITLAB_TOKEN")}
     return send(f"{method} {url}", method, url, content, headers, limit)

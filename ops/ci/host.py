@@ -44,11 +44,21 @@ class FinishedRun:
     report: Callable[[int], bytes | None]
     caution: str = ""
 
+    def headline(self, outcome: str = "") -> str:
+        outcome = outcome or ("passed" if self.passed else "**did not pass**")
+        return f"Comparison of {self.commit[:9]} {outcome}: [run]({self.url})"
+
 
 @dataclass(frozen=True)
 class Comment:
+    """A comment of ours. Its head, up to the first empty line, is not the change's text."""
+
     number: int
     body: str
+
+    def is_about(self, run: FinishedRun) -> bool:
+        """Whether it has the outcome of a run."""
+        return self.body.partition("\n\n")[0] == f"{MARKER}\n{run.headline()}"
 
 
 class Host(Protocol):

@@ -29,6 +29,14 @@ def variable(name: str) -> str:
     return value
 
 
+def token(name: str) -> str:
+    """As `variable`, for a token; an error does not show it."""
+    value = variable(name).strip()
+    if not (value.isascii() and value.isprintable()):
+        raise InputError(f"{name} has characters that no token has. Set it again")
+    return value
+
+
 def send(
     name: str,
     method: str,

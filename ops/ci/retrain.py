@@ -5,7 +5,7 @@ import shutil
 from digits.core.command_line import say
 from digits.core.errors import InputError
 from ops.ci.host import Host
-from ops.ci.steps import FOLDER, dvc, own_data, python, require
+from ops.ci.steps import FOLDER, dvc, own_data, python, require, require_clean
 from ops.tools import git
 
 BRANCH = "retrain"
@@ -20,6 +20,7 @@ def retrain(host: Host | None) -> None:
     remote = git.server()
     if remote is None:
         raise InputError("there is no Git remote to push a branch to: git remote add origin URL")
+    require_clean()
     branch = host.branch() if host else git.run("symbolic-ref", "--short", "HEAD")
     if data := own_data():
         require(dvc("pull", *data, credentials=True))

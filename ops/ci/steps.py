@@ -8,6 +8,7 @@ from pathlib import Path
 from digits.core.command_line import say
 from digits.core.errors import InputError
 from ops.tools import git
+from ops.tools.tables import first
 
 FOLDER = Path("comparison")  # what a job leaves for its host and for people
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -28,6 +29,12 @@ def require(code: int) -> None:
     """Raises `InputError` if a step has failed."""
     if code:
         raise InputError("this step failed; its own message is above")
+
+
+def require_clean() -> None:
+    """Raises `InputError` if files of Git's differ from HEAD: they could be lost."""
+    if changed := git.lines("diff", "--name-only", "HEAD"):
+        raise InputError(f"not committed: {first(changed)}. Commit or stash this first")
 
 
 def environment(*, credentials: bool) -> dict[str, str]:

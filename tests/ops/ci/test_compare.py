@@ -62,7 +62,7 @@ def test_a_conflict_leaves_the_change_checked_out() -> None:
 def test_work_that_is_not_committed_is_not_lost() -> None:
     head = git.commit("HEAD")
     Path("b").write_text("mine")
-    with pytest.raises(InputError, match="b: commit or stash this first"):
+    with pytest.raises(InputError, match=r"not committed: b\. Commit or stash this first"):
         compare.merge("trunk")
     assert (git.commit("HEAD"), Path("b").read_text()) == (head, "mine")
 
@@ -77,6 +77,13 @@ def test_a_shallow_clone_is_refused(
     for step in (lambda: compare.merge("HEAD"), lambda: compare.compare(compare.Change("HEAD"))):
         with pytest.raises(InputError, match="git fetch --unshallow"):
             step()
+
+
+def test_a_step_that_was_killed_passes_nothing() -> None:
+    assert compare.worst(0, 0) == 0
+    assert compare.worst(0, 1) == 1
+    for code in (-9, 2, 255):
+        assert compare.worst(0, 1, code) == 2
 
 
 def test_only_steps_that_need_the_remote_get_its_credentials(

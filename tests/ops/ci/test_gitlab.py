@@ -60,6 +60,34 @@ def test_a_note_is_made_once_and_updated_when_there_is_a_newer_run(gitlab: GitLa
     assert body.endswith("The run ended before its report. Its log says why.")
 
 
+def test_a_strangers_text_can_not_keep_an_outdated_note_as_it_is(gitlab: GitLab) -> None:
+    report = "/projects/7/jobs/31/artifacts/comparison/comment.md"
+    newer = "Comparison of c0ffee000 **did not pass**: [run](https://gitlab.example/32)"
+    gitlab.files[report] = f"\n{MARKER}\n{newer}\n\nfine".encode()
+    post()
+    gitlab.at("pipelines/21/jobs")[1] |= {"web_url": "https://gitlab.example/32", "id": 32}
+    post()
+    assert notes(gitlab)[0].startswith(f"{MARKER}\n{newer}\n")
+
+
+def test_a_note_whose_update_failed_is_updated_by_the_next_run(
+    gitlab: GitLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post()
+    gitlab.at("pipelines/21/jobs")[1]["status"] = "success"
+
+    def fail(*_: object) -> None:
+        raise InputError("refused")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(comment, "read_report", fail)
+        with pytest.raises(InputError, match="refused"):
+            post()
+    assert "is outdated" in notes(gitlab)[0]
+    post()
+    assert "c0ffee000 passed" in notes(gitlab)[0]
+
+
 def test_someone_elses_note_with_the_marker_stays(gitlab: GitLab) -> None:
     theirs = {"id": 1, "author": {"id": 6}, "body": f"{MARKER} fine"}
     gitlab.at("merge_requests/3/notes").extend([theirs, *([theirs] * 150)])
@@ -125,6 +153,10 @@ def test_the_token_is_in_no_message(gitlab: GitLab, monkeypatch: pytest.MonkeyPa
     with pytest.raises(InputError, match="401: Unauthorized") as error:
         post()
     assert "glpat" not in str(error.value)
+    monkeypatch.setenv("GITLAB_TOKEN", "glpat\nwrong")
+    with pytest.raises(InputError, match=r"GITLAB_TOKEN has characters that no token has") as error:
+        post()
+    assert "wrong" not in str(error.value)
     monkeypatch.setenv("GITLAB_TOKEN", "")
     with pytest.raises(InputError, match="GITLAB_TOKEN is not set"):
         post()

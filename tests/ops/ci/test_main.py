@@ -1,14 +1,19 @@
 """Which host a job is of."""
 
+from pathlib import Path
+
 import pytest
 
 from digits.core.errors import InputError
 from ops.ci import __main__ as ci
 from ops.ci import github, gitlab
+from ops.tools import git
 
 
 @pytest.fixture(autouse=True)
-def _nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    git.run("init", "--quiet")
     for name in ("GITHUB_ACTIONS", "GITLAB_CI"):
         monkeypatch.delenv(name, raising=False)
 
