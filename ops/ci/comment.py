@@ -7,9 +7,9 @@ belongs to, not the text.
 
 from pathlib import Path
 
+from digits.core.errors import first
 from ops.ci.host import MARKER, FinishedRun, Host
 from ops.tools import imports
-from ops.tools.tables import first
 
 LIMIT = 60_000  # characters of the report in a comment, of which GitHub accepts 65,536
 CUT = "\n\n(cut here)"

@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 from digits.core.command_line import say
-from digits.core.errors import InputError
+from digits.core.errors import InputError, first
 from ops.tools import git
-from ops.tools.tables import first
 
 FOLDER = Path("comparison")  # what a job leaves for its host and for people
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
