@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import gitlab_jobs, workflows
+from tests.helpers.git_hosts import TOKEN, GitLab
 from tests.helpers.project import Project
 from tests.helpers.workflows import GOOD, Runner, repro
 
@@ -141,9 +142,9 @@ def variables_of(origin: Project, checkout: Project, fork: bool = False) -> dict
 
 
 def test_on_gitlab_a_bad_model_is_blocked_unless_a_reviewer_says_why_not(
-    origin: Project, tmp_path: Path
+    origin: Project, tmp_path: Path, gitlab: GitLab
 ) -> None:
-    """The base has gone on since, so the job merges."""
+    """The base has gone on since, so the job merges; another job comments."""
     origin.run("git", "checkout", "--quiet", "trunk")
     append(origin, "README.md", "A line.")
     origin.commit("goes on")
@@ -153,9 +154,8 @@ def test_on_gitlab_a_bad_model_is_blocked_unless_a_reviewer_says_why_not(
     variables = variables_of(origin, checkout)
     text = "Why `$(touch pwned)`:\r\n\r\nGate-override: a first, small model\r\nmore"
     label = {"CI_MERGE_REQUEST_LABELS": f"x,gate-override {variables['CI_COMMIT_SHA'][:9]}"}
-    done = gitlab_jobs.run_gitlab_job(
-        "compare", checkout, variables | label | {"CI_MERGE_REQUEST_DESCRIPTION": text}
-    )
+    there = {**variables, **label, "CI_MERGE_REQUEST_DESCRIPTION": text}
+    done = gitlab_jobs.run_gitlab_job("compare", checkout.folder, checkout.environment | there)
     assert done.returncode == 0, done.stdout
     assert f"{variables['CI_COMMIT_SHA'][:9]} is merged into target/trunk" in done.stdout
     assert "A line." in (checkout.folder / "README.md").read_text()
@@ -164,6 +164,21 @@ def test_on_gitlab_a_bad_model_is_blocked_unless_a_reviewer_says_why_not(
     assert not (checkout.folder / "pwned").exists()
     for path in gitlab_jobs.gitlab_job("compare")["artifacts"]["paths"]:
         assert (checkout.folder / path).exists()
+
+    head = variables["CI_COMMIT_SHA"]
+    gitlab.at("merge_requests").append({"iid": 3, "sha": head})
+    pipeline = {"id": 1, "project_id": 7, "sha": head, "ref": "refs/merge-requests/3/head"}
+    gitlab.at("merge_requests/3/pipelines").append(pipeline | {"source": "merge_request_event"})
+    job = {"id": 2, "name": "compare", "status": "success", "web_url": "https://gitlab.example/2"}
+    gitlab.at("pipelines/1/jobs").append(job)
+    gitlab.files["/projects/7/jobs/2/artifacts/comparison/comment.md"] = comment(checkout).encode()
+    there = checkout.environment | gitlab.environment
+    posted = gitlab_jobs.run_gitlab_job("comment", checkout.folder, there)
+    assert posted.returncode == 0, posted.stdout
+    assert TOKEN not in posted.stdout
+    [note] = gitlab.bodies("merge_requests/3/notes")
+    assert f"Comparison of {head[:9]} passed" in note
+    assert "OVERRIDDEN" in note
 
     words = ("python", "-m", "ops.ci", "compare")
     said = checkout.run(*words, code=2, **variables, **label)
@@ -186,8 +201,8 @@ def test_in_a_fork_on_gitlab_the_base_is_the_projects_own_and_a_pipeline_that_fa
     checkout = Project(tmp_path / "checkout")
     subprocess.run(["git", "clone", "--quiet", fork, checkout.folder], check=True)
     checkout.run("git", "checkout", "--quiet", "--detach", "origin/broken")
-    variables = variables_of(origin, checkout, fork=True)
-    done = gitlab_jobs.run_gitlab_job("compare", checkout, variables)
+    there = checkout.environment | variables_of(origin, checkout, fork=True)
+    done = gitlab_jobs.run_gitlab_job("compare", checkout.folder, there)
     assert done.returncode == 2, done.stdout
     merged = checkout.run("git", "merge-base", "HEAD", "target/trunk")
     assert merged == origin.run("git", "rev-parse", "trunk")

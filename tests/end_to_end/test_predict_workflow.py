@@ -1,4 +1,4 @@
-"""The step of predict.yml as it stands there, against an S3 server."""
+"""The step of predict.yml, and GitLab's job, as they stand there, against an S3 server."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from digits.storage import filesystem
-from tests.helpers import deployments, tiny_models, warm_python
+from tests.helpers import deployments, gitlab_jobs, tiny_models, warm_python
 from tests.helpers.small import ROOT
 from tests.ops.tools.test_inputs import IMAGES, png, write
 
@@ -57,6 +57,13 @@ def test_a_night_reads_what_arrived_on_its_day(bucket: str, tmp_path: Path) -> N
     assert [row["path"] for row in found] == [f"{bucket}/in/a.png", f"{bucket}/in/deep/b.png"]
     assert "2 images by v1.1.0, model " in (tmp_path / "summary.md").read_text()
 
-    quiet = run(bucket, tmp_path, "")  # yesterday: nothing arrived
-    assert quiet.returncode == 0, quiet.stderr
+    there = {  # on GitLab, of yesterday: nothing arrived
+        **os.environ,
+        "PATH": warm_python.path(),
+        "PREDICT_INPUT": f"{bucket}/in",
+        "PREDICT_OUTPUT": f"{bucket}/out",
+        "DEPLOY_URL": f"{bucket}/models",
+    }
+    quiet = gitlab_jobs.run_gitlab_job("predict", ROOT, there)
+    assert quiet.returncode == 0, quiet.stdout
     assert "0 images by v1.1.0" in quiet.stdout

@@ -101,7 +101,9 @@ class Shop:
             "GITLAB_USER_EMAIL": "tanuki@gitlab.example",
             "GITLAB_TOKEN": TOKEN,
         }
-        done = gitlab_jobs.run_gitlab_job(name, checkout, fixed | variables)
+        done = gitlab_jobs.run_gitlab_job(
+            name, checkout.folder, checkout.environment | fixed | variables
+        )
         assert done.returncode == code, done.stdout
         return checkout, done.stdout
 

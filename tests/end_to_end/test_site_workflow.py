@@ -1,11 +1,11 @@
-"""The steps of site.yml as they stand there; Git's server is a bare repository."""
+"""The steps of site.yml, and GitLab's job, as they stand there; the server is a bare repository."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import workflows
+from tests.helpers import gitlab_jobs, workflows
 from tests.helpers.metrics_files import metrics_files
 from tests.helpers.project import Project
 from tests.helpers.small import ROOT
@@ -48,3 +48,11 @@ def test_main_is_published_with_experiments_and_without_images_that_are_not_ther
     assert "the pages show no images" in runner.log
     assert base[:7] in (site / "index.html").read_text()
     assert "brave-newt" in (site / "runs.html").read_text()
+
+    machine.run("git", "update-ref", "-d", f"refs/exps/{base[:2]}/{base[2:]}/brave-newt")
+    there = machine.environment | {"CI_DEFAULT_BRANCH": "main"}
+    done = gitlab_jobs.run_gitlab_job("pages", machine.folder, there)
+    assert done.returncode == 0, done.stdout
+    assert "the pages show no digits" in done.stdout
+    [public] = gitlab_jobs.gitlab_job("pages")["artifacts"]["paths"]
+    assert "brave-newt" in (machine.folder / public / "runs.html").read_text()

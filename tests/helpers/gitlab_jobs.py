@@ -3,17 +3,17 @@
 Example:
 
     assert "compare" in jobs_started({"CI_PIPELINE_SOURCE": "merge_request_event"})
-    assert run_gitlab_job("compare", project, {"CI_COMMIT_SHA": commit}).returncode == 0
+    assert run_gitlab_job("compare", folder, environment).returncode == 0
 """
 
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.helpers.project import Project
 from tests.helpers.small import ROOT
 
 FILE = ROOT / ".gitlab-ci.yml"
@@ -76,20 +76,19 @@ def listed(lines: str | list[str]) -> list[str]:
 
 
 def run_gitlab_job(
-    name: str, project: Project, variables: Mapping[str, str]
+    name: str, folder: Path, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a job's scripts as GitLab's runner does, where what `make` sets up is there already."""
+    """Run a job's script as GitLab's runner does, where what `make` sets up is there already."""
     lines = [line for each in gitlab_job(name)["script"] for line in listed(each)]
     script = "\n".join(["set -eo pipefail", "make() { :; }", *lines])
     return subprocess.run(
         ["bash", "--noprofile", "--norc", "-c", script],
-        cwd=project.folder,
+        cwd=folder,
         env={
-            **project.environment,
             **read()["variables"],
             "GITLAB_CI": "true",
             "CI_ENVIRONMENT_NAME": gitlab_job(name).get("environment", {}).get("name", ""),
-            **variables,
+            **environment,
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
