@@ -65,17 +65,20 @@ def underline(picture: Image.Image, rng: Random) -> Image.Image:
 
 def lined(picture: Image.Image, rng: Random) -> Image.Image:
     """Lined paper."""
-    gap = rng.uniform(0.12, 0.3) * picture.height
-    rows = np.arange(rng.uniform(0, gap), picture.height, gap)
-    lines = [(0.0, float(y), float(picture.width), float(y)) for y in rows]
+    lines = _ruled(picture, rng)
     return _with_lines(picture, rng, lines, strength=rng.uniform(0.25, 0.6), thickness=0.008)
+
+
+def crossed(picture: Image.Image, rng: Random) -> Image.Image:
+    """Black lines, from one edge to the other, across the digit."""
+    return _with_lines(picture, rng, _ruled(picture, rng))
 
 
 def red_on_green(picture: Image.Image, rng: Random) -> Image.Image:
     """Red ink on green paper of the same brightness."""
     grey = np.asarray(picture.convert("L"), np.float32)
-    darkness = np.clip(np.median(grey) - grey, 0, None)
-    ink = (darkness / max(1.0, float(darkness.max())))[..., None]
+    distance = np.abs(np.median(grey) - grey)
+    ink = (distance / max(1.0, float(distance.max())))[..., None]
     luma = np.array([0.299, 0.587, 0.114])
     green, red = np.array([110.0, 180.0, 110.0]), np.array([230.0, 118.0, 118.0])
     return _image(green * (1 - ink) + red * (green @ luma) / (red @ luma) * ink)
@@ -121,7 +124,8 @@ def tiny(picture: Image.Image, rng: Random) -> Image.Image:
 SURROUNDINGS: dict[str, Surrounding] = {
     way.__name__: way
     for way in (
-        *(table, turned, strip_of_table, frame, box, underline, lined, red_on_green, cut_tight),
+        *(table, turned, strip_of_table, frame, box, underline, lined, crossed),
+        *(red_on_green, cut_tight),
         *(hard_shadow, soft_shadow, light_from_one_side, dark_corners, tiny),
     )
 }
@@ -169,6 +173,14 @@ def _box(
     corners = np.array([(left, top), (1 - right, top), (1 - right, 1 - bottom), (left, 1 - bottom)])
     x, y = ((corners + rng.normal(0, 0.005, (4, 2))) * (width - 1, height - 1)).T
     return [(x[i - 1], y[i - 1], x[i], y[i]) for i in range(4)]
+
+
+def _ruled(picture: Image.Image, rng: Random) -> list[tuple[float, float, float, float]]:
+    """Lines from the left edge to the right, that slope a little."""
+    gap = rng.uniform(0.12, 0.3) * picture.height
+    slope = rng.normal(0, 0.01) * picture.width
+    rows = np.arange(rng.uniform(0, gap), picture.height, gap)
+    return [(0.0, float(y), float(picture.width), float(y + slope)) for y in rows]
 
 
 def _with_lines(

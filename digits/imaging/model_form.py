@@ -18,7 +18,9 @@ from PIL.Image import Resampling
 
 from digits.core.arrays import BoolArray, Float32Array, Int64Array, UInt8Array
 from digits.imaging import decoding
-from digits.imaging.ink import INK, edge_mask, find_ink
+from digits.imaging.ink.finding import find_ink
+from digits.imaging.ink.geometry import edge_mask
+from digits.imaging.ink.reading import INK
 from digits.imaging.preprocessing import Preprocessing
 
 BOX = 20 / 28  # of the frame's sides: the ink's box in MNIST

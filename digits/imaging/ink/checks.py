@@ -1,0 +1,72 @@
+"""Refuse what cannot be one digit: several digits, many marks, a picture of a scene."""
+
+import numpy as np
+import scipy
+
+from digits.core.arrays import BoolArray
+from digits.core.errors import InputError
+from digits.imaging.ink.geometry import EIGHT, edge_mask, sides
+from digits.imaging.ink.reading import Reading
+
+MAX_PIECES = 8  # of ink in one digit; MNIST's digits have one or two
+MAX_OTHERS = 80  # marks that do not belong to the digit, as dirt
+MAX_HOLES = 8  # in the ink; a digit has up to two, and the noise of a photo a few
+MAX_AT_EDGE = (0.12, 4)  # of the picture's edge is ink, while there are so many other marks
+MAX_UNEVEN = 0.31  # standard deviation of the ink's contrast, as a share of the ink's
+SLOPE = (0.055, 0.3)  # of the grey levels at the ink's rim, a pixel, as a share of its contrast
+RIM = 2  # pixels of the reduced picture
+BLOT = (0.45, 0.3)  # thickness of a piece that is no stroke; its shorter side, of its longer one
+DIGIT = (0.15, 0.5)  # of the ink, and of its height: columns that have both are a digit
+
+
+def check_plain(reading: Reading) -> None:
+    """Refuse a picture of a scene: its marks are many, or thick, or their edges are not a pen's."""
+    written, picture = reading.written, reading.picture
+    marks = len(np.unique(reading.pieces[written]))
+    others = len(np.unique(reading.pieces)) - 1 - marks
+    at_edge = written[edge_mask(written.shape)].mean()
+    unevenness = np.std((reading.background - picture)[written]) / reading.strength
+    rim = scipy.ndimage.binary_dilation(written, EIGHT, RIM) & ~written
+    slopes = scipy.ndimage.gaussian_gradient_magnitude(picture, 1)[rim] / reading.strength
+    shorter, longer = sorted(sides(reading.box))
+    is_plain = reading.level is not None
+    is_blot = not is_plain and reading.thickness > BLOT[0] and shorter > BLOT[1] * longer
+    if (
+        marks > MAX_PIECES
+        or others > MAX_OTHERS
+        or (at_edge > MAX_AT_EDGE[0] and others > MAX_AT_EDGE[1])
+        or unevenness > MAX_UNEVEN
+        or not (slopes.size and SLOPE[0] < slopes.mean() < SLOPE[1])
+        or is_blot
+        or _count_holes(written[reading.box]) > MAX_HOLES
+    ):
+        raise InputError(
+            "the ink can't be told from its background. Crop the image to the digit, on plain paper"
+        )
+
+
+def _count_holes(written: BoolArray) -> int:
+    _, areas = scipy.ndimage.label(~np.pad(written, 1))
+    return int(areas) - 1
+
+
+def check_single(written: BoolArray, pieces: int) -> None:
+    """Refuse more than one digit.
+
+    Parameters
+    ----------
+    written : the box of the ink, at full size
+    pieces : how many pieces it has
+    """
+    if pieces > MAX_PIECES:
+        raise InputError(f"the image shows {pieces} separate marks; expected one digit")
+    inked = np.flatnonzero(np.diff(written.any(axis=0), prepend=False, append=False))
+    columns = [written[:, left:right] for left, right in zip(inked[::2], inked[1::2], strict=True)]
+    digits = [
+        part
+        for part in columns
+        if part.sum() > DIGIT[0] * written.sum()
+        and part.any(axis=1).sum() > DIGIT[1] * len(written)
+    ]
+    if len(digits) > 1:
+        raise InputError(f"the image shows {len(digits)} digits side by side; expected one")

@@ -1,0 +1,144 @@
+"""Find the ink of one digit on a picture, and tell it from what lies around it.
+
+The ink is dark on light or light on dark; which of the two is unknown. Lines of ruled paper are
+painted over (ruling.py). What differs from the background falls into pieces (reading.py). Pieces
+along the picture's edge are a table, a corner or a shadow; straight and long ones are rules,
+underlines and boxes (pieces.py); what remains is the digit. If the digit lies on a sheet on a
+table, the sheet is cut out first (sheet.py). What cannot be one digit is refused (checks.py).
+"""
+
+import numpy as np
+import scipy
+
+from digits.core.arrays import Float32Array, UInt8Array
+from digits.core.errors import InputError
+from digits.imaging import decoding
+from digits.imaging.ink import checks, sheet
+from digits.imaging.ink.geometry import EIGHT, box_of, enlarged, reduced, scaled, sides, widened
+from digits.imaging.ink.pieces import SPECK
+from digits.imaging.ink.reading import Reading, read_picture, read_plain
+from digits.imaging.ink.ruling import without_rules
+from digits.imaging.ink.sheet import FAINTEST
+
+SIDE = 112  # pixels: the pieces are found on a picture reduced to this
+COLOUR_SIDE = 48  # pixels: and the colours on one reduced to this
+FAINT = 40  # grey levels; if the ink differs less, its colour may tell more than its grey level
+COLOURED = 1.5  # times the contrast in grey: then the colour is used
+SMALL = 0.6  # of the picture's longer side; a shorter digit is read again, closer
+MARGIN = 0.4  # of the digit's length, around it
+REACH = 3  # pixels of the reduced picture: finer strokes than it shows are as close to others
+FULL = 0.97  # quantile of the written pixels' contrast that is full ink
+
+
+def find_ink(image: UInt8Array) -> Float32Array:
+    """Crop an image to its ink, from 0 (none) to 1 (the strongest).
+
+    Parameters
+    ----------
+    image : uint8 (height, width), or (height, width, 3) with colours
+
+    Raises
+    ------
+    InputError
+        If the image shows no ink, or something else than one digit.
+    """
+    found = _find_digit(decoding.grey(image))
+    strength = found[1].strength if found else 0.0
+    if image.ndim == 3 and strength < FAINT:
+        coloured = _find_digit(_along_colour(image))
+        if coloured and coloured[1].strength > COLOURED * strength:
+            found, strength = coloured, coloured[1].strength
+    if found is None or strength < FAINTEST:
+        raise InputError(
+            f"the image shows no ink: it differs from its background by {strength:.0f} grey levels "
+            f"of 255; expected at least {FAINTEST}"
+        )
+    return _cut_out(*found)
+
+
+def _along_colour(image: UInt8Array) -> UInt8Array:
+    """Grey levels along the direction in which the colours differ most."""
+    small = reduced(image, COLOUR_SIDE).reshape(-1, 3).astype(np.float32)
+    middle = np.median(small, axis=0)
+    direction = np.linalg.eigh(np.cov((small - middle).T))[1][:, -1].astype(np.float32)
+    levels = 128 + (image.astype(np.float32) - middle) @ direction
+    return np.clip(levels, 0, 255).astype(np.uint8)
+
+
+def _find_digit(grey: UInt8Array) -> tuple[UInt8Array, Reading] | None:
+    """The part of a picture that has the digit, and its reading; None if there is no ink."""
+    plain = read_plain(reduced(grey, SIDE).astype(np.float32))
+    if plain and not sheet.is_sheet(plain):
+        return _closer(grey, plain)
+    return _find_on_sheet(without_rules(grey))
+
+
+def _find_on_sheet(grey: UInt8Array, sheets: int = 2) -> tuple[UInt8Array, Reading] | None:
+    """As `_find_digit`, of a picture that is not plain.
+
+    Parameters
+    ----------
+    grey : uint8 (height, width)
+    sheets : how many may lie on each other
+    """
+    small = reduced(grey, SIDE).astype(np.float32)
+    both = (read_picture(small, is_light=is_light) for is_light in (False, True))
+    readings = [reading for reading in both if reading]
+    if not readings:
+        return None
+    best = sheet.by_edge(small, readings) or sheet.most_like_strokes(readings)
+    candidates = [best, *readings] if best.is_cut else [best]
+    paper = next((reading for reading in candidates if sheet.is_sheet(reading)), None)
+    if paper and sheets and not sheet.has_hole(best, readings):
+        part = sheet.cut_out_sheet(grey, paper)
+        found = _find_on_sheet(part, sheets - 1) if part.size else None
+        if found and sheet.is_written_on(found[1]):
+            return found
+    return _closer(grey, best)
+
+
+def _closer(grey: UInt8Array, reading: Reading) -> tuple[UInt8Array, Reading]:
+    """Read a small digit again, on the part of the picture that has it."""
+    shape = reading.picture.shape
+    length = max(sides(reading.box))
+    if max(grey.shape) > max(shape) and length < SMALL * max(shape):
+        margin = round(MARGIN * length) + 2
+        part = grey[scaled(widened(reading.box, margin, shape), shape, grey.shape)]
+        small = reduced(part, SIDE).astype(np.float32)
+        again = read_picture(small, is_light=reading.is_light, level=reading.level)
+        if again and not again.is_cut and again.strength > 0.5 * reading.strength:
+            return part, again
+    return grey, reading
+
+
+def _cut_out(grey: UInt8Array, reading: Reading) -> Float32Array:
+    """Crop a picture to its ink, at full size; raises `InputError` if it cannot be one digit."""
+    checks.check_plain(reading)
+    contrast = _contrast(grey, reading)
+    pieces, count = scipy.ndimage.label(contrast > reading.least, EIGHT)
+    if not count:
+        raise InputError("the image shows no ink")
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    is_large = sizes >= SPECK * sizes.max()
+    written = is_large[pieces]
+    box = box_of(written)
+    checks.check_single(written[box], int(is_large.sum()))
+    ink = np.clip(contrast / np.quantile(contrast[written], FULL), 0, 1)
+    cropped: Float32Array = np.where((pieces > 0) & ~written, 0, ink)[box].astype(np.float32)
+    return cropped
+
+
+def _contrast(grey: UInt8Array, reading: Reading) -> Float32Array:
+    """The contrast of the digit's pixels, at full size, around its box; 0 of all others."""
+    shape = reading.picture.shape
+    around = widened(reading.box, 2, shape)
+    part = grey[scaled(around, shape, grey.shape)].astype(np.float32)
+    picture = 255 - part if reading.is_light else part
+    contrast = np.maximum(enlarged(reading.background[around], part.shape) - picture, 0)
+    near = scipy.ndimage.binary_dilation(reading.written, EIGHT, REACH)
+    left_out = (reading.pieces > 0) & ~reading.written
+    if left_out.any():
+        touched = scipy.ndimage.binary_dilation(reading.written, EIGHT)
+        near &= ~scipy.ndimage.binary_dilation(left_out, EIGHT) | touched
+    return np.where(enlarged(near[around], part.shape) > 0.3, contrast, np.float32(0))

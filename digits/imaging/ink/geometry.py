@@ -1,0 +1,83 @@
+"""Boxes of pixels, reduced pictures, and the shape of a piece of ink."""
+
+import numpy as np
+import scipy
+from PIL import Image
+from PIL.Image import Resampling
+
+from digits.core.arrays import BoolArray, Float32Array
+
+Box = tuple[slice, slice]  # rows, columns
+EIGHT = np.ones((3, 3), bool)  # a pixel's neighbours, for SciPy
+
+
+def box_of(mask: BoolArray) -> Box:
+    """The smallest box that holds all pixels of a mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def sides(box: Box) -> tuple[int, int]:
+    """Height and width."""
+    return box[0].stop - box[0].start, box[1].stop - box[1].start
+
+
+def is_inside(inner: Box, outer: Box) -> bool:
+    """Whether a box lies in another one, to within a pixel."""
+    return all(
+        o.start - 1 <= i.start and i.stop <= o.stop + 1 for i, o in zip(inner, outer, strict=True)
+    )
+
+
+def widened(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
+    """A box with a margin, inside of a picture."""
+    rows, columns = (
+        slice(max(side.start - margin, 0), min(side.stop + margin, n))
+        for side, n in zip(box, shape, strict=True)
+    )
+    return rows, columns
+
+
+def scaled(box: Box, shape: tuple[int, ...], larger: tuple[int, ...]) -> Box:
+    """A box of a reduced picture, in the pixels of the larger one."""
+    rows, columns = (
+        slice(int(side.start * n / m), round(side.stop * n / m))
+        for side, n, m in zip(box, larger, shape, strict=True)
+    )
+    return rows, columns
+
+
+def edge_mask(shape: tuple[int, ...]) -> BoolArray:
+    """A mask of the outermost pixels."""
+    mask = np.ones(shape, bool)
+    mask[1:-1, 1:-1] = False
+    return mask
+
+
+def reduced(picture: np.ndarray, side: int) -> np.ndarray:
+    """A picture whose longer side has at most so many pixels."""
+    image = Image.fromarray(picture)
+    scale = min(1, side / max(image.size))
+    width, height = (max(1, round(scale * pixels)) for pixels in image.size)
+    return np.asarray(image.resize((width, height), Resampling.BOX))
+
+
+def enlarged(array: np.ndarray, shape: tuple[int, ...]) -> Float32Array:
+    """A picture or a mask, interpolated to (height, width)."""
+    image = Image.fromarray(array.astype(np.float32))
+    return np.asarray(image.resize((shape[1], shape[0]), Resampling.BILINEAR))
+
+
+def thickness(piece: BoolArray) -> float:
+    """How thick a piece is where it is thickest, as a share of its longer side.
+
+    A pen's stroke has 0.05 to 0.2, a disc 1.
+    """
+    distance = scipy.ndimage.distance_transform_cdt(np.pad(piece, 1), "chessboard")
+    return (2.0 * float(distance.max()) - 1) / float(max(piece.shape))
+
+
+def share_along_sides(piece: BoolArray) -> float:
+    """The share of a piece's pixels that lie along the sides of its box: 1 for a frame."""
+    margin = max(2, round(0.08 * max(piece.shape)))
+    return 1 - float(piece[margin:-margin, margin:-margin].sum() / piece.sum())

@@ -1,0 +1,145 @@
+"""Read a reduced picture as dark ink on a lighter background, or as light ink on a darker one.
+
+The background of a plain picture is the grey level of its edge. Otherwise it is the picture without
+its strokes: a closing with a window wider than any stroke, so that shadows and uneven light belong
+to the background. What differs from it falls into pieces.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+
+from digits.core.arrays import BoolArray, Float32Array
+from digits.imaging.ink.geometry import (
+    EIGHT,
+    Box,
+    box_of,
+    edge_mask,
+    enlarged,
+    reduced,
+    sides,
+    thickness,
+)
+from digits.imaging.ink.pieces import SPECK, find_inner, is_long
+
+EVEN = 8  # grey levels; the edge of a plain picture differs less, but for single pixels
+ONE_SIDED = 0.1  # of the ink's contrast: JPEG makes the paper next to ink as much lighter
+BACKGROUND_SIDE = 48  # pixels: the background is found on a picture reduced to this
+STROKE = 0.5  # of the shorter side: strokes are narrower
+INK = 0.3  # of the strongest ink; a pixel with at least this much is written
+FAINTEST_READ = 4  # grey levels; what differs less is the noise of a sensor
+WEAKER = 0.8  # times as strong: the digit's ink, compared with what is not the digit's
+ROUNDS = 3  # of reading: what is not the digit may be stronger than its ink
+OUTERMOST = 2  # pixels that are no measure of the ink: their background is known from one side only
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A picture, read as dark ink on a lighter background.
+
+    Attributes
+    ----------
+    picture : float32 (height, width), negated if the ink is the lighter one
+    is_light : whether it is
+    background : float32 (height, width), the picture without ink
+    least : the contrast of a written pixel, grey levels
+    pieces : (height, width), the number of the piece of each pixel; 0 is none
+    written : bool (height, width), the pieces of the digit
+    strength : contrast of its ink, grey levels
+    thickness : of its largest piece where it is thickest, as a share of its length
+    is_cut : whether all pieces lie along the picture's edge
+    level : grey level of an even background; None if it is uneven
+    """
+
+    picture: Float32Array
+    is_light: bool
+    background: Float32Array
+    least: float
+    pieces: np.ndarray
+    written: BoolArray
+    strength: float
+    thickness: float
+    is_cut: bool
+    level: float | None
+
+    @property
+    def box(self) -> Box:
+        return box_of(self.written)
+
+
+def read_plain(small: Float32Array) -> Reading | None:
+    """Read a picture that has nothing but ink on an even ground; None if it has something else."""
+    edge = small[edge_mask(small.shape)]
+    level = float(np.median(edge))
+    above, below = float(small.max()) - level, level - float(small.min())
+    is_even = np.quantile(np.abs(edge - level), 0.98) < EVEN
+    if not is_even or min(above, below) > max(EVEN, ONE_SIDED * max(above, below)):
+        return None
+    return read_picture(small, is_light=above > below, level=level)
+
+
+def read_picture(
+    small: Float32Array, *, is_light: bool, level: float | None = None
+) -> Reading | None:
+    """Read a picture as dark or light ink; None if nothing differs from the background.
+
+    Parameters
+    ----------
+    small : float32 (height, width), grey levels
+    is_light : whether the ink is lighter than the background
+    level : grey level of an even background; None if it is uneven
+    """
+    picture = 255 - small if is_light else small
+    if level is None:
+        background = _background(picture)
+    else:
+        background = np.full_like(picture, 255 - level if is_light else level)
+    contrast = np.maximum(background - picture, 0)
+    strength = _strongest(contrast)
+    for _ in range(ROUNDS):
+        least = INK * strength
+        pieces, count = scipy.ndimage.label(contrast > least, EIGHT)
+        if strength < FAINTEST_READ or count == 0:
+            return None
+        boxes = scipy.ndimage.find_objects(pieces)
+        lengths = np.array([0] + [max(sides(box)) for box in boxes])
+        is_inner = find_inner(pieces, boxes, lengths)
+        inner = contrast[is_inner[pieces]]
+        previous, strength = strength, float(np.quantile(inner, 0.95)) if len(inner) else strength
+        if strength > WEAKER * previous:
+            break
+    is_cut = not (is_inner & is_long(lengths, picture.shape)).any()
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    if not is_cut:
+        sizes[~is_inner] = 0
+    largest = int(sizes.argmax())
+    written = (sizes >= max(1, SPECK * sizes[largest]))[pieces]
+    return Reading(
+        picture,
+        is_light,
+        background,
+        least,
+        pieces,
+        written,
+        float(np.quantile(contrast[written], 0.9)),
+        thickness(pieces[boxes[largest - 1]] == largest),
+        is_cut,
+        level,
+    )
+
+
+def _background(picture: Float32Array) -> Float32Array:
+    """The light background without its dark strokes."""
+    small = reduced(picture, BACKGROUND_SIDE)
+    window = 1 + int(STROKE * min(small.shape))
+    closed = scipy.ndimage.grey_closing(small, (window, window), mode="nearest")
+    return enlarged(closed, picture.shape)
+
+
+def _strongest(contrast: Float32Array) -> float:
+    """The contrast of the strongest ink, without the noise of single pixels, grey levels."""
+    is_large = min(contrast.shape) > 4 * OUTERMOST
+    inside = contrast[OUTERMOST:-OUTERMOST, OUTERMOST:-OUTERMOST] if is_large else contrast
+    return float(np.quantile(inside, 0.998))
