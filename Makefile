@@ -48,33 +48,11 @@ report: .venv/run  ## write report.html: these results (or OF=...) compared with
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
 	  $(BIN)/python -m webbrowser "file://$(CURDIR)/report.html" >/dev/null 2>&1 || true; fi
 
-# Endpoint and credentials belong to this machine, so they stay out of Git. Servers other than AWS may
-# refuse the checksums that dvc sends. Only AWS's own configuration can turn these off: this machine's
-# file, or the one in .dvc if there is none.
-AWS_CONFIG := $(or $(AWS_CONFIG_FILE),$(HOME)/.aws/config)
-
 remote: .venv/run  ## set where data and models are kept: make remote URL=s3://bucket/path [ENDPOINT=...]
-	@if [ -z "$(URL)" ]; then \
+	@if [ -z "$$URL" ]; then \
 	  echo "URL is missing: make remote URL=s3://bucket/path [ENDPOINT=https://host], or URL=/a/folder" >&2; \
 	  exit 2; fi
-	@case "$(URL)" in s3://?*) ;; [sS]3*:*|[sS]3//*) \
-	  echo "URL is $(URL); expected s3://bucket/path, or a folder" >&2; exit 2; esac
-	@case "$(ENDPOINT)" in ""|http://?*|https://?*) ;; *) \
-	  echo "ENDPOINT is $(ENDPOINT); expected http://HOST:PORT or https://HOST:PORT" >&2; exit 2; esac
-	@for key in endpointurl configpath; do \
-	  $(BIN)/dvc remote modify --quiet --local --unset storage $$key 2>/dev/null || true; done
-	@$(BIN)/dvc remote add --quiet --force --default storage "$(URL)"
-	@$(BIN)/dvc remote modify --quiet storage verify true
-	@if [ -n "$(SSE)" ]; then $(BIN)/dvc remote modify --quiet storage sse "$(SSE)"; fi
-	@if [ -n "$(KMS_KEY)" ]; then \
-	  $(BIN)/dvc remote modify --quiet storage sse_kms_key_id "$(KMS_KEY)"; fi
-	@if [ -n "$(ENDPOINT)" ]; then \
-	  $(BIN)/dvc remote modify --quiet --local storage endpointurl "$(ENDPOINT)"; \
-	  if [ ! -e "$(AWS_CONFIG)" ]; then \
-	    $(BIN)/dvc remote modify --quiet --local storage configpath .dvc/s3.config; \
-	  elif ! grep -q request_checksum_calculation "$(AWS_CONFIG)"; then \
-	    echo "If the server refuses checksums, add the lines of .dvc/s3.config to $(AWS_CONFIG)"; fi; fi
-	@echo "The remote is $(URL). Commit .dvc/config; then run dvc push or dvc pull"
+	@$(BIN)/python -m ops.remote --endpoint="$$ENDPOINT" --sse="$$SSE" --kms-key="$$KMS_KEY" -- "$$URL"
 
 # One worker more than cores, since some tests wait.
 WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from digits.core import command_line, errors
 from ops.tools import dvc_files, git, object_store
+from ops.tools.dvc import NO_REMOTE
 from ops.tools.object_store import Output, Store
 from ops.tools.tree import WORKING_TREE, Tree
 
@@ -65,7 +66,7 @@ def main() -> None:
     with object_store.stores() as (cache, remote):
         sides = {"cache": cache} | ({"remote": remote} if remote else {})
         if not remote:
-            command_line.say("no DVC remote: only the cache is checked")
+            command_line.say(f"only the cache is checked, since {NO_REMOTE}")
         objects, lost = find_objects(all_outputs(args.revs), sides)
         copies = {name: hash_objects(name, side, objects) for name, side in sides.items()}
         states = {name: examine(name, copies, objects) for name in sides}

@@ -18,7 +18,7 @@ from pathlib import Path
 from digits.core import command_line, errors
 from digits.core.errors import InputError
 from ops.tools import dvc_files, git, object_store
-from ops.tools.dvc import DVC, omit_checksums
+from ops.tools.dvc import DVC, NO_REMOTE, omit_checksums
 from ops.tools.object_store import Output, Store
 
 
@@ -43,10 +43,11 @@ def push_commits() -> None:
 
 def push_data() -> None:
     omit_checksums()
-    if subprocess.run([*DVC, "push", "--run-cache"]).returncode:
-        raise InputError("dvc push failed; see its message above")
     with object_store.stores() as (cache, remote):
-        assert remote is not None  # without a remote, dvc push fails
+        if remote is None:
+            raise InputError(NO_REMOTE)
+        if subprocess.run([*DVC, "push", "--run-cache"]).returncode:
+            raise InputError("dvc push failed; see its message above")
         missing = [
             output for output in small_outputs(cache) if not object_store.exists(remote, output.oid)
         ]

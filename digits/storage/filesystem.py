@@ -25,6 +25,8 @@ READ_S = 10  # without receiving a byte
 ATTEMPTS = 3  # for a request without an answer, after waits of up to 1 and 2 seconds
 DEADLINE_S = 120  # for a request with all its attempts, even if bytes still arrive
 LOCK_S = 30
+FORBIDDEN = ("AccessDenied", "Forbidden", "403")  # S3's refusals of credentials that it knows
+FALSE_CONDITION = ("PreconditionFailed", "ConditionalRequestConflict")  # S3's refusals of a write
 SETTINGS_ERRORS = (  # botocore's, which it raises before it sends anything
     "ConfigParseError",
     "InvalidSTSRegionalEndpointsConfigError",
@@ -35,6 +37,11 @@ SETTINGS_ERRORS = (  # botocore's, which it raises before it sends anything
 # In the environment: the encryption by the server that a bucket's policy may demand of each write.
 ENCRYPTION, KMS_KEY = "DIGITS_S3_SSE", "DIGITS_S3_SSE_KMS_KEY"
 ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
+
+NO_CONDITIONS = (
+    "the server ignores the conditions of a write (If-Match, If-None-Match), so two deployments "
+    "could overwrite each other. Deploy to a folder, or to the bucket of a server that heeds them"
+)
 
 T = TypeVar("T")
 
@@ -232,6 +239,41 @@ def replace(
     return current
 
 
+def is_forbidden(error: Unreachable) -> bool:
+    """Whether it is only a right that is missing: the server, the bucket and the user are known."""
+    cause = error.__cause__
+    return isinstance(cause, PermissionError) and _code(cause) in (*FORBIDDEN, None)
+
+
+def compares_and_sets(storage: Storage, name: str, content: bytes) -> bool:
+    """Whether `replace` is safe here: some S3 servers write even if the condition is false.
+
+    Parameters
+    ----------
+    name, content : of a file that exists; its content stays the same whatever the server does
+
+    Raises `Unreachable`.
+    """
+    if not storage.is_bucket:
+        return True  # a lock excludes other writers
+    for condition in ({"IfMatch": f'"{"0" * 32}"'}, {"IfNoneMatch": "*"}):
+        try:
+            _write(storage, name, content, **condition)
+        except Unreachable as error:
+            if (code := _code(error.__cause__)) == "NotImplemented":
+                return False
+            if code not in FALSE_CONDITION:
+                raise
+        else:
+            return False
+    return True
+
+
+def remove_file(storage: Storage, name: str) -> None:
+    """Remove a file; raises `Unreachable`, or `FileNotFoundError` if a folder has no such file."""
+    _call(storage, name, storage.filesystem.rm_file, storage.path(name))
+
+
 def discard(storage: Storage, first: str) -> None:
     """Remove a folder of files if it exists, the file `first` first; raises `Unreachable`."""
     _remove(storage, "", entries(storage), first)
@@ -409,9 +451,9 @@ def _failures(storage: Storage) -> tuple[type[Exception], ...]:
     return (OSError, BotoCoreError, ClientError)
 
 
-def _code(error: BaseException) -> str | None:
+def _code(error: BaseException | None) -> str | None:
     """S3's own name for an error."""
-    code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+    code = getattr(error and error.__cause__, "response", {}).get("Error", {}).get("Code")
     return None if code is None else str(code)
 
 
@@ -425,6 +467,11 @@ def _explain(storage: Storage, error: Exception) -> str:
     if _code(error) == "NoSuchBucket":
         bucket = storage.root.split("/")[0]
         return f"there is no bucket {bucket} {at}. Create it: aws s3 mb s3://{bucket}"
+    if isinstance(error, PermissionError) and _code(error) not in (*FORBIDDEN, None):
+        return (
+            f"the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE) are not "
+            f"accepted {at}: {error}"
+        )
     if isinstance(error, PermissionError):
         return (
             f"forbidden {at}: {error}. The credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) need "
@@ -436,8 +483,8 @@ def _explain(storage: Storage, error: Exception) -> str:
     if type(error).__name__ in SETTINGS_ERRORS:
         return f"a setting in the environment or in ~/.aws/config is wrong: {error}"
     return (
-        f"no valid answer {at}: {str(error) or type(error).__name__}. The served model has not "
-        f"changed. When the server works again, try again"
+        f"no valid answer {at}: {str(error) or type(error).__name__}. When the server "
+        f"works again, try again"
     )
 
 

@@ -141,9 +141,13 @@ def read_pointer(url: str, environment: str) -> Pointer | None:
 def move_pointer(url: str, environment: str, pointer: Pointer, seen: Pointer | None) -> None:
     """Point an environment at another model, if it still serves the one that was seen.
 
-    Raises `InputError` if another deployment moved the pointer; then it is not moved again.
+    The model is there already. Raises `InputError` if another deployment moved the pointer; then it
+    is not moved again. Raises it too if the server cannot compare and set.
     """
     storage, name = filesystem.find(url), f"{environment}.json"
+    description = filesystem.read(storage, file := f"{pointer.model}/model.json")
+    if description and not filesystem.compares_and_sets(storage, file, description):
+        raise InputError(f"{storage.url}: {filesystem.NO_CONDITIONS}")
     content = filesystem.replace(
         storage, name, _json(pointer), lambda content: _pointer(storage, name, content) == seen
     )

@@ -72,7 +72,7 @@ def fetch_data() -> None:
     if not os.environ.get("AWS_ACCESS_KEY_ID"):
         say("No credentials for the remote: stage fetch uses the public source")
     elif dvc("pull", *own_data(), "data/raw", credentials=True):
-        say("data/raw is not in the remote: stage fetch uses the public source")
+        say("data/raw was not pulled, see above: stage fetch uses the public source")
 
 
 def reproduce() -> None:

@@ -8,7 +8,7 @@ from digits.core.errors import InputError
 from digits.gate.results import Run
 from ops.registry import publishing
 from ops.tools import git, object_store, tags
-from ops.tools.dvc import MODEL
+from ops.tools.dvc import MODEL, NO_REMOTE
 from ops.tools.tags import Tag
 from ops.tools.tree import Tree
 
@@ -43,10 +43,7 @@ def check_model(commit: str, model: str, server: str | None) -> None:
         raise InputError(f"dvc.lock of {commit[:9]} has no {MODEL}. Run: dvc repro")
     with object_store.stores() as (cache, remote):
         if remote is None and server:
-            raise InputError(
-                f"there is no DVC remote, so nobody else can fetch the model: "
-                f"{object_store.NO_REMOTE}"
-            )
+            raise InputError(f"nobody else can fetch the model: {NO_REMOTE}; then dvc push")
         if remote is None:
             print("no DVC remote: the model stays in this repository's cache", file=sys.stderr)
         try:

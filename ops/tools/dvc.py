@@ -15,6 +15,11 @@ from ops.tools import compute, dvc_files, git
 DVC = (sys.executable, "-m", "dvc")
 MODEL = "models/digit-classifier"
 DATA = "data/prepared"
+PLACEHOLDER = "s3://<"  # begins the URL of the remote in .dvc/config until `make remote` sets one
+NO_REMOTE = (
+    "there is no DVC remote (.dvc/config has at most a placeholder). Set one: make remote "
+    "URL=s3://bucket/path, or URL=/a/folder"
+)
 
 
 def set_params(changes: Mapping[str, Any]) -> list[str]:
@@ -29,6 +34,13 @@ def omit_checksums() -> None:
     """
     for name in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):
         os.environ.setdefault(name, "when_required")
+
+
+def has_remote(configuration: Mapping[str, Any]) -> bool:
+    """Whether DVC's configuration names a default remote that is no placeholder."""
+    name = configuration["core"].get("remote")
+    url: str = configuration["remote"].get(name, {}).get("url", "")
+    return name is not None and not url.startswith(PLACEHOLDER)
 
 
 def fetch_committed(commit: str, path: str, target: Path) -> None:
@@ -47,12 +59,19 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
     try:
         with Repo() as repo:
             configuration = repo.config
+            is_local = not has_remote(configuration)
+            if is_local:
+                configuration["core"].pop("remote", None)  # DVC need not try the placeholder
             with repo.switch(commit):
                 repo.config = configuration  # this clone's: the commit may have no remote yet
                 repo.dvcfs.get(path, str(target), recursive=True)
     except (DvcException, DataIndexError, OSError) as error:
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             raise
+        if is_local:
+            raise InputError(
+                f"{path} of {commit[:9]} is not in the cache, and {NO_REMOTE}"
+            ) from None
         raise InputError(
             f"{path} of {commit[:9]} is in neither the cache nor the remote "
             f"({error.__cause__ or error})"

@@ -15,12 +15,11 @@ from typing import Any, Protocol
 
 from digits.core.errors import FULL_DISK, InputError, Unreachable
 from ops.tools import disk, dvc_files
-from ops.tools.dvc import omit_checksums
+from ops.tools.dvc import has_remote, omit_checksums
 from ops.tools.dvc_files import Entry
 from ops.tools.tree import Tree
 
 CHUNK = 1 << 20  # bytes
-NO_REMOTE = "make remote URL=s3://bucket/path, or URL=/a/folder; then dvc push"
 
 
 class Store(Protocol):
@@ -80,18 +79,17 @@ def stored_output(stage: str, entry: Entry, origin: str) -> Output:
 
 @contextmanager
 def stores() -> Iterator[tuple[Store, Store | None]]:
-    """The cache, and the remote if there is one; raises `Unreachable` if DVC can't open them."""
-    from dvc.config import NoRemoteError
+    """The cache, and the remote if there is one; raises `Unreachable` if DVC can't open them.
+
+    The placeholder in .dvc/config counts as none.
+    """
     from dvc.repo import Repo
 
     omit_checksums()
     with ExitStack() as stack:
         with _reached("DVC's cache or its remote"):
             repo = stack.enter_context(Repo())
-            try:
-                remote = repo.cloud.get_remote_odb()
-            except NoRemoteError:
-                remote = None
+            remote = repo.cloud.get_remote_odb() if has_remote(repo.config) else None
         yield repo.cache.local, remote
 
 

@@ -125,7 +125,7 @@ def made(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     shop = Shop(folder, moto)
     shop.ann.run("git", "init", "--quiet", "--bare", "--initial-branch=main", "../server")
     shop.ann.run("git", "remote", "add", "origin", "../server")
-    shop.ann.run("dvc", "remote", "add", "--default", "storage", "s3://dvc/pipeline")
+    shop.ann.run("dvc", "remote", "add", "--force", "--default", "storage", "s3://dvc/pipeline")
     append(shop.ann, "digits/data/sources.py", GROWING)
     repro(shop.ann, GOOD)
     shop.ann.run("git", "checkout", "--quiet", "-b", "two")

@@ -1,8 +1,9 @@
-"""Data and models of every revision in a bucket: DVC against an S3 server over HTTP."""
+"""Data and models of every revision in a bucket: DVC against SeaweedFS over HTTP."""
 
 import hashlib
 import json
 import shutil
+import urllib.request
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,7 +34,7 @@ def set_up(project: Project, url: str, endpoint: str = "", *more: str) -> str:
     bin = f"BIN={warm_python.programs()}"
     words = ("make", "--old-file=.venv/run", bin, "remote", f"URL={url}", f"ENDPOINT={endpoint}")
     words = (*words, *more)
-    project.environment |= s3.CREDENTIALS
+    project.environment |= s3.CREDENTIALS | {"PYTHONPATH": str(ROOT)}
     return project.run(*words)
 
 
@@ -161,13 +162,14 @@ def test_a_server_that_refuses_checksums_is_used_as_any_other(
         ann.commit("another remote")
         assert "whole: " in ann.run("python", "-m", "ops.doctor", **python)
         with configuration.open("a") as file:
-            file.write((ann.folder / ".dvc" / "s3.config").read_text())
+            _, _, lines = (ann.folder / ".dvc" / "s3.config").read_text().partition("[default]\n")
+            file.write(lines)
         assert "s3.config" not in set_up(ann, f"{url}3", server.url)
 
 
-def test_a_bucket_that_demands_encryption_is_pushed_to(
-    ann: Models, bucket: s3.Bucket, tmp_path: Path
-) -> None:
+def test_a_bucket_that_demands_encryption_is_pushed_to(ann: Models, moto: str) -> None:
+    """moto has keys, SeaweedFS has none."""
+    urllib.request.urlopen(urllib.request.Request(f"{moto}/encrypted", method="PUT")).close()
     seen = []
 
     def note(
@@ -177,10 +179,9 @@ def test_a_bucket_that_demands_encryption_is_pushed_to(
             seen.append({name: headers.get(f"x-amz-server-side-encryption{name}") for name in SSE})
         return None
 
-    with s3.proxy(bucket.endpoint) as server:
+    with s3.proxy(moto) as server:
         server.instead = note
-        url = f"s3://{bucket.name}/{tmp_path.name}/encrypted"
-        set_up(ann, url, server.url, "SSE=aws:kms", "KMS_KEY=alias/digits")
+        set_up(ann, "s3://encrypted/digits", server.url, "SSE=aws:kms", "KMS_KEY=alias/digits")
         ann.run("dvc", "push")
         assert seen
         assert all(tuple(each.values()) == ("aws:kms", "alias/digits") for each in seen)
@@ -275,9 +276,66 @@ def test_a_folder_serves_as_well(ann: Models, tmp_path: Path) -> None:
 
 def test_a_remote_wants_a_place(ann: Models) -> None:
     words = ("make", "--old-file=.venv/run", f"BIN={warm_python.programs()}", "remote")
+    before = (ann.folder / ".dvc" / "config").read_text()
     assert "URL is missing: make remote URL=s3://bucket/path" in ann.run(*words, code=2)
-    for url in ("s3:/bucket", "s3:bucket/x", "S3://bucket", "s3://", "s3//bucket", "s3a://b"):
-        said = ann.run(*words, f"URL={url}", code=2)
-        assert f"URL is {url}; expected s3://bucket/path" in said
-    said = ann.run(*words, "URL=s3://bucket/x", "ENDPOINT=minio:9000", code=2)
-    assert "ENDPOINT is minio:9000; expected http://HOST:PORT" in said
+    for url in ("s3:/bucket", "S3://bucket", "s3://", "gs://bucket/x", "http://host/bucket"):
+        said = ann.run(*words, f"URL={url}", code=2, PYTHONPATH=str(ROOT))
+        assert f"'{url}' cannot be used; expected a folder or s3://bucket/prefix" in said
+    for url in ("s3://Digits/x", "s3://<bucket>/<path>", "s3://digits/../x", "s3://digits/x?y"):
+        said = ann.run(*words, f"URL={url}", code=2, PYTHONPATH=str(ROOT))
+        assert f"URL is {url}; expected s3://bucket/path. A bucket's name has" in said
+    for url, message in (
+        ("models/x", "in this repository; expected a folder outside of"),
+        ("/nowhere/x", "but there is no folder /nowhere. Is a disk not mounted?"),
+        ("/etc/passwd", "which is a file; expected a folder"),
+    ):
+        said = ann.run(*words, f"URL={url}", code=2, PYTHONPATH=str(ROOT))
+        assert f"URL is {url}, {message}" in said
+    said = ann.run(*words, "URL=s3://bucket/x", "ENDPOINT=minio:9000", code=2, PYTHONPATH=str(ROOT))
+    assert "ENDPOINT is 'minio:9000'; expected http://HOST:PORT" in said
+    assert (ann.folder / ".dvc" / "config").read_text() == before
+
+
+def test_a_remote_is_checked_before_it_is_set(ann: Models, bucket: s3.Bucket) -> None:
+    words = ("python", "-m", "ops.remote")
+    python = {"PYTHONPATH": str(ROOT)}
+    before = (ann.folder / ".dvc" / "config").read_text()
+    assert "  ok       conditional writes  for digits deploy" in ann.run(*words, **python)
+    others = {"AWS_ACCESS_KEY_ID": "nobody", **python}
+    at = ("--endpoint", bucket.endpoint)
+    said = ann.run(*words, "s3://digits/other", *at, code=2, **others)
+    assert f"are not accepted at {bucket.endpoint}" in said
+    said = ann.run(*words, "s3://nowhere/other", *at, code=2, **python)
+    assert f"there is no bucket nowhere at {bucket.endpoint}. Create it:" in said
+    assert (ann.folder / ".dvc" / "config").read_text() == before
+    with s3.rclone(ann.folder.parent) as endpoint:
+        said = ann.run(*words, "s3://ann/x", "--endpoint", endpoint, **python)
+        assert "  MISSING  conditional writes  for digits deploy" in said
+        assert "The remote is s3://ann/x. Commit .dvc/config" in said
+
+
+def test_until_then_every_command_says_that_the_remote_is_a_placeholder(tmp_path: Path) -> None:
+    """At once, without a network, whatever credentials the environment has."""
+    ann = Models.create(tmp_path / "ann", server=tmp_path / "server", storage=None)
+    ann.environment |= s3.CREDENTIALS | {"PYTHONPATH": str(ROOT)}
+    ann.train(range(30), push=False)
+    ann.run("git", "push", "--quiet", "origin", "main")
+    way_out = "make remote URL=s3://bucket/path, or URL=/a/folder"
+    for words in (("push",), ("status", "--cloud"), ("gc", "--workspace", "--cloud", "--force")):
+        said = ann.run("sh", "-c", f"! dvc {' '.join(words)}")
+        assert f"(a placeholder; type: {way_out})" in said
+    for module, *words in (("push",), ("remote",), ("registry", "promote")):
+        said = ann.run("python", "-m", f"ops.{module}", *words, code=2)
+        assert f"(.dvc/config has at most a placeholder). Set one: {way_out}" in said
+    assert "only the cache is checked, since there is no DVC remote" in ann.run(
+        "python", "-m", "ops.doctor"
+    )
+    shutil.rmtree(ann.folder / ".dvc" / "cache")
+    for command in ("pull", "fetch"):
+        assert f"(a placeholder; type: {way_out})" in ann.run("sh", "-c", f"! dvc {command}")
+    program = "import pathlib; from ops.tools import dvc; "
+    program += "dvc.fetch_committed('HEAD', 'models', pathlib.Path('x'))"
+    assert way_out in ann.run("python", "-c", program, code=1)
+    # The client of S3 itself refuses the bucket's name, so the profile is not the only protection.
+    ann.run("dvc", "remote", "modify", "storage", "--unset", "profile")
+    assert 'Invalid bucket name "<bucket>"' in ann.run("sh", "-c", "! dvc push")

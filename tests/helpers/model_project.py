@@ -50,7 +50,7 @@ class Models(Project):
         (folder / "stages").mkdir()
         (folder / "stages" / "evaluate.py").write_text("")
         if storage:
-            made.run("dvc", "remote", "add", "--default", "storage", str(storage))
+            made.run("dvc", "remote", "add", "--force", "--default", "storage", str(storage))
         if server:
             made.run("git", "init", "--quiet", "--bare", "--initial-branch=main", str(server))
             made.run("git", "remote", "add", "origin", str(server))

@@ -1,4 +1,6 @@
-"""An S3 server on this machine, and a proxy before it that fails as it is told to.
+"""S3 servers on this machine, and a proxy before one that fails as it is told to.
+
+moto is the quickest to start, SeaweedFS (`bucket`) is a product, rclone has no conditional writes.
 
 Example:
 
@@ -10,12 +12,18 @@ Example:
 import http.client
 import logging
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from ops.tools import local_s3
+from tests.helpers.wait import until
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -41,6 +49,29 @@ def moto() -> Iterator[str]:
         yield "http://{}:{}".format(*server.get_host_and_port())
     finally:
         server.stop()
+
+
+@contextmanager
+def rclone(folder: Path) -> Iterator[str]:
+    """rclone's S3 server, which ignores the conditions of a write; its URL. Buckets are folders."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*free.getsockname())
+    program = Path(sys.executable).with_name("rclone")
+    words = [program, "serve", "s3", "--addr", address, "--auth-key", "test,test", folder]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        try:
+            url = f"http://{address}"
+            until(lambda: _answers(address))
+            yield url
+        finally:
+            process.kill()
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with socket.socket() as link:
+        return not link.connect_ex((host, int(port)))
 
 
 @dataclass
@@ -202,10 +233,10 @@ class Bucket:
 
 @contextmanager
 def bucket(name: str = "digits") -> Iterator[Bucket]:
-    """A server of its own with a bucket in it."""
+    """A SeaweedFS of its own with a bucket in it, for the user of `CREDENTIALS`."""
     import boto3
 
-    with moto() as endpoint:
+    with local_s3.serve(name, {CREDENTIALS["AWS_ACCESS_KEY_ID"]: local_s3.EVERYTHING}) as endpoint:
         client = boto3.client(
             "s3",
             endpoint_url=endpoint,
@@ -213,6 +244,5 @@ def bucket(name: str = "digits") -> Iterator[Bucket]:
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         )
-        client.create_bucket(Bucket=name)
         yield Bucket(endpoint, name, client)
         client.close()

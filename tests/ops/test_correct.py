@@ -39,7 +39,9 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
     project = Project.scratch(tmp_path / "project")
     repro(project, GOOD)
     promote = (*PYTHON, "ops.registry", "promote")
-    project.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    project.run(
+        "dvc", "remote", "add", "--force", "--default", "storage", str(tmp_path / "storage")
+    )
     project.commit("a remote")
     project.run("dvc", "push", "--quiet")
     project.run(*promote)
@@ -111,7 +113,9 @@ def test_a_folder_of_twelve_classes_goes_all_the_way(tmp_path: Path) -> None:
     project.commit("images")
     more = {"data.source": "folder", "train.epochs": 12, "train.batch_size": 32, "train.ema": 0.9}
     repro(project, SMALL | more | {"model.channels": [8, 16, 16]})
-    project.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    project.run(
+        "dvc", "remote", "add", "--force", "--default", "storage", str(tmp_path / "storage")
+    )
     project.commit("a remote")
     found = json.loads((project.folder / "metrics/evaluation.json").read_text())
     assert list(found["recall"]) == sorted(shapes.SHAPES)

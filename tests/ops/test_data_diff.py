@@ -44,14 +44,14 @@ def test_images_come_from_the_remote_or_a_message_says_how_to_get_them(
 ) -> None:
     bare = clone(project, tmp_path)
     said = bare.run(*DATA_DIFF, "HEAD~2", code=2)
-    assert "is in neither the cache nor the remote" in said
+    assert "is not in the cache, and there is no DVC remote (.dvc/config has at most a" in said
     assert "dvc fetch --all-commits data/prepared" in said
     shutil.copytree(project.folder / ".dvc" / "cache", tmp_path / "storage")
-    remote = ("dvc", "remote", "add", "--local", "--default", "storage", str(tmp_path / "storage"))
+    remote = ("dvc", "remote", "add", "--local", "--default", "store", str(tmp_path / "storage"))
     bare.run(*remote)
     assert "1 image added" in bare.run(*DATA_DIFF, "HEAD~2")
     bare.run("dvc", "fetch", "--quiet", "--all-commits", "data/prepared")  # the way out
-    bare.run("dvc", "remote", "remove", "--local", "storage")
+    bare.run("dvc", "remote", "remove", "--local", "store")
     assert "1 image added" in bare.run(*DATA_DIFF, "HEAD~2")
 
 

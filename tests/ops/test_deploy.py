@@ -374,7 +374,9 @@ def test_a_model_comes_from_the_remote_or_it_says_to_push(
     repository: Repository, tmp_path: Path
 ) -> None:
     """The remote that this clone has, even if the commit did not have it yet."""
-    repository.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "remote"))
+    repository.run(
+        "dvc", "remote", "add", "--force", "--default", "storage", str(tmp_path / "remote")
+    )
     cache = repository.folder / ".dvc" / "cache"
     cache.rename(tmp_path / "cache")
     message = repository.deploy(code=2)
