@@ -56,7 +56,7 @@ def test_each_missing_right_is_named_and_no_file_stays(
     assert problems.keys() == expected
     assert all("forbidden at" in problem for problem in problems.values())
     use(environment, local_s3.environment(endpoint))
-    assert not list(filesystem.walk(filesystem.find(f"s3://digits/{user}")))
+    assert not list(filesystem.walk(filesystem.find(f"s3://digits/{user}"), []))
 
 
 def test_credentials_that_the_server_does_not_know_are_no_missing_right(

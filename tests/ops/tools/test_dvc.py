@@ -43,7 +43,9 @@ def test_outputs_of_a_commit_are_fetched(project: Project, tmp_path: Path) -> No
     dvc.fetch_committed(git.commit("HEAD"), "models", tmp_path / "latter")
     assert (tmp_path / "former" / "weights").read_text() == "1\n"
     assert (tmp_path / "latter" / "weights").read_text() == "2\n"
-    with pytest.raises(InputError, match=r"nothing of .* is in neither the cache nor the remote"):
+    with pytest.raises(
+        InputError, match=r"nothing of .* is not in the cache, and there is no DVC remote"
+    ):
         dvc.fetch_committed(git.commit("HEAD"), "nothing", tmp_path / "none")
 
 
