@@ -79,7 +79,7 @@ def warm() -> Path:
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == code, output
     return output
 
@@ -254,7 +254,7 @@ def test_nothing_outlives_the_parent(processes: int, prepared: Path, tmp_path: P
     trainers = [p for p in family if "stages.train" in p.cmdline()]
     assert len(trainers) == (1 if processes == 1 else 3)
     parent.kill()
-    until(lambda: not any(p.is_running() for p in trainers), seconds=15)
+    until(lambda: not any(p.is_running() for p in trainers))
     parent.wait()
 
 

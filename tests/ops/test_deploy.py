@@ -81,7 +81,7 @@ def start(folder: Path, *words: str | int, code: str = WITHOUT_GIT + RUN) -> sub
 
 def end(process: subprocess.Popen[str], code: int) -> str:
     """What it said, on stderr if it failed; its exit code must be `code`."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == code, out + err
     assert "Traceback" not in err
     return err if code else out
@@ -165,11 +165,11 @@ def test_of_two_at_once_one_wins_and_the_other_says_so(
     def hold(method: str, path: str) -> None:
         if method == "PUT" and path.endswith("production.json") and not arrived.is_set():
             arrived.set()
-            go.wait(60)
+            go.wait(300)
 
     s3_proxy.before = hold
     first = start(models / "2", "--to", bucket)
-    assert arrived.wait(60)
+    assert arrived.wait(300)
     end(start(models / "3", "--to", bucket), 0)
     go.set()
     message = end(first, 2)
@@ -225,7 +225,7 @@ def test_a_url_that_can_not_be_used_is_an_error(
 
 def check(models: Path, url: str, code: int, *words: str) -> str:
     process = start(models / "1", "--to", url, "--check", *words)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == code, out + err
     return err if code == 2 else out
 

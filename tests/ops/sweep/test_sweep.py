@@ -161,10 +161,10 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
         process = start(disturbed, "--jobs", "2")
         until(lambda moment=moment: moment() == 2)
         process.send_signal(kill)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=240)
         assert process.returncode == code
         assert "Traceback" not in errors
-        until(lambda: not living(disturbed), seconds=20)
+        until(lambda: not living(disturbed))
         assert disturbed.run("git", "status", "--porcelain", "-uno") == ""
     disturbed.run(*COMMAND, "small.yaml", "--jobs", "2")
     assert len(experiments(disturbed)) == 2
@@ -213,7 +213,7 @@ def test_a_second_sweep_at_the_same_time_is_refused(tmp_path: Path) -> None:
     assert "another sweep is running" in project.run(*COMMAND, "small.yaml", code=2)
     process.kill()
     process.communicate()
-    until(lambda: not living(project), seconds=20)
+    until(lambda: not living(project))
 
 
 def test_a_failed_run_is_reported_and_the_others_complete(project: Project) -> None:
