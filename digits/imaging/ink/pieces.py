@@ -99,14 +99,15 @@ def _is_rule(pieces: np.ndarray, number: int, box: Box, others: Sequence[Box]) -
 def _surrounds(piece: BoolArray, box: Box, others: Sequence[Box]) -> bool:
     """Whether the middle of another piece lies in a hole of this one, as in a circle around it."""
     holes = scipy.ndimage.binary_fill_holes(piece) & ~piece
-    middles = [
-        tuple(
-            (side.start + side.stop) // 2 - whole.start for side, whole in zip(o, box, strict=True)
-        )
-        for o in others
-        if is_inside(o, box) and max(sides(o)) > IN_RING * max(sides(box))
-    ]
-    return any(holes[middle] for middle in middles)
+    for other in others:
+        if is_inside(other, box) and max(sides(other)) > IN_RING * max(sides(box)):
+            row, column = (
+                min(max((side.start + side.stop) // 2 - whole.start, 0), n - 1)  # within a pixel
+                for side, whole, n in zip(other, box, piece.shape, strict=True)
+            )
+            if holes[row, column]:
+                return True
+    return False
 
 
 def _axes(piece: BoolArray) -> tuple[float, float]:

@@ -1,5 +1,7 @@
 """The ink of one digit is found, whatever lies around it. benchmarks/photos.py has the figures."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -91,3 +93,15 @@ def test_plain_pictures_are_read_as_the_digit_itself(ground: int, uci: Raw) -> N
         seen = model_form.convert(np.round(levels).astype(np.uint8), DIGITS)
         on_black = model_form.convert(large, DIGITS)
         assert correlation(seen, on_black) > 0.99
+
+
+def test_any_picture_is_read_or_refused() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        picture = np.full(rng.integers(3, 60, 2), 230, np.uint8)
+        for _ in range(rng.integers(1, 9)):
+            top, left = rng.integers(0, picture.shape)
+            picture[top : top + rng.integers(1, 30), left : left + rng.integers(1, 30)] = 20
+            picture[top : top + rng.integers(1, 30), left] = 230
+        with contextlib.suppress(InputError):
+            find_ink(picture)
