@@ -25,7 +25,9 @@ def variable(name: str) -> str:
     """A variable of the environment; raises `InputError` if it is missing or empty."""
     value = os.environ.get(name)
     if not value:
-        raise InputError(f"{name} is not set in this job's environment: see docs/how-to/ci.md")
+        raise InputError(
+            f"{name} is not set in this job's environment: see docs/how-to/ci-elsewhere.md"
+        )
     return value
 
 

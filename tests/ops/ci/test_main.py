@@ -29,8 +29,8 @@ def test_a_host_is_known_by_what_its_jobs_have(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("compare", "Name it: digits ci compare --base origin/main"),
-        ("merge", "Name it: digits ci compare --base origin/main"),
+        ("compare", "Name the base: digits ci compare --base origin/main"),
+        ("merge", "Name the base: digits ci compare --base origin/main"),
         ("compare --override small", "--seeds and --override require --base"),
         ("compare --base nowhere", "'nowhere' is not a revision"),
         ("compare --base=-x", "'-x' is not a revision"),
