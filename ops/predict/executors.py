@@ -5,10 +5,7 @@ order. Only a few parts are in memory at a time.
 """
 
 import logging
-import os
-import re
 import signal
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -22,8 +19,8 @@ from digits.core.errors import InputError
 from digits.core.workers import count_workers
 from digits.model.classifier import Classifier
 from digits.storage import model_store
-from digits.storage.filesystem import CONNECT_S
 from ops.predict import batch
+from ops.tools import ray_cluster
 from ops.tools.inputs import Chunk, Input
 from ops.tools.processes import end_with_parent
 
@@ -87,21 +84,10 @@ def on_endpoint(name: str, task: Task, pending: Pending, parts: int) -> Done:
 
 def on_ray(task: Task, pending: Pending, parts: int) -> Done:
     """Compute on the Ray cluster at RAY_ADDRESS, or on a new one on this machine."""
-    try:
-        import ray.data
-    except ModuleNotFoundError:
-        raise InputError(
-            "Ray is not installed. On this machine: make .venv/scale. On every node: pip install "
-            "-r requirements-scale.txt"
-        ) from None
+    ray_cluster.connect()
+    import ray.data
+
     files = {name: (task.model / name).read_bytes() for name in model_store.MODEL_FILES}
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        _check_reachable(address)
-    new_cluster = {} if address else {"num_cpus": count_workers()}
-    root = Path(__file__).parents[2]
-    code = {"py_modules": [str(root / "digits"), str(root / "ops")]}  # copied to the nodes
-    ray.init(runtime_env=code, log_to_driver=False, logging_level=logging.ERROR, **new_cluster)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False  # we show our own
     cores = int(ray.cluster_resources()["CPU"])
@@ -117,22 +103,6 @@ def on_ray(task: Task, pending: Pending, parts: int) -> Done:
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise InputError(f"Ray failed: {reason}. The same command continues") from error
-
-
-def _check_reachable(address: str) -> None:
-    """Raises `InputError` if nothing listens at the address, or it has another form than Ray's.
-
-    Ray itself would wait for minutes.
-    """
-    if address in ("auto", "local"):
-        return
-    match = re.fullmatch(r"(?:ray://)?([^:/\s]+|\[[0-9a-f:]+\]):([0-9]{1,5})", address)
-    if match is None or int(match[2]) > 65535:
-        raise InputError(f"RAY_ADDRESS is {address!r}; expected HOST:PORT, ray://HOST:PORT or auto")
-    try:
-        socket.create_connection((match[1].strip("[]"), int(match[2])), CONNECT_S).close()
-    except OSError as error:
-        raise InputError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}") from None
 
 
 @cache

@@ -14,6 +14,10 @@ after its last whole epoch. The sweep ends with a table on standard output, and 
 sweeps/NAME.png. Each setting is compared with the default (the committed parameters and `always`)
 by the gate's test, image by image. "noise" means: equal models differ as much by chance.
 
+With --engine ray, the runs are tasks on a Ray cluster (make .venv/scale); their bytes are the same.
+Each asks for the cores that `compute` states, by default for its share of the cluster, and for a
+GPU if its train.device does. A run whose node is lost starts again on another, once.
+
 Exit code 0: every run is complete. 1: a run failed. 2: nothing can run; the message says why.
 """
 
@@ -31,10 +35,10 @@ from digits.core.errors import InputError
 from digits.gate import diff
 from digits.gate.judge import ALPHA
 from digits.gate.results import Run
-from ops.sweep import runner, settings
+from ops.sweep import on_local, on_ray, settings, trials
 from ops.sweep.outcomes import Outcome, compare
-from ops.sweep.runner import Trial
 from ops.sweep.settings import Setting, Sweep
+from ops.sweep.trials import Engine, Trial
 from ops.tools import git, revisions
 from ops.tools.revisions import PARAMS
 from ops.tools.tables import aligned
@@ -48,8 +52,8 @@ def main() -> None:
     planned = plan(sweep)
     check_repository(args.sweep)
     commit = git.commit("HEAD")  # HEAD may move while the sweep runs
-    with runner.only_sweep():
-        runner.collect_finished(itertools.chain(*planned.values()), commit)
+    with trials.only_sweep():
+        on_local.collect_finished(itertools.chain(*planned.values()), commit)
         missing = find_missing(planned, commit)
         if missing:
             check_values(args.sweep, sweep)
@@ -58,7 +62,7 @@ def main() -> None:
             f"{sweep.name}: {len(sweep.settings)} settings with {len(sweep.seeds)} seeds: {total} "
             f"runs, {total - len(missing)} of them already complete"
         )
-        failed = runner.run_all(missing, commit, args.jobs)
+        failed = run(missing, commit, args) if missing else []
     outcomes = compare(read_runs(planned, commit))
     picture = draw(sweep, outcomes)
     if args.json:
@@ -68,6 +72,17 @@ def main() -> None:
     for trial in failed:
         say(f"failed: {trial.name}; its log: {trial.log}")
     sys.exit(1 if failed else 0)
+
+
+def run(missing: Sequence[Trial], commit: str, args: argparse.Namespace) -> list[Trial]:
+    """Run the trials by the engine that the arguments name; returns those that failed."""
+    jobs = args.jobs or (1 if args.engine == "local" else len(missing))
+    engine: Engine = (
+        on_local.Local(commit, jobs)
+        if args.engine == "local"
+        else on_ray.OnRay(commit, missing, jobs, args.address)
+    )
+    return trials.run_all(missing, engine, jobs)
 
 
 def plan(sweep: Sweep) -> dict[Setting, list[Trial]]:
@@ -98,7 +113,7 @@ def check_repository(sweep_file: Path) -> None:
             f"a sweep runs the commit, but these files have changes that are not committed: "
             f"{', '.join(changed)}. Commit them, or put them away: git stash"
         )
-    for key in runner.IDENTITY:
+    for key in trials.IDENTITY:
         if git.setting(key) is None:
             raise InputError(f"DVC stores each run as a commit, so Git needs: git config {key} ...")
 
@@ -143,8 +158,8 @@ def read_runs(
     """Each setting with the metrics of its experiments."""
     experiments = git.experiments(commit)
     runs = []
-    for setting, trials in planned.items():
-        names = [trial.name for trial in trials if trial.name in experiments]
+    for setting, same in planned.items():
+        names = [trial.name for trial in same if trial.name in experiments]
         runs.append((setting, [revisions.runs_in_commit(experiments[n], n)[0] for n in names]))
     return runs
 
@@ -226,11 +241,24 @@ def parse_args() -> argparse.Namespace:
         "--jobs",
         metavar="N",
         type=positive,
-        default=1,
-        help="how many runs at a time; they share the cores (default: %(default)s)",
+        help="how many runs at a time; they share the cores (default: 1; on Ray, what fits)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where the runs are: on this machine or a Ray cluster (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of the Ray cluster (default: RAY_ADDRESS, or a cluster that is started here)",
     )
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.address and args.engine != "ray":
+        parser.error("--address is of a Ray cluster; add --engine ray")
+    return args
 
 
 def positive(text: str) -> int:

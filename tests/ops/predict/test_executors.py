@@ -12,7 +12,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from digits.storage import model_store
-from tests.helpers import tiny_models
+from tests.helpers import ray_nodes, tiny_models
 from tests.helpers.small import ROOT
 from tests.ops.tools.test_inputs import IMAGES, png, write
 
@@ -22,10 +22,8 @@ DEADLINE_S = 600
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A head that computes nothing."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    yield made
-    made.shutdown()
+    with ray_nodes.cluster() as made:
+        yield made
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ import psutil
 import pytest
 import yaml
 
-from ops.sweep import runner
-from tests.helpers import warm_python
+from ops.sweep import on_local
+from ops.sweep.trials import Trial
+from ops.tools import git
+from tests.helpers import ray_nodes, warm_python
 from tests.helpers.project import Project
 from tests.helpers.small import SMALL
 from tests.helpers.wait import until
@@ -173,27 +175,63 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
     assert going_on() == 2
 
 
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_on_ray_with_the_sweep_killed_and_a_node_lost_it_ends_with_the_same_bytes(
+    project: Project, tmp_path: Path
+) -> None:
+    elsewhere = scratch(tmp_path / "project")
+    write(elsewhere, "small", SWEEP | {"seeds": 1})
+    elsewhere.commit("a sweep of two runs")
+    states = elsewhere.folder / ".sweep"
+
+    def logs() -> list[str]:
+        return [log.read_text() for log in states.glob("*.log")]
+
+    def going_on() -> int:
+        return sum("continuing after epoch" in log for log in logs())
+
+    with ray_nodes.cluster() as cluster:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        words = ("--engine", "ray", "--address", cluster.address)
+        process = start(elsewhere, *words)
+        until(lambda: len([*states.glob("*.resume/state.safetensors")]) == 2, seconds=120)
+        process.kill()
+        process.communicate()
+        process = start(elsewhere, *words)
+        until(lambda: going_on() == 2, seconds=120)
+        cluster.remove_node(nodes[0])
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert max(log.count("continuing after epoch") for log in logs()) == 2
+    assert not [*states.glob("*.resume")]
+    assert len(experiments(elsewhere)) == 2
+    for name in experiments(elsewhere):
+        assert lock_of(elsewhere, name) == lock_of(project, name)
+    elsewhere.run("dvc", "exp", "apply", "small-default-seed0")
+    assert (elsewhere.folder / "models" / "digit-classifier" / "model.onnx").exists()
+
+
 def test_a_kill_while_a_clone_is_replaced_keeps_the_resume_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = scratch(tmp_path / "project")
     monkeypatch.chdir(project.folder)
-    trial = runner.Trial("one", {})
-    (trial.clone / ".resume").mkdir(parents=True)
-    (trial.clone / ".resume" / "state").write_text("epoch 7")
+    trial = Trial("one", {})
+    (on_local.clone_of(trial) / ".resume").mkdir(parents=True)
+    (on_local.clone_of(trial) / ".resume" / "state").write_text("epoch 7")
     commit = project.run("git", "rev-parse", "HEAD").strip()
 
     def killed(*words: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner.git, "clone", killed)
+        patch.setattr(git, "clone", killed)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
-                runner.prepare(trial, commit, {})
-    runner.prepare(trial, commit, {})
-    assert (trial.clone / ".resume" / "state").read_text() == "epoch 7"
-    assert (trial.clone / "dvc.yaml").exists()
+                on_local.prepare(trial, commit, {})
+    on_local.prepare(trial, commit, {})
+    assert (on_local.clone_of(trial) / ".resume" / "state").read_text() == "epoch 7"
+    assert (on_local.clone_of(trial) / "dvc.yaml").exists()
 
 
 def test_experiments_stay_with_their_commit_when_head_moves(project: Project) -> None:

@@ -1,0 +1,113 @@
+"""Run the trials of a sweep on this machine, each by `dvc exp run` in its own clone.
+
+`dvc exp run --temp` is not enough, for three reasons. It stashes the working tree for a moment, and
+a kill in that moment leaves the changes in the stash. Two runs at a time may take each other's
+stash. And it deletes its folder, so that a training that was killed starts again from the first
+epoch. The clones are .sweep/NAME, and share this repository's cache.
+"""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from digits.core import files
+from digits.core.workers import WORKERS_VARIABLE, count_workers
+from ops.sweep import trials
+from ops.sweep.trials import FOLDER, IDENTITY, RESUME, Trial
+from ops.tools import compute, git
+
+POLL_S = 0.1
+
+
+class Local:
+    """An engine: a process for each trial."""
+
+    def __init__(self, commit: str, jobs: int) -> None:
+        self._commit = commit
+        self._identity = {key: git.setting(key) for key in IDENTITY}
+        self._running: dict[Trial, subprocess.Popen[bytes]] = {}
+        self._environment = git.clean_environment() | compute.environment_for_clones()
+        params = compute.load_params("params.yaml")
+        if jobs > 1 and params.backend == "local":
+            self._environment[WORKERS_VARIABLE] = str(share_of_workers(params, jobs))
+
+    def start(self, trial: Trial) -> None:
+        project = prepare(trial, self._commit, self._identity)
+        self._running[trial] = trials.start_dvc(trial, [], project, trial.log, self._environment)
+
+    def ended(self) -> Iterator[tuple[Trial, bool]]:
+        time.sleep(POLL_S)
+        for trial, process in list(self._running.items()):
+            if process.poll() is not None:
+                del self._running[trial]
+                yield trial, process.returncode == 0 and collect(trial, self._commit)
+
+    def stop(self) -> None:
+        trials.stop_dvc(self._running.values())
+
+
+def clone_of(trial: Trial) -> Path:
+    return FOLDER / trial.name
+
+
+def share_of_workers(params: compute.ComputeParams, jobs: int) -> int:
+    """Threads for each process when `jobs` trials share what `compute` states for one."""
+    if params.workers == "auto":
+        return max(1, count_workers() // (params.processes * jobs))
+    return max(1, params.workers // jobs)
+
+
+def prepare(trial: Trial, commit: str, identity: dict[str, str | None]) -> Path:
+    """Clone the repository at the commit, with the state that the trial's training left.
+
+    Returns the project's folder in the clone.
+    """
+    save_state(trial)
+    with files.new_directory(clone_of(trial)) as folder:
+        project = git.clone(commit, folder)
+        for key, value in identity.items():
+            git.run("config", key, value or "", folder=folder)
+        configure(project)
+    project = clone_of(trial) / git.project_in_repository()
+    if trial.saved_state.exists():
+        trial.saved_state.rename(project / RESUME)
+    return project
+
+
+def save_state(trial: Trial) -> None:
+    """Move the training's state out of a clone that an earlier sweep left.
+
+    A kill before it is moved into a new clone leaves it where the next call finds it.
+    """
+    state = clone_of(trial) / git.project_in_repository() / RESUME
+    if state.exists():
+        shutil.rmtree(trial.saved_state, ignore_errors=True)
+        state.rename(trial.saved_state)
+
+
+def configure(project: Path) -> None:
+    """Have a clone use this repository's cache, and the DVC settings that are not in Git."""
+    from dvc.config import Config
+    from dvc.repo import Repo
+
+    with Repo() as repo, Config(str(project / ".dvc")).edit("local") as local:
+        local.update(repo.config.read("local"))
+        local["cache"] = {**local.get("cache", {}), "dir": repo.cache.local_cache_dir}
+
+
+def collect_finished(planned: Iterable[Trial], commit: str) -> None:
+    """Collect experiments that an earlier sweep completed, but was killed before it collected."""
+    for trial in planned:
+        if clone_of(trial).is_dir():
+            collect(trial, commit)
+
+
+def collect(trial: Trial, commit: str) -> bool:
+    """Fetch the experiment from the clone and delete the clone; False if there is none."""
+    clone = clone_of(trial)
+    if not trials.fetch_experiment(trial, commit, clone):
+        return False
+    shutil.rmtree(clone)
+    return True

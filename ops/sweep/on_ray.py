@@ -1,0 +1,203 @@
+"""Run the trials of a sweep on a Ray cluster, each as a task on some node.
+
+Ray chooses the node, waits for free cores, and starts a trial again, once, if its node is lost; the
+training then continues after its last whole epoch. `ray_node` has what a node does.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+from digits.core import files, params
+from digits.core.errors import InputError
+from ops.sweep import ray_node, trials
+from ops.sweep.ray_node import OBJECT, Job, Made
+from ops.sweep.trials import FOLDER, IDENTITY, Trial
+from ops.tools import compute, dvc, dvc_files, git, ray_cluster
+from ops.tools.revisions import PARAMS
+
+POLL_S = 0.5
+HEAD = "node:__internal_head__"  # a resource of the node that runs as long as the cluster
+
+
+class OnRay:
+    """An engine: a Ray task for each trial."""
+
+    def __init__(
+        self, commit: str, waiting: Sequence[Trial], jobs: int, address: str | None
+    ) -> None:
+        """Connect to the cluster, and copy the commit and the data into its object store.
+
+        Raises
+        ------
+        InputError
+            If there is no cluster, or it lacks the GPUs that a trial needs.
+        """
+        ray_cluster.connect(address)
+        import ray
+
+        self._ray, self._commit = ray, commit
+        self._running: dict[Any, Trial] = {}
+        base = params.parse_yaml(git.read(commit, PARAMS) or b"", f"{commit[:9]}:{PARAMS}")
+        where = compute.load_params(PARAMS)
+        if where.backend != "local":
+            raise InputError(f"compute.backend is {where.backend}; on Ray a trial runs on its node")
+        cores = self._cores(where, jobs)
+        self._gpus = {trial: self._gpus_of(trial, base, where.processes) for trial in waiting}
+        self._run = ray.remote(num_cpus=cores, max_retries=1)(ray_node.run)
+        self._messages = (
+            ray.remote(ray_node.Messages).options(num_cpus=0, resources={HEAD: 0.001}).remote()
+        )
+        has_remote, configuration = dvc_configuration()
+        self._job = ray.put(
+            Job(
+                commit,
+                git.project_in_repository(),
+                {key: git.setting(key) or "" for key in IDENTITY},
+                configuration,
+                max(1, cores // where.processes),
+                has_remote,
+            )
+        )
+        self._bundle = ray.put(bundle(commit))
+        self._data = ray.put(ray_node.pack(cache_folder(), () if has_remote else outputs(commit)))
+
+    def _cores(self, where: compute.ComputeParams, at_a_time: int) -> int:
+        """The cores for a trial: what `compute` says, or the trial's share of the cluster."""
+        if where.workers != "auto":
+            return where.workers * where.processes
+        nodes = [node["Resources"].get("CPU", 0) for node in self._ray.nodes() if node["Alive"]]
+        return max(1, min(int(max(nodes)), int(sum(nodes)) // at_a_time))
+
+    def _gpus_of(self, trial: Trial, base: dict[str, Any], processes: int) -> int:
+        device = params.override(base, trial.changes)["train"]["device"]
+        has_gpus = self._ray.cluster_resources().get("GPU", 0) > 0
+        if device == "cuda" and not has_gpus:
+            raise InputError(f"{trial.name} has train.device: cuda, and no node has a GPU")
+        return processes if device == "cuda" or (device == "auto" and has_gpus) else 0
+
+    def start(self, trial: Trial) -> None:
+        trial.log.unlink(missing_ok=True)
+        state = trial.saved_state / ray_node.STATE.name
+        if state.exists():  # of a sweep that was stopped
+            self._tell(trial, state.read_bytes())
+        task = self._run.options(num_gpus=self._gpus[trial], name=trial.name).remote(
+            trial, self._job, self._bundle, self._data, self._messages
+        )
+        self._running[task] = trial
+
+    def _tell(self, trial: Trial, state: bytes) -> None:
+        self._ray.get(self._messages.tell.remote(trial.name, b"", state))
+
+    def ended(self) -> Iterator[tuple[Trial, bool]]:
+        done, _ = self._ray.wait(
+            list(self._running), num_returns=len(self._running), timeout=POLL_S
+        )
+        self._keep_messages()
+        for task in done:
+            trial = self._running.pop(task)
+            self._messages.forget.remote(trial.name)
+            yield trial, self._collect(trial, task)
+
+    def _keep_messages(self) -> None:
+        printed, states = self._ray.get(self._messages.take.remote())
+        for trial in self._running.values():
+            if trial.name in printed:
+                with trial.log.open("ab") as log:
+                    log.write(printed[trial.name])
+            if trial.name in states:
+                trial.saved_state.mkdir(exist_ok=True)
+                files.write(trial.saved_state / ray_node.STATE.name, states[trial.name])
+
+    def _collect(self, trial: Trial, task: Any) -> bool:
+        try:
+            made: Made | None = self._ray.get(task)
+        except self._ray.exceptions.RayError as error:
+            with trial.log.open("a", encoding="utf-8") as log:
+                log.write(f"{error}\n")
+            return False
+        if made is None:
+            return False
+        add_to_cache(made.outputs)  # first, so that an experiment always has its outputs
+        with TemporaryDirectory(dir=FOLDER) as folder:
+            file = Path(folder) / "experiment.bundle"
+            file.write_bytes(made.experiment)
+            return trials.fetch_experiment(trial, self._commit, file)
+
+    def stop(self) -> None:
+        for task in self._running:
+            self._ray.cancel(task)
+        if self._running:
+            self._ray.wait(
+                list(self._running), num_returns=len(self._running), timeout=trials.GRACE_S
+            )
+            self._keep_messages()
+        self._ray.shutdown()
+
+
+def bundle(commit: str) -> bytes:
+    """The commit and its history as a Git bundle, whose HEAD it is."""
+    with TemporaryDirectory(dir=FOLDER) as folder:
+        clone, file = Path(folder, "clone"), Path(folder, "commit.bundle").absolute()
+        git.clone(commit, clone)
+        git.run("bundle", "create", "--quiet", file, "HEAD", folder=clone)
+        return file.read_bytes()
+
+
+def outputs(commit: str) -> set[str]:
+    """What DVC's cache has of the data and outputs of a commit, as paths in the cache."""
+    lock = dvc_files.parse_lock(git.read(commit, "dvc.lock") or b"stages: {}")
+    digests = {out.md5 for stage in lock.values() for out in stage.outs if out.md5}
+    for path in git.paths(commit, "data"):
+        if path.endswith(".dvc"):
+            digests.add(dvc_files.parse_pointer(git.read(commit, path) or b"", path))
+    cached = set(filter(dvc.is_cached, digests))
+    for digest in [digest for digest in cached if digest.endswith(".dir")]:
+        cached.update(dvc_files.parse_folder(dvc.cached(digest) or b"", digest).values())
+    return {f"files/md5/{digest[:2]}/{digest[2:]}" for digest in cached}
+
+
+def add_to_cache(packed: bytes) -> None:
+    """Add objects that a node made to DVC's cache.
+
+    Raises
+    ------
+    InputError
+        If an object is not what its name says.
+    """
+    with TemporaryDirectory(dir=FOLDER) as folder:
+        names = ray_node.unpack(packed, Path(folder))
+        for name in sorted(
+            names, key=lambda name: name.endswith(".dir")
+        ):  # a folder after its files
+            made, kept = Path(folder, name), cache_folder() / name
+            content = made.read_bytes()
+            if match := OBJECT.fullmatch(name):
+                digest = "".join(match.groups()).removesuffix(".dir")
+                if hashlib.md5(content).hexdigest() != digest:
+                    raise InputError(f"a node sent {name} with another content")
+            if not kept.exists():
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                files.write(kept, content)
+                kept.chmod(0o444)
+
+
+def cache_folder() -> Path:
+    """The folder of DVC's cache."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return Path(repo.cache.local_cache_dir)
+
+
+def dvc_configuration() -> tuple[bool, dict[str, Any]]:
+    """Whether the nodes can reach the default remote, and DVC's settings that are not in Git."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        name = repo.config["core"].get("remote")
+        url = repo.config["remote"][name]["url"] if name else ""
+        return bool(urlsplit(url).netloc), dict(repo.config.read("local"))

@@ -1,0 +1,218 @@
+"""What a node of a Ray cluster does for a trial. It shares no file with the machine of the sweep.
+
+The commit arrives as a Git bundle, and the data as a tar of objects of DVC's cache or through the
+DVC remote. The experiment leaves as a bundle, its outputs in the same two ways.
+"""
+
+import io
+import os
+import re
+import subprocess
+import tarfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from digits.core.errors import InputError
+from digits.core.workers import WORKERS_VARIABLE
+from ops.sweep import trials
+from ops.sweep.trials import RESUME, Trial
+from ops.tools import dvc, git
+
+POLL_S = 0.5
+CACHE = Path(".dvc/cache")
+STATE = Path(RESUME) / "state.safetensors"
+OBJECT = re.compile(r"files/md5/([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)")  # in DVC's cache
+RUN = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}")  # an entry of its run cache
+# Ray sets these for its workers; a trial has the environment that its node gives to everybody.
+OF_RAY = ("PYTHONPATH", "OMP_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all trials of a sweep have in common.
+
+    project : the project's folder in the repository
+    git, dvc : configuration of the clone; of DVC, what is not in Git
+    workers : threads for each process
+    has_remote : whether data and outputs travel through the DVC remote
+    """
+
+    commit: str
+    project: Path
+    git: Mapping[str, str]
+    dvc: Mapping[str, Any]
+    workers: int
+    has_remote: bool
+
+
+@dataclass(frozen=True)
+class Made:
+    """A trial that ended well: its experiment as a Git bundle, and its outputs as a tar."""
+
+    experiment: bytes
+    outputs: bytes
+
+
+class Messages:
+    """An actor beside the sweep: what its trials printed, and the latest state of each training.
+
+    A trial whose node is lost is started again elsewhere, and finds its state here.
+    """
+
+    def __init__(self) -> None:
+        self._printed: dict[str, bytes] = defaultdict(bytes)
+        self._states: dict[str, bytes] = {}
+        self._new: set[str] = set()
+
+    def tell(self, name: str, printed: bytes, state: bytes | None) -> None:
+        self._printed[name] += printed
+        if state is not None:
+            self._states[name] = state
+            self._new.add(name)
+
+    def state(self, name: str) -> bytes | None:
+        return self._states.get(name)
+
+    def take(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """What is new since the last call: what each trial printed, and states."""
+        printed, self._printed = dict(self._printed), defaultdict(bytes)
+        states = {name: self._states[name] for name in self._new}
+        self._new.clear()
+        return printed, states
+
+    def forget(self, name: str) -> None:
+        """A trial has ended."""
+        self._states.pop(name, None)
+
+
+def run(trial: Trial, job: Job, bundle: bytes, data: bytes, messages: Any) -> Made | None:
+    """Run a trial; None if its `dvc exp run` failed. `messages` is the actor `Messages`."""
+    with TemporaryDirectory(prefix="digits-") as folder:
+        project = check_out(Path(folder), job, bundle)
+        cache = project / CACHE
+        known = unpack(data, cache)
+        log = Path(folder) / "log"
+        if run_dvc(trial, job, project, log, messages):
+            return None
+        return Made(bundle_of(trial, job, project), pack(cache, objects(cache) - known))
+
+
+def check_out(folder: Path, job: Job, bundle: bytes) -> Path:
+    """Clone the commit; returns the project's folder in the clone."""
+    from dvc.config import Config
+
+    file, clone = folder / "commit.bundle", folder / "clone"
+    file.write_bytes(bundle)
+    git.run("clone", "--quiet", "--no-checkout", file, clone, environment=git.clean_environment())
+    git.run("checkout", "--quiet", "--detach", job.commit, folder=clone)
+    for key, value in job.git.items():
+        git.run("config", key, value, folder=clone)
+    project = clone / job.project
+    with Config(str(project / ".dvc")).edit("local") as local:
+        local.update({**job.dvc, "cache": {"dir": str(project / CACHE)}})  # whatever the commit says
+    return project
+
+
+def run_dvc(trial: Trial, job: Job, project: Path, log: Path, messages: Any) -> int:
+    """Run `dvc exp run` and tell how it goes on; returns its exit code."""
+    import ray
+
+    state = ray.get(messages.state.remote(trial.name))
+    if state is not None:
+        (project / STATE).parent.mkdir()
+        (project / STATE).write_bytes(state)
+    dvc.omit_checksums()
+    environment = {k: v for k, v in git.clean_environment().items() if k not in OF_RAY}
+    environment[WORKERS_VARIABLE] = str(job.workers)
+    options = ["--pull"] if job.has_remote else []
+    process = trials.start_dvc(trial, options, project, log, environment)
+    teller = Teller(trial, log, project / STATE, messages)
+    try:
+        while process.poll() is None:
+            time.sleep(POLL_S)
+            teller.tell()
+    finally:
+        trials.stop_dvc([process])
+        teller.tell()
+    if process.returncode == 0 and job.has_remote:
+        words = ["dvc", "push", "--run-cache"]
+        with log.open("ab") as output:
+            code = subprocess.run(words, cwd=project, env=environment, stdout=output, stderr=output)
+        teller.tell()
+        return code.returncode
+    return process.returncode
+
+
+class Teller:
+    """Tells what is new in a trial's log, and its training's state after each epoch."""
+
+    def __init__(self, trial: Trial, log: Path, state: Path, messages: Any) -> None:
+        self._trial, self._log, self._state, self._messages = trial, log, state, messages
+        self._told = 0  # bytes of the log
+        self._moment = 0  # of the state that was told last, in nanoseconds
+
+    def tell(self) -> None:
+        import ray
+
+        with self._log.open("rb") as log:
+            log.seek(self._told)
+            printed = log.read()
+        state = self._new_state()
+        if printed or state is not None:
+            ray.get(self._messages.tell.remote(self._trial.name, printed, state))
+            self._told += len(printed)
+
+    def _new_state(self) -> bytes | None:
+        try:
+            with self._state.open("rb") as file:  # it is replaced, so this one stays whole
+                moment = os.fstat(file.fileno()).st_mtime_ns
+                if moment == self._moment:
+                    return None
+                self._moment = moment
+                return file.read()
+        except FileNotFoundError:  # before the first epoch, and after the last
+            return None
+
+
+def bundle_of(trial: Trial, job: Job, project: Path) -> bytes:
+    """The experiment, without the commit that it is of."""
+    file = project / "experiment.bundle"
+    ref = trials.reference(trial.name, job.commit)
+    git.run("bundle", "create", "--quiet", file.name, ref, f"^{job.commit}", folder=project)
+    return file.read_bytes()
+
+
+def objects(cache: Path) -> set[str]:
+    """The objects and runs in a cache of DVC, as paths in it."""
+    paths = (path.relative_to(cache).as_posix() for path in cache.rglob("*") if path.is_file())
+    return {path for path in paths if OBJECT.fullmatch(path) or RUN.fullmatch(path)}
+
+
+def pack(cache: Path, paths: Iterable[str]) -> bytes:
+    """A tar of objects of a cache."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for path in sorted(paths):
+            tar.add(cache / path, path)
+    return packed.getvalue()
+
+
+def unpack(packed: bytes, cache: Path) -> set[str]:
+    """Put the objects of a tar into a new cache; returns their paths in it.
+
+    Raises
+    ------
+    InputError
+        If the tar has anything else.
+    """
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        names = tar.getnames()
+        if strange := [n for n in names if not (OBJECT.fullmatch(n) or RUN.fullmatch(n))]:
+            raise InputError(f"{strange[0]!r} is no object of DVC's cache")
+        tar.extractall(cache, filter="data")
+    return set(names)

@@ -1,0 +1,144 @@
+"""The trials of a sweep, whatever engine runs them.
+
+.sweep/ has what belongs to a trial until it is an experiment: its log, NAME.log, and the state of a
+training that was stopped, NAME.resume.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from digits.core.command_line import say
+from digits.core.errors import InputError
+from ops.tools import git, lock
+from ops.tools.dvc import set_params
+from ops.tools.tables import about
+
+FOLDER = Path(".sweep")
+RESUME = ".resume"  # in the project's folder: the state of its training
+IDENTITY = ("user.name", "user.email")
+GRACE_S = 10  # for a run to end after Ctrl-C
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """An experiment to run: its name, and the parameters that it changes, by dotted key."""
+
+    name: str
+    changes: Mapping[str, Any]
+
+    @property
+    def log(self) -> Path:
+        return FOLDER / f"{self.name}.log"
+
+    @property
+    def saved_state(self) -> Path:
+        """The state of its training while no clone has it."""
+        return FOLDER / f"{self.name}{RESUME}"
+
+
+class Engine(Protocol):
+    """Runs trials, several at a time."""
+
+    def start(self, trial: Trial) -> None: ...
+
+    def ended(self) -> Iterable[tuple[Trial, bool]]:
+        """The trials that ended since the last call, and whether each is an experiment now.
+
+        If none ended, wait a moment.
+        """
+
+    def stop(self) -> None:
+        """End what still runs; what a training needs to continue stays."""
+
+
+def only_sweep() -> AbstractContextManager[None]:
+    """Lock .sweep/; raises `InputError` if another sweep has locked it."""
+    path = FOLDER / "lock"
+    message = f"another sweep is running in this repository. Which process: fuser {path}"
+    return lock.held(path, message)
+
+
+def run_all(trials: Sequence[Trial], engine: Engine, jobs: int) -> list[Trial]:
+    """Run each trial, `jobs` at a time. Returns those that failed."""
+    waiting, running, failed = list(trials), set[Trial](), list[Trial]()
+    started = time.monotonic()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                trial = waiting.pop(0)
+                say(f"run {len(trials) - len(waiting)} of {len(trials)}: {trial.name}")
+                engine.start(trial)
+                running.add(trial)
+            for trial, is_complete in engine.ended():
+                running.remove(trial)
+                if is_complete:
+                    shutil.rmtree(trial.saved_state, ignore_errors=True)
+                else:
+                    failed.append(trial)
+                    say(f"FAILED: {trial.name}; its log: {trial.log}")
+                left = len(waiting) + len(running)
+                done = len(trials) - left
+                elapsed = time.monotonic() - started
+                say(f"{done} of {len(trials)} done, {left} left: {about(elapsed / done * left)}")
+    finally:
+        engine.stop()
+    return failed
+
+
+def start_dvc(
+    trial: Trial, options: Sequence[str], project: Path, log: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start `dvc exp run` in a clone; it ends when this process ends."""
+    owned = [sys.executable, "-m", "ops.tools.processes", str(os.getpid())]
+    words = ["dvc", "exp", "run", "--name", trial.name, *options, *set_params(trial.changes)]
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [*owned, *words],
+            cwd=project,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def stop_dvc(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Interrupt each process as Ctrl-C does, and kill those that do not end within `GRACE_S`."""
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+    deadline = time.monotonic() + GRACE_S
+    for process in processes:
+        try:
+            process.wait(max(0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def reference(name: str, commit: str) -> str:
+    """Where Git has an experiment of a commit."""
+    return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+
+
+def fetch_experiment(trial: Trial, commit: str, source: Path) -> bool:
+    """Fetch a trial's experiment from a clone or a bundle; False if there is none."""
+    ref = reference(trial.name, commit)
+    words = ("--quiet", "--no-tags", "--no-write-fetch-head")
+    try:  # from the repository's root, so the path is absolute
+        git.run("fetch", *words, source.resolve(), f"{ref}:{ref}")
+    except InputError as error:
+        with trial.log.open("a", encoding="utf-8") as log:
+            log.write(f"{error}\n")
+        return False
+    return True
