@@ -114,7 +114,9 @@ def check_out(folder: Path, job: Job, bundle: bytes) -> Path:
         git.run("config", key, value, folder=clone)
     project = clone / job.project
     with Config(str(project / ".dvc")).edit("local") as local:
-        local.update({**job.dvc, "cache": {"dir": str(project / CACHE)}})  # whatever the commit says
+        local.update(
+            {**job.dvc, "cache": {"dir": str(project / CACHE)}}
+        )  # whatever the commit says
     return project
 
 
