@@ -137,18 +137,19 @@ def find_missing(planned: Mapping[Setting, Sequence[Trial]], commit: str) -> lis
     """
     experiments = git.experiments(commit)
     missing = []
-    for same_seed in zip(*planned.values(), strict=True):
-        for setting, trial in zip(planned, same_seed, strict=True):
-            if trial.name not in experiments:
-                missing.append(trial)
-                continue
-            content = git.read(experiments[trial.name], PARAMS) or b""
-            expected = params.override(setting.params, trial.changes)
-            if params.parse_yaml(content, f"{trial.name}:{PARAMS}") != expected:
-                raise InputError(
-                    f"the experiment {trial.name} exists with other parameters. Remove it (dvc "
-                    f"exp remove {trial.name}), or rename the sweep's file"
-                )
+    with git.Objects() as objects:
+        for same_seed in zip(*planned.values(), strict=True):
+            for setting, trial in zip(planned, same_seed, strict=True):
+                if trial.name not in experiments:
+                    missing.append(trial)
+                    continue
+                content = objects.read(f"{experiments[trial.name]}:./{PARAMS}") or b""
+                expected = params.override(setting.params, trial.changes)
+                if params.parse_yaml(content, f"{trial.name}:{PARAMS}") != expected:
+                    raise InputError(
+                        f"the experiment {trial.name} exists with other parameters. Remove it (dvc "
+                        f"exp remove {trial.name}), or rename the sweep's file"
+                    )
     return missing
 
 
@@ -158,9 +159,11 @@ def read_runs(
     """Each setting with the metrics of its experiments."""
     experiments = git.experiments(commit)
     runs = []
-    for setting, same in planned.items():
-        names = [trial.name for trial in same if trial.name in experiments]
-        runs.append((setting, [revisions.runs_in_commit(experiments[n], n)[0] for n in names]))
+    with git.Objects() as objects:
+        for setting, same in planned.items():
+            made = {t.name: experiments[t.name] for t in same if t.name in experiments}
+            found = [revisions.run_in_commit(objects, made[name], name) for name in made]
+            runs.append((setting, found))
     return runs
 
 

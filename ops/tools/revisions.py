@@ -115,6 +115,13 @@ def runs_in_commit(commit: str, name: str, tree: Tree | None = None) -> list[Run
     return [results.parse(f"{name}:{folder}", folders[folder]) for folder in sorted(folders)]
 
 
+def run_in_commit(objects: git.Objects, commit: str, name: str) -> Run:
+    """The run in metrics/ of a commit, without those of other seeds; fast for many commits."""
+    contents = {file: objects.read(f"{commit}:./{METRICS}/{file}") for file in FILES}
+    files = {file: content for file, content in contents.items() if content is not None}
+    return results.parse(f"{name}:{METRICS}", files)
+
+
 def runs_here() -> list[Run]:
     """The runs in metrics/, where dvc.lock must name the files of the first; reads each file once.
 
