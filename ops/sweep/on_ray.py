@@ -51,7 +51,7 @@ class OnRay:
         self._messages = (
             ray.remote(ray_node.Messages).options(num_cpus=0, resources={HEAD: 0.001}).remote()
         )
-        has_remote, configuration = dvc_configuration()
+        self._has_remote, configuration = dvc_configuration()
         self._job = ray.put(
             Job(
                 commit,
@@ -59,11 +59,13 @@ class OnRay:
                 {key: git.setting(key) or "" for key in IDENTITY},
                 configuration,
                 max(1, cores // where.processes),
-                has_remote,
+                self._has_remote,
             )
         )
         self._bundle = ray.put(bundle(commit))
-        self._data = ray.put(ray_node.pack(cache_folder(), () if has_remote else outputs(commit)))
+        self._data = ray.put(
+            ray_node.pack(cache_folder(), () if self._has_remote else outputs(commit))
+        )
 
     def _cores(self, where: compute.ComputeParams, at_a_time: int) -> int:
         """The cores for a trial: what `compute` says, or the trial's share of the cluster."""
@@ -125,7 +127,11 @@ class OnRay:
         with TemporaryDirectory(dir=FOLDER) as folder:
             file = Path(folder) / "experiment.bundle"
             file.write_bytes(made.experiment)
-            return trials.fetch_experiment(trial, self._commit, file)
+            if not trials.fetch_experiment(trial, self._commit, file):
+                return False
+        if self._has_remote:
+            dvc.fetch_outputs(git.experiments(self._commit)[trial.name])
+        return True
 
     def stop(self) -> None:
         for task in self._running:
@@ -194,10 +200,10 @@ def cache_folder() -> Path:
 
 
 def dvc_configuration() -> tuple[bool, dict[str, Any]]:
-    """Whether the nodes can reach the default remote, and DVC's settings that are not in Git."""
+    """Whether the default remote is a bucket, and DVC's settings that are not in Git."""
     from dvc.repo import Repo
 
     with Repo() as repo:
         name = repo.config["core"].get("remote")
-        url = repo.config["remote"][name]["url"] if name else ""
+        url = repo.config["remote"][name]["url"] if dvc.has_remote(repo.config) else ""
         return bool(urlsplit(url).netloc), dict(repo.config.read("local"))

@@ -78,6 +78,25 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
         ) from None
 
 
+def fetch_outputs(commit: str) -> None:
+    """Fetch what the remote has of a commit's outputs into the cache.
+
+    Raises
+    ------
+    InputError
+        If the remote can't be read.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    omit_checksums()
+    try:
+        with Repo() as repo:
+            repo.fetch(revs=[commit], workspace=False)
+    except (DvcException, OSError) as error:
+        raise InputError(f"the outputs of {commit[:9]} can't be fetched: {error}") from None
+
+
 def cached(oid: str) -> bytes | None:
     """The content of an object of DVC's cache; None if the cache lacks it."""
     path = _cache()(oid)
