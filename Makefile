@@ -10,7 +10,7 @@ export MNIST_MIRROR := $(shell cd "$(MNIST_MIRROR)" 2>/dev/null && pwd || echo "
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo repro experiment ui site serve report remote test check lint format figures constraints
+.PHONY: help demo repro experiment ui site serve report remote rehearsal test check lint format figures constraints
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ remote: .venv/run  ## set where data and models are kept: make remote URL=s3://b
 	  echo "URL is missing: make remote URL=s3://bucket/path [ENDPOINT=https://host], or URL=/a/folder" >&2; \
 	  exit 2; fi
 	@$(BIN)/python -m ops.remote --endpoint="$$ENDPOINT" --sse="$$SSE" --kms-key="$$KMS_KEY" -- "$$URL"
+
+rehearsal: .venv/dev  ## rehearse production on this machine, in two minutes, without an account
+	@$(BIN)/python -m ops.rehearsal
 
 # One worker more than cores, since some tests wait.
 WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))

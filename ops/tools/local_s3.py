@@ -9,7 +9,7 @@ Example:
 import json
 import socket
 import subprocess
-import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +68,7 @@ def serve(bucket: str, users: Mapping[str, Sequence[str]] | None = None) -> Iter
     Unreachable
         If it does not start.
     """
-    program = Path(sys.executable).with_name("weed")
+    program = Path(sysconfig.get_path("scripts"), "weed")
     if not program.exists():
         raise InputError(f"{program}, the S3 server SeaweedFS, is missing. Run: make .venv/dev")
     for _ in range(ATTEMPTS):
@@ -99,8 +99,21 @@ def _started(
     (folder / "users.json").write_text(json.dumps({"identities": identities}))
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     words = [
-        *(str(program), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-        *("-filer", "-s3", f"-s3.config={folder}/users.json", "-s3.port.iceberg=0"),
+        *(
+            str(program),
+            f"-logdir={folder}",
+            "server",
+            f"-dir={folder}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+        ),
+        *(
+            "-filer",
+            "-s3",
+            f"-s3.config={folder}/users.json",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+        ),
         *("-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=20"),
         *(f"-{name}={port}" for name, port in ports.items()),
     ]

@@ -13,7 +13,7 @@ import http.client
 import logging
 import socket
 import subprocess
-import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,7 +57,7 @@ def rclone(folder: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = "{}:{}".format(*free.getsockname())
-    program = Path(sys.executable).with_name("rclone")
+    program = Path(sysconfig.get_path("scripts"), "rclone")
     words = [program, "serve", "s3", "--addr", address, "--auth-key", "test,test", folder]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
         try:
