@@ -35,9 +35,11 @@ serve: .venv/serve  ## serve the drawing page and the API on localhost: make ser
 
 SITE ?= site
 
-# The base is the branch that changes go to. If it has no metrics, only the limits are checked.
-BASE ?= $(firstword $(foreach rev,main origin/main HEAD,$(shell \
-  git cat-file -e $(rev):metrics/evaluation.json 2>/dev/null && echo $(rev))))
+# The base is the branch that changes go to: main, or the default branch of a Git server. If it has no
+# metrics, only the limits are checked. The project may be a subfolder of its repository: hence ./
+SERVERS_BRANCH = $(shell git for-each-ref --format='%(symref:lstrip=2)' 'refs/remotes/*/HEAD')
+BASE ?= $(firstword $(foreach rev,main $(SERVERS_BRANCH) HEAD,$(shell \
+  git cat-file -e $(rev):./metrics/evaluation.json 2>/dev/null && echo $(rev))))
 
 report: .venv/run  ## write report.html: these results (or OF=...) compared with main (or BASE=...)
 	@$(BIN)/python -m ops.report $(if $(BASE),--base '$(BASE)',--first) --html report.html \

@@ -37,6 +37,11 @@ def push_commits() -> None:
     server = git.server()
     if server is None:
         raise InputError("there is no Git server to push to. Name one: git remote add origin URL")
+    if not git.run("branch", "--show-current"):
+        raise InputError(
+            f"HEAD is on no branch, so Git does not know where to push. Name one: "
+            f"{git.push_command(server)}"
+        )
     if subprocess.run(["git", "push", server, "HEAD"]).returncode:
         raise InputError(f"git push {server} HEAD failed; see its message above")
 

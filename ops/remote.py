@@ -21,6 +21,7 @@ from digits.core import command_line, errors, urls
 from digits.core.command_line import say
 from digits.core.errors import InputError, Unreachable
 from digits.storage import filesystem, rights
+from ops.tools import any_path
 from ops.tools.dvc import NO_REMOTE, has_remote
 
 NAME = "storage"
@@ -137,6 +138,7 @@ def configure(options: Mapping[str, str]) -> None:
     """Write the remote into DVC's configuration, in the place of the former one."""
     from dvc.config import Config
 
+    any_path.allow()
     options = dict(options)
     local = own_settings()
     if endpoint := options.pop("endpointurl", None):

@@ -41,7 +41,9 @@ def render(stage: str | None, events: Sequence[Event]) -> str:
         version = version_or_commit(known, holder.commit) if holder else None
         lines.append(f"{name} is {version}" if version else f"no version holds {name}")
     if not events:
-        return "\n".join([*lines, "nothing was promoted yet. Start with: digits registry promote"])
+        missing = "If a server has the tags: git fetch --tags"
+        start = "nothing was promoted yet. Start with: digits registry promote"
+        return "\n".join([*lines, f"{start}. {missing}"])
     return "\n".join([*lines, aligned([COLUMNS, *map(_cells, events)])])
 
 

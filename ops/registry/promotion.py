@@ -86,7 +86,7 @@ def find_candidate(wanted: str | None, known: Sequence[Tag], server: str | None)
     commit = git.commit("HEAD")
     if server and not git.run("for-each-ref", "--contains", commit, f"refs/remotes/{server}"):
         raise InputError(
-            f"the commit {commit[:9]} is on no branch of {server}. Run: git push {server} HEAD"
+            f"the commit {commit[:9]} is on no branch of {server}. Run: {git.push_command(server)}"
         )
     present = tags.version_of(known, commit)
     if present and version:

@@ -16,7 +16,7 @@ from digits.core import files
 from digits.core.workers import WORKERS_VARIABLE, count_workers
 from ops.sweep import trials
 from ops.sweep.trials import FOLDER, IDENTITY, RESUME, Trial
-from ops.tools import compute, git
+from ops.tools import any_path, compute, git
 
 POLL_S = 0.1
 
@@ -92,6 +92,7 @@ def configure(project: Path) -> None:
     from dvc.config import Config
     from dvc.repo import Repo
 
+    any_path.allow()
     with Repo() as repo, Config(str(project / ".dvc")).edit("local") as local:
         local.update(repo.config.read("local"))
         local["cache"] = {**local.get("cache", {}), "dir": repo.cache.local_cache_dir}

@@ -21,7 +21,7 @@ from digits.core.errors import InputError
 from digits.core.workers import WORKERS_VARIABLE
 from ops.sweep import trials
 from ops.sweep.trials import RESUME, Trial
-from ops.tools import dvc, git
+from ops.tools import any_path, dvc, git
 
 POLL_S = 0.5
 CACHE = Path(".dvc/cache")
@@ -113,6 +113,7 @@ def check_out(folder: Path, job: Job, bundle: bytes) -> Path:
     for key, value in job.git.items():
         git.run("config", key, value, folder=clone)
     project = clone / job.project
+    any_path.allow()
     with Config(str(project / ".dvc")).edit("local") as local:
         local.update(
             {**job.dvc, "cache": {"dir": str(project / CACHE)}}

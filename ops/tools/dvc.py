@@ -12,7 +12,7 @@ from digits.core.params import as_text
 from digits.core.workers import WORKERS_VARIABLE
 from ops.tools import compute, dvc_files, git
 
-DVC = (sys.executable, "-m", "dvc")
+DVC = (sys.executable, "-m", "ops.tools.any_path")  # dvc
 MODEL = "models/digit-classifier"
 DATA = "data/prepared"
 PLACEHOLDER = "s3://<"  # begins the URL of the remote in .dvc/config until `make remote` sets one

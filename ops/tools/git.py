@@ -152,6 +152,12 @@ def server() -> str | None:
     return names[0]
 
 
+def push_command(server: str) -> str:
+    """What a person types to have HEAD on the server."""
+    branch = run("branch", "--show-current")
+    return f"git push {server} {'HEAD' if branch else 'HEAD:refs/heads/BRANCH'}"
+
+
 def clone(commit: str, folder: Path) -> Path:
     """Clone this repository into a new folder, and check out a commit.
 

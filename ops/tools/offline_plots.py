@@ -9,6 +9,7 @@ you have configured yourself stays.
 from pathlib import Path
 
 from digits.core import errors, files
+from ops.tools import any_path
 
 PAGE = Path(".dvc/plots/page.html")
 VEGA_LITE = "5.21"  # DVC's templates are for version 5
@@ -40,6 +41,7 @@ def main() -> None:
     import vl_convert
     from dvc.config import Config
 
+    any_path.allow()
     vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     files.write(PAGE, HTML.replace("VEGA", vega))
     name = str(PAGE.relative_to(".dvc"))

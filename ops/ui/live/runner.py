@@ -129,6 +129,8 @@ def start(job: Job) -> subprocess.Popen[bytes]:
     program, *arguments = job.words
     if program == "digits":
         program, *arguments = f"ops.{arguments[0]}", *arguments[1:]
+    if program == "dvc":
+        program = "ops.tools.any_path"
     owned = [sys.executable, "-m", "ops.tools.processes", str(os.getpid())]
     variables = {
         PROGRESS: str(job.progress.resolve()),
