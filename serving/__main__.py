@@ -74,6 +74,7 @@ def main() -> None:
         lifespan="off",
         workers=1,  # or uvicorn reads WEB_CONCURRENCY
         server_header=False,
+        access_log=False,  # the middleware writes it
         timeout_keep_alive=75,  # longer than a load balancer's, so that the balancer closes first
         timeout_graceful_shutdown=STOP_S,
     )

@@ -33,7 +33,13 @@ def create(state: AppState, token: str | None, root_path: str = "") -> Middlewar
     app = FastAPI(title="digits", version="1", docs_url=None, redoc_url=None, routes=routes())
     app.state.serving = state
     problem_details.install(app)
-    return Middleware(app, state, token, root_path)
+    parameters = {"name": kserve.NAME}
+    direct = {
+        route.path.format_map(parameters): (route, parameters)
+        for route in routes()
+        if isinstance(route, APIRoute) and route.methods == {"POST"} and "version" not in route.path
+    }
+    return Middleware(app, state, token, root_path, direct)
 
 
 def routes() -> list[BaseRoute]:

@@ -18,6 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
 from digits.imaging import model_form
+from digits.imaging.decoding import MAX_PIXELS, TooManyPixels
 from digits.imaging.preprocessing import Preprocessing
 from serving import problem_details
 from serving.problem_details import Problem
@@ -72,8 +73,17 @@ class EncodedFiles(BaseModel):
 JSON_FORMS = (Pixels, EncodedFile, EncodedFiles)
 
 
-def decode_images(headers: Headers, body: bytes, preprocessing: Preprocessing) -> UInt8Array:
+def decode_images(
+    headers: Headers, body: bytes, preprocessing: Preprocessing, max_pixels: int | None = None
+) -> UInt8Array:
     """Decode a body by its Content-Type; any other type than JSON and a form is one image file.
+
+    Parameters
+    ----------
+    headers : of the request
+    body : decompressed
+    preprocessing : the model's form
+    max_pixels : of all image files together; None for no other limit than that of each file
 
     Returns
     -------
@@ -84,16 +94,18 @@ def decode_images(headers: Headers, body: bytes, preprocessing: Preprocessing) -
     Problem
         400 if the JSON or the form can't be parsed; 422 if an image is missing, can't be read or
         has the wrong size.
+    TooManyPixels
+        If the image files have more than `max_pixels`.
     """
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json":
-        return _decode_json(body, preprocessing)
+        return _decode_json(body, preprocessing, max_pixels)
     if content_type == "multipart/form-data":
-        return _decode_files(_parse_form(headers, body), preprocessing)
-    return _decode_files([("body", body)], preprocessing)
+        return _decode_files(_parse_form(headers, body), preprocessing, max_pixels)
+    return _decode_files([("body", body)], preprocessing, max_pixels)
 
 
-def _decode_json(body: bytes, preprocessing: Preprocessing) -> UInt8Array:
+def _decode_json(body: bytes, preprocessing: Preprocessing, max_pixels: int | None) -> UInt8Array:
     try:
         return _decode_pixels(Pixels.model_validate_json(body).images, preprocessing.size)
     except ValidationError as error:
@@ -105,10 +117,9 @@ def _decode_json(body: bytes, preprocessing: Preprocessing) -> UInt8Array:
     except ValidationError as error:
         raise problem_details.invalid_json(error) from None
     if isinstance(document, EncodedFile):
-        return _decode_files([("image", document.image)], preprocessing)
-    return _decode_files(
-        [(f"images[{i}]", text) for i, text in enumerate(document.images)], preprocessing
-    )
+        return _decode_files([("image", document.image)], preprocessing, max_pixels)
+    files = [(f"images[{i}]", text) for i, text in enumerate(document.images)]
+    return _decode_files(files, preprocessing, max_pixels)
 
 
 def _form_with_text(error: ValidationError) -> type[EncodedFile] | type[EncodedFiles] | None:
@@ -151,15 +162,20 @@ def _invalid(field: str, detail: str) -> Problem:
 
 
 def _decode_files(
-    files: Sequence[tuple[str, bytes | str]], preprocessing: Preprocessing
+    files: Sequence[tuple[str, bytes | str]],
+    preprocessing: Preprocessing,
+    max_pixels: int | None,
 ) -> UInt8Array:
     """Decode image files, each given with the field that an error names; a text is in base64."""
     images, errors = [], []
+    limit = MAX_PIXELS if max_pixels is None else max_pixels // len(files)
     for field, content in files:
         try:
             content = _from_base64(content) if isinstance(content, str) else content
-            images.append(model_form.read(content, preprocessing))
+            images.append(model_form.read(content, preprocessing, limit))
         except InputError as error:
+            if isinstance(error, TooManyPixels) and max_pixels is not None:
+                raise
             errors.append((field, str(error)))
     if errors:
         raise Problem(422, f"{errors[0][0]}: {errors[0][1]}", errors)

@@ -8,10 +8,12 @@ alone would lose its body.
 from asyncio import TimerHandle, Transport
 
 import httptools
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 64 << 10
 HEAD_S = 20  # for a head to arrive
+CYCLE = "digits.cycle"  # in the scope of a request: what uvicorn knows of it, see arrived_body
 LINGER_S = 0.5  # at shutdown, for a request that is on its way
 
 
@@ -89,6 +91,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         if not self.parser.should_upgrade():
             super().on_headers_complete()
+            self.scope[CYCLE] = self.cycle  # type: ignore[literal-required]
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
@@ -122,3 +125,9 @@ class HttpProtocol(HttpToolsProtocol):
         if self._timer:
             self._timer.cancel()
             self._timer = None
+
+
+def arrived_body(scope: Scope) -> bytes | None:
+    """The body of a request, if all of it has arrived with the head; it needs no waiting."""
+    cycle = scope.get(CYCLE)
+    return None if cycle is None or cycle.more_body else bytes(cycle.body)

@@ -19,6 +19,7 @@ from serving import problem_details, request_body
 from serving.app_state import state_of
 from serving.live_model import Classification, ServedModel
 from serving.problem_details import Problem
+from serving.worker_pool import SMALL_BYTES
 
 NAME = "digit-classifier"
 JSON_LENGTH = "Inference-Header-Content-Length"  # bytes of JSON before the binary tensors
@@ -114,7 +115,8 @@ async def infer(request: Request) -> Response:
     model = _find_model(request)  # before the body: it answers even if it is replaced meanwhile
     body = await request_body.read(request, state.arriving)
     json_length = request.headers.get(JSON_LENGTH)
-    classification, response = await state.pool.run(answer, model, body, json_length)
+    run = state.pool.run_here if len(body) <= SMALL_BYTES else state.pool.run
+    classification, response = await run(answer, model, body, json_length)
     state.metrics.count_images(classification)
     return response
 
@@ -134,7 +136,7 @@ def _find_model(request: Request) -> ServedModel:
 def answer(
     model: ServedModel, body: bytes, json_length: str | None
 ) -> tuple[Classification, Response]:
-    """Decode, classify and render one request. Runs on a worker thread.
+    """Decode, classify and render one request.
 
     Parameters
     ----------

@@ -6,9 +6,17 @@ there. HEAD is answered as GET; the protocol leaves the body out.
 
 import hmac
 import os
+import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from types import MappingProxyType
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
 from digits.core.errors import InputError
 from serving import problem_details
@@ -18,6 +26,7 @@ from serving.problem_details import Problem
 TOKEN = "DIGITS_SERVING_TOKEN"
 # Health checks, the page and the API's description need no token.
 OPEN = {"/", "/openapi.json", "/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"}
+PHRASES = {status.value: status.phrase for status in HTTPStatus}
 HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
@@ -48,18 +57,48 @@ def token() -> str | None:
     return value
 
 
+def log_request(scope: Scope, status: int) -> None:
+    """Write the same line as uvicorn, whose own logger takes as long as to decode an image."""
+    client, query = scope.get("client"), scope["query_string"].decode("latin-1")
+    address = f"{client[0]}:{client[1]}" if client else ""
+    target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
+    phrase = PHRASES.get(status, "")
+    with suppress(OSError, ValueError):  # nobody reads, or the output is closed
+        sys.stdout.write(
+            f'INFO:     {address} - "{scope["method"]} {target} HTTP/{scope["http_version"]}" '
+            f"{status} {phrase}\n"
+        )
+        sys.stdout.flush()
+
+
 class Middleware:
     """The outermost layer of the application."""
 
     def __init__(
-        self, app: ASGIApp, state: AppState, token: str | None, root_path: str = ""
+        self,
+        app: FastAPI,
+        state: AppState,
+        token: str | None,
+        root_path: str = "",
+        direct: Mapping[str, tuple[APIRoute, dict[str, str]]] = MappingProxyType({}),
     ) -> None:
-        self.app, self.state, self.root_path = app, state, root_path
+        """Wrap an application.
+
+        Parameters
+        ----------
+        app : the application
+        state : shared by all requests
+        token : that requests must have; None if they need none
+        root_path : where a proxy shows the application
+        direct : for paths to which POST is answered without the layers of FastAPI, which cost as
+            much as a small image: the route, and its parameters
+        """
+        self.app, self.state, self.root_path, self.direct = app, state, root_path, direct
         self.expected = token and f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, status = time.perf_counter(), 0
-        path = self._own_path(scope["path"])
+        path, given = self._own_path(scope["path"]), scope
         scope = {
             **scope,  # a copy: uvicorn's has to remain HEAD
             "method": "GET" if scope["method"] == "HEAD" else scope["method"],
@@ -76,7 +115,10 @@ class Middleware:
 
         try:
             if self._is_allowed(scope, path):
-                await self.app(scope, receive, send_with_headers)
+                if scope["method"] == "POST" and path in self.direct:
+                    await self._answer(path, scope, receive, send_with_headers)
+                else:
+                    await self.app(scope, receive, send_with_headers)
             else:
                 refusal = problem_details.response(
                     Problem(401, "Authorization: expected Bearer and this server's token"),
@@ -85,7 +127,21 @@ class Middleware:
                 refusal.headers["WWW-Authenticate"] = "Bearer"
                 await refusal(scope, receive, send_with_headers)
         finally:
+            if status:
+                log_request(given, status)
             self.state.metrics.count_request(scope, status, time.perf_counter() - started)
+
+    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        route, parameters = self.direct[path]
+        scope.update(app=self.app, route=route, path_params=parameters)
+        try:
+            response = await route.endpoint(Request(scope, receive))
+        except Exception as error:  # the outermost edge
+            await problem_details.from_error(error, path)(scope, receive, send)
+            if not isinstance(error, Problem | ClientDisconnect):
+                raise  # uvicorn logs it
+        else:
+            await response(scope, receive, send)
 
     def _own_path(self, path: str) -> str:
         """A request's path without the prefix."""

@@ -1,5 +1,7 @@
 """POST /predict: classify an image file, several, or pixels. SageMaker's path is /invocations."""
 
+import math
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -8,10 +10,12 @@ from pydantic_core import to_json
 from starlette.datastructures import Headers
 
 from digits.core.arrays import UInt8Array
+from digits.imaging.decoding import TooManyPixels
 from serving import decode, request_body
 from serving.app_state import state_of
 from serving.live_model import Classification, ServedModel
 from serving.problem_details import Document
+from serving.worker_pool import SMALL_BYTES
 
 router = APIRouter()
 
@@ -115,12 +119,19 @@ The body may be compressed, with `Content-Encoding: gzip` or `deflate`.
 )
 async def predict(request: Request) -> Response:
     state = state_of(request)
-    with_input = request.query_params.get("input") == "true"
+    query = request.scope["query_string"]  # parsed only if there is one: it takes time
+    with_input = bool(query) and request.query_params.get("input") == "true"
     body = await request_body.read(request, state.arriving)
     model = state.live_model.served  # one model classifies all images of a request
-    classification, response = await state.pool.run(
-        answer, model, request.headers, body, with_input
-    )
+    call = partial(answer, model, request.headers, body, with_input)
+    if len(body) > SMALL_BYTES:
+        classification, response = await state.pool.run(call)
+    else:
+        try:
+            small = math.prod(model.classifier.preprocessing.size)
+            classification, response = await state.pool.run_here(call, small)
+        except TooManyPixels:
+            classification, response = await state.pool.run(call)
     state.metrics.count_images(classification)
     return response
 
@@ -131,16 +142,20 @@ async def invocations(request: Request) -> Response:
 
 
 def answer(
-    model: ServedModel, headers: Headers, body: bytes, with_input: bool
+    model: ServedModel,
+    headers: Headers,
+    body: bytes,
+    with_input: bool,
+    max_pixels: int | None = None,
 ) -> tuple[Classification, Response]:
-    """Decode, classify and render one request. Runs on a worker thread.
+    """Decode, classify and render one request.
 
     Raises
     ------
-    Problem
+    Problem, TooManyPixels
         As `decode.decode_images`.
     """
-    images = decode.decode_images(headers, body, model.classifier.preprocessing)
+    images = decode.decode_images(headers, body, model.classifier.preprocessing, max_pixels)
     classification = model.classify(images)
     return classification, render(classification, images if with_input else None)
 

@@ -96,31 +96,27 @@ def _field(location: Sequence[int | str]) -> str:
     return "".join(parts).lstrip(".") or "body"
 
 
-def _path(request: Request) -> str:
-    return request.url.path.removeprefix(request.scope.get("root_path", ""))
+def from_error(error: Exception, path: str) -> Response:
+    """The response to a request of this path that an error has ended."""
+    match error:
+        case Problem():
+            return response(error, path)
+        case HTTPException():
+            headers = dict(error.headers or {})
+            if "GET" in headers.get("Allow", ""):
+                headers["Allow"] += ", HEAD"
+            return response(Problem(error.status_code, error.detail, (), headers), path)
+        case ClientDisconnect():  # nobody receives it; the metrics count it, with nginx's code
+            return Response(status_code=499)
+    return response(Problem(500, "Internal error; the server's log has the cause"), path)
 
 
 def install(app: FastAPI) -> None:
     """Make the application answer every error with problem details."""
 
-    @app.exception_handler(Problem)
-    async def problem(request: Request, error: Problem) -> Response:
-        return response(error, _path(request))
+    async def answer(request: Request, error: Exception) -> Response:
+        path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+        return from_error(error, path)
 
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers or {})
-        if "GET" in headers.get("Allow", ""):
-            headers["Allow"] += ", HEAD"
-        return response(Problem(error.status_code, error.detail, (), headers), _path(request))
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(request: Request, error: ClientDisconnect) -> Response:
-        return Response(
-            status_code=499
-        )  # nobody receives it; the metrics count it, with nginx's code
-
-    @app.exception_handler(Exception)
-    async def fault(request: Request, error: Exception) -> Response:
-        detail = "Internal error; the server's log has the cause"
-        return response(Problem(500, detail), _path(request))
+    for kind in (Problem, HTTPException, ClientDisconnect, Exception):
+        app.add_exception_handler(kind, answer)

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator
+from functools import cache
 from itertools import accumulate
 
 import numpy as np
@@ -48,6 +49,7 @@ class PrometheusMetrics:
         self.sizes = prometheus_client.Histogram(
             "digits_batch_size", "Images in a request", buckets=SIZES, registry=self.registry
         )
+        self._counter, self._histogram = cache(self.requests.labels), cache(self.seconds.labels)
         self.registry.register(self)
         prometheus_client.ProcessCollector(registry=self.registry)
         self._live_model, self._pool = live_model, pool
@@ -61,8 +63,8 @@ class PrometheusMetrics:
         """Count a request; `status` is 0 if no response was sent."""
         # The route's template, not the URL: a client must not be able to create new labels.
         path = getattr(scope.get("route"), "path", "other")
-        self.requests.labels(path, status).inc()
-        self.seconds.labels(path).observe(seconds)
+        self._counter(path, status).inc()
+        self._histogram(path).observe(seconds)
 
     def count_images(self, classification: Classification) -> None:
         """Count the predictions of a request."""

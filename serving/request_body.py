@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request
 
+from serving import http_protocol
 from serving.problem_details import Problem
 
 BODY_BYTES = 8 << 20  # as it arrives, and decompressed
@@ -21,6 +22,7 @@ MAGIC = {  # how compressed bodies begin; the header that says so is easily forg
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
 }
+STARTS = tuple(MAGIC)
 PIECE_BYTES = 256 << 10  # decompressed at once, so that a bomb is noticed early
 MEMBERS = 100  # of a gzip body
 
@@ -48,6 +50,10 @@ async def read(request: Request, arriving: ArrivingBodies) -> bytes:
         `BODY_S`, 429 if all arriving bodies together are larger than `ARRIVING_BYTES`.
     """
     decompressor = _find_decompressor(request)
+    arrived = http_protocol.arrived_body(request.scope)
+    if arrived is not None and decompressor is None:
+        _check_plain(arrived)
+        return arrived
     if int(request.headers.get("content-length", 0)) > BODY_BYTES:
         raise _too_large()
     pieces, received, size = [], 0, 0
@@ -77,8 +83,9 @@ async def read(request: Request, arriving: ArrivingBodies) -> bytes:
 
 
 def _check_plain(body: bytes) -> None:
-    for start, name in MAGIC.items():
-        if body.startswith(start):
+    if body.startswith(STARTS):
+        name = next(name for start, name in MAGIC.items() if body.startswith(start))
+        if True:
             do = (
                 f"add the header Content-Encoding: {name}" if name in CODINGS else "unpack it first"
             )

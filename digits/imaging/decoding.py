@@ -51,7 +51,11 @@ DAMAGE = (
 )
 
 
-def decode(content: bytes) -> UInt8Array:
+class TooManyPixels(InputError):
+    """An image has more pixels than are allowed; it was not decoded."""
+
+
+def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """Decode an image file, the right way up, reduced if it is large.
 
     Returns
@@ -61,19 +65,23 @@ def decode(content: bytes) -> UInt8Array:
     Raises
     ------
     InputError
-        If the file is not an image, or damaged, or larger than `MAX_BYTES` or `MAX_PIXELS`.
+        If the file is not an image, or damaged, or larger than `MAX_BYTES`.
+    TooManyPixels
+        If it has more than `max_pixels`.
     """
-    return decode_with_size(content)[0]
+    return decode_with_size(content, max_pixels)[0]
 
 
-def decode_with_size(content: bytes) -> tuple[UInt8Array, tuple[int, int]]:
+def decode_with_size(
+    content: bytes, max_pixels: int = MAX_PIXELS
+) -> tuple[UInt8Array, tuple[int, int]]:
     """As `decode`; also the height and width that the image had before it was reduced."""
     if not content:
         raise InputError("the image is empty: 0 bytes")
     check_bytes(len(content))
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check_size(*image.size)
+            _check_size(*image.size, max_pixels)
             width, height = image.size
             image.draft("RGB", (WORKING_SIZE, WORKING_SIZE))  # a JPEG need not be decoded in full
             transpose = _transpose(image)
@@ -131,11 +139,11 @@ def grey(image: UInt8Array) -> UInt8Array:
     return image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
 
 
-def _check_size(width: int, height: int) -> None:
-    if not 0 < width * height <= MAX_PIXELS:
-        raise InputError(
+def _check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    if not 0 < width * height <= max_pixels:
+        raise TooManyPixels(
             f"the image has {width:,} x {height:,} pixels; expected at least one, and at most "
-            f"{MAX_PIXELS:,}"
+            f"{max_pixels:,}"
         )
 
 

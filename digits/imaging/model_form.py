@@ -27,13 +27,16 @@ BOX = 20 / 28  # of the frame's sides: the ink's box in MNIST
 PEN = 1.7  # pixels of the result; thinner strokes are thickened, since no digit of MNIST is as thin
 
 
-def read(content: bytes, preprocessing: Preprocessing) -> UInt8Array:
+def read(
+    content: bytes, preprocessing: Preprocessing, max_pixels: int = decoding.MAX_PIXELS
+) -> UInt8Array:
     """Decode an image file and bring it into the model's form.
 
     Parameters
     ----------
     content : the file
     preprocessing : the model's form
+    max_pixels : of the image, before it is reduced
 
     Returns
     -------
@@ -44,7 +47,7 @@ def read(content: bytes, preprocessing: Preprocessing) -> UInt8Array:
     InputError
         As `decoding.decode`; or, for ink-box, if the image shows no ink, or more than one digit.
     """
-    return _into_form(decoding.decode(content), preprocessing)
+    return _into_form(decoding.decode(content, max_pixels), preprocessing)
 
 
 def convert(image: npt.NDArray[Any], preprocessing: Preprocessing) -> UInt8Array:

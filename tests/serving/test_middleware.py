@@ -110,6 +110,8 @@ def test_a_fault_is_answered_without_its_cause(model_folder: Path) -> None:
         "type": "http",
         "method": "POST",
         "path": "/predict",
+        "raw_path": b"/predict",
+        "http_version": "1.1",
         "query_string": b"",
         "headers": [],
     }

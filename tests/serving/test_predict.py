@@ -15,8 +15,10 @@ from starlette.datastructures import Headers
 
 from digits.evaluation import metrics
 from digits.imaging import model_form
+from digits.imaging.decoding import TooManyPixels
 from digits.model.classifier import Classifier
 from serving import decode
+from serving.worker_pool import SMALL_BYTES
 from tests.helpers.servers import Answer, Server, form, image_file
 
 RANDOM = np.random.default_rng(0)
@@ -103,6 +105,25 @@ def test_each_bad_file_in_base64_is_named(server: Server) -> None:
     answer = server.ask("/predict", {"images": ["!", BASE64, "c2V2ZW4="]})
     check_problem(answer, 422)
     assert [each["field"] for each in answer.json["errors"]] == ["images[0]", "images[2]"]
+
+
+def test_what_may_take_long_is_refused_undecoded_where_time_is_short(
+    server: Server, classifier: Classifier
+) -> None:
+    small = image_file(PICTURE[:8, :8])
+    large = image_file(np.zeros((2000, 1000), np.uint8))
+    limit = 64
+    assert len(large) < SMALL_BYTES  # so that a server tries it at once
+    for body, kind in (
+        (large, ""),
+        form({"a": small, "b": small}),
+        (json.dumps({"image": base64.b64encode(large).decode()}).encode(), "application/json"),
+    ):
+        headers = Headers({"Content-Type": kind})
+        with pytest.raises(TooManyPixels):
+            decode.decode_images(headers, body, classifier.preprocessing, limit)
+        assert server.ask("/predict", body, kind).status == 200
+    assert len(decode.decode_images(Headers(), small, classifier.preprocessing, limit)) == 1
 
 
 def test_what_the_model_saw_is_told_if_asked_for(server: Server, classifier: Classifier) -> None:

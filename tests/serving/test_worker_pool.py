@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serving.problem_details import Problem
 from serving.worker_pool import WorkerPool
 from tests.helpers.servers import DEADLINE_S, Answer, Server, form, image_file, serve
 from tests.helpers.wait import until
@@ -66,6 +67,17 @@ def test_an_answer_waits_for_no_other_work() -> None:
         assert await other
 
     asyncio.run(ask())
+
+
+def test_small_requests_that_arrive_together_share_the_limit() -> None:
+    async def ask() -> list[int]:
+        pool = WorkerPool(2, 1)
+        asked = [pool.run_here(int, i) for i in range(5)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert pool.pending == 0
+        return [answer.status if isinstance(answer, Problem) else answer for answer in answers]
+
+    assert asyncio.run(ask()) == [0, 1, 429, 429, 429]
 
 
 def test_clients_that_leave_are_forgotten(server: Server) -> None:
