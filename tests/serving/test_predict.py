@@ -107,6 +107,11 @@ def test_each_bad_file_in_base64_is_named(server: Server) -> None:
     assert [each["field"] for each in answer.json["errors"]] == ["images[0]", "images[2]"]
 
 
+def in_json(files: list[bytes]) -> bytes:
+    texts = [base64.b64encode(content).decode() for content in files]
+    return json.dumps({"images": texts}).encode()
+
+
 def test_what_may_take_long_is_refused_undecoded_where_time_is_short(
     server: Server, classifier: Classifier
 ) -> None:
@@ -116,8 +121,8 @@ def test_what_may_take_long_is_refused_undecoded_where_time_is_short(
     assert len(large) < SMALL_BYTES  # so that a server tries it at once
     for body, kind in (
         (large, ""),
-        form({"a": small, "b": small}),
-        (json.dumps({"image": base64.b64encode(large).decode()}).encode(), "application/json"),
+        (in_json([small, small]), "application/json"),
+        (in_json([large]), "application/json"),
     ):
         headers = Headers({"Content-Type": kind})
         with pytest.raises(TooManyPixels):
