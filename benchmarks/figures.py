@@ -295,6 +295,28 @@ def server() -> str:
     )
 
 
+def peers() -> str:
+    results = measure.load("peers")
+    versions = results["versions"]
+    rows = [
+        (
+            f"{name} {versions.get(name, '')}".strip(),
+            f"{median(each['median_ms_alone']):.2f} ms",
+            _spread(each["requests_per_s"]),
+            f"{median(each['median_ms']):.1f} ms",
+            _range(each["p99_ms"], ".0f") + " ms",
+            f"{median(each['cpu_ms']):.2f} ms",
+        )
+        for name, each in results["servers"].items()
+    ]
+    header = (
+        f"server|median latency, one client|requests/s, {results['clients']} clients|median"
+        f"|99 % (least to most of n={len(results['servers']['constant']['p99_ms'])})"
+        f"|processor time a request"
+    )
+    return f"{_table(header, rows)}\n\n{_machine(results)}"
+
+
 def _machine(results: Mapping[str, Any]) -> str:
     return f"On {_on(results)}."
 
@@ -330,6 +352,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "inference": inference,
     "photos": photos,
     "server": server,
+    "peers": peers,
 }
 
 
