@@ -112,8 +112,9 @@ def peers(folder: Path) -> dict[str, Peer]:
     image = np.load(measure.PREPARED / "test-images.npy")[:1]
     tensor = {"name": "images", "shape": image.shape, "datatype": "UINT8"}
     pixels = json.dumps({"inputs": [tensor | {"data": image.ravel().tolist()}]}).encode()
-    ports = {"http_port": 7104, "grpc_port": 7105, "metrics_port": 7106, "debug": False}
-    (folder / "settings.json").write_text(json.dumps(ports))
+    ports = {"http_port": 7104, "grpc_port": 7105, "metrics_port": 7106}
+    settings = ports | {"metrics_dir": str(folder), "debug": False}
+    (folder / "settings.json").write_text(json.dumps(settings))
     model = {"name": "digit-classifier", "implementation": "ml_server.Digits"}
     (folder / "model-settings.json").write_text(json.dumps(model))
     programs = {name: python(name).parent for name in PACKAGES}
