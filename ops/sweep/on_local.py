@@ -77,7 +77,7 @@ def prepare(trial: Trial, commit: str, identity: dict[str, str | None]) -> Path:
 
 
 def save_state(trial: Trial) -> None:
-    """Move the training's state out of a clone that an earlier sweep left.
+    """Delete a clone that an earlier sweep left, but keep the training's state.
 
     A kill before it is moved into a new clone leaves it where the next call finds it.
     """
@@ -85,6 +85,7 @@ def save_state(trial: Trial) -> None:
     if state.exists():
         shutil.rmtree(trial.saved_state, ignore_errors=True)
         state.rename(trial.saved_state)
+    shutil.rmtree(clone_of(trial), ignore_errors=True)
 
 
 def configure(project: Path) -> None:

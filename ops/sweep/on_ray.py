@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from digits.core import files, params
+from digits.core.command_line import say
 from digits.core.errors import InputError
-from ops.sweep import ray_node, trials
+from ops.sweep import on_local, ray_node, trials
 from ops.sweep.ray_node import OBJECT, Job, Made
 from ops.sweep.trials import FOLDER, IDENTITY, Trial
 from ops.tools import compute, dvc, dvc_files, git, ray_cluster
@@ -45,7 +46,10 @@ class OnRay:
         where = compute.load_params(PARAMS)
         if where.backend != "local":
             raise InputError(f"compute.backend is {where.backend}; on Ray a trial runs on its node")
-        cores = self._cores(where, jobs)
+        nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+        cores = cores_of_trial(where, nodes, jobs)
+        if cores > max(nodes):
+            say(f"each run needs {cores} cores; no node has so many yet, so the runs wait for one")
         self._gpus = {trial: self._gpus_of(trial, base, where.processes) for trial in waiting}
         self._run = ray.remote(num_cpus=cores, max_retries=1)(ray_node.run)
         self._messages = (
@@ -67,13 +71,6 @@ class OnRay:
             ray_node.pack(cache_folder(), () if self._has_remote else outputs(commit))
         )
 
-    def _cores(self, where: compute.ComputeParams, at_a_time: int) -> int:
-        """The cores for a trial: what `compute` says, or the trial's share of the cluster."""
-        if where.workers != "auto":
-            return where.workers * where.processes
-        nodes = [node["Resources"].get("CPU", 0) for node in self._ray.nodes() if node["Alive"]]
-        return max(1, min(int(max(nodes)), int(sum(nodes)) // at_a_time))
-
     def _gpus_of(self, trial: Trial, base: dict[str, Any], processes: int) -> int:
         device = params.override(base, trial.changes)["train"]["device"]
         has_gpus = self._ray.cluster_resources().get("GPU", 0) > 0
@@ -83,6 +80,7 @@ class OnRay:
 
     def start(self, trial: Trial) -> None:
         trial.log.unlink(missing_ok=True)
+        on_local.save_state(trial)
         state = trial.saved_state / ray_node.STATE.name
         if state.exists():  # of a sweep that was stopped
             self._tell(trial, state.read_bytes())
@@ -105,7 +103,13 @@ class OnRay:
             yield trial, self._collect(trial, task)
 
     def _keep_messages(self) -> None:
-        printed, states = self._ray.get(self._messages.take.remote())
+        try:
+            printed, states = self._ray.get(self._messages.take.remote())
+        except self._ray.exceptions.RayError:
+            raise InputError(
+                "the head of the Ray cluster was lost. What is complete stays; the same command "
+                "continues the rest"
+            ) from None
         for trial in self._running.values():
             if trial.name in printed:
                 with trial.log.open("ab") as log:
@@ -117,12 +121,13 @@ class OnRay:
     def _collect(self, trial: Trial, task: Any) -> bool:
         try:
             made: Made | None = self._ray.get(task)
-        except self._ray.exceptions.RayError as error:
+            return made is not None and self._keep(trial, made)
+        except (self._ray.exceptions.RayError, InputError) as error:  # the other trials go on
             with trial.log.open("a", encoding="utf-8") as log:
                 log.write(f"{error}\n")
             return False
-        if made is None:
-            return False
+
+    def _keep(self, trial: Trial, made: Made) -> bool:
         add_to_cache(made.outputs)  # first, so that an experiment always has its outputs
         with TemporaryDirectory(dir=FOLDER) as folder:
             file = Path(folder) / "experiment.bundle"
@@ -142,6 +147,13 @@ class OnRay:
             )
             self._keep_messages()
         self._ray.shutdown()
+
+
+def cores_of_trial(where: compute.ComputeParams, nodes: Sequence[float], at_a_time: int) -> int:
+    """What `compute` says, or a trial's share of the cores of the nodes."""
+    if where.workers != "auto":
+        return where.workers * where.processes
+    return max(1, min(int(max(nodes)), int(sum(nodes)) // at_a_time))
 
 
 def bundle(commit: str) -> bytes:
