@@ -8,6 +8,7 @@ import io
 import os
 import re
 import subprocess
+import sys
 import tarfile
 import time
 from collections import defaultdict
@@ -132,6 +133,8 @@ def run_dvc(trial: Trial, job: Job, project: Path, log: Path, messages: Any) -> 
     dvc.omit_checksums()
     environment = {k: v for k, v in git.clean_environment().items() if k not in OF_RAY}
     environment[WORKERS_VARIABLE] = str(job.workers)
+    python = os.path.dirname(sys.executable)  # for the stages, if the node's is not activated
+    environment["PATH"] = f"{python}{os.pathsep}{environment.get('PATH', os.defpath)}"
     options = ["--pull"] if job.has_remote else []
     process = trials.start_dvc(trial, options, project, log, environment)
     teller = Teller(trial, log, project / STATE, messages)
