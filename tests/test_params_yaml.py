@@ -48,7 +48,6 @@ TRAINING: dict[str, tuple[Any, Mapping[str, Any]]] = {
     "train.batch_size": (32, {}),
     "train.shards": (4, {}),
     "train.label_smoothing": (0.2, {}),
-    "train.upstrokes": (0.5, {}),
     "train.ema": (0.1, {}),
     "train.optimizer.name": ("adam", {}),
     "train.optimizer.lr": (0.01, {}),

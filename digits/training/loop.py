@@ -27,7 +27,6 @@ from digits.training.optimizer import update
 from digits.training.recipe import Recipe
 from digits.training.schedule import learning_rate_factor
 from digits.training.shard import Shards
-from digits.training.upstrokes import with_upstrokes
 from digits.training.weights import Weights
 
 
@@ -83,15 +82,14 @@ def train(
     weights = Weights.initial(network)
     averaged = weights.averaged(network)
     with distributed.join() as group, ThreadPoolExecutor(threads) as pool:
-        learnt = with_upstrokes(data, network.classes, recipe.upstrokes, recipe.seed)
-        shards = Shards(network, recipe, weights, *_tensors(learnt, device), pool, group)
+        shards = Shards(network, recipe, weights, *_tensors(data, device), pool, group)
         key = make_key(
             [network.architecture.model_dump(), recipe.model_dump(), network.classes],
             f"{digest(data)}, {digest(val)}",
             weights.current.cpu().numpy().tobytes(),
         )
         group.check_agreement(key)
-        steps = _Steps(recipe, weights, shards, len(learnt))
+        steps = _Steps(recipe, weights, shards, len(data))
         validation = _tensors(val, device)
         curve: list[Epoch] = []
         if checkpoint:

@@ -23,7 +23,6 @@ class Recipe(Params):
     batch_size: Annotated[int, Field(ge=1)]
     shards: Annotated[int, Field(ge=1, le=64)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    upstrokes: Annotated[float, Field(ge=0, le=1)]  # images to make, per image of the digit 1
     ema: Annotated[float, Field(ge=0, lt=1)]  # decay per step; 0 turns averaging off
     optimizer: Optimizer
     schedule: Schedule

@@ -27,7 +27,6 @@ EVERYTHING_ON = {
     "model.spatial_dropout": 0.1,
     "model.dense_dropout": 0.2,
     "train.label_smoothing": 0.1,
-    "train.upstrokes": 0.5,
     "train.early_stopping.patience": 1,
 }
 
