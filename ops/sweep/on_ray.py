@@ -188,9 +188,7 @@ def add_to_cache(packed: bytes) -> None:
     """
     with TemporaryDirectory(dir=FOLDER) as folder:
         names = ray_node.unpack(packed, Path(folder))
-        for name in sorted(
-            names, key=lambda name: name.endswith(".dir")
-        ):  # a folder after its files
+        for name in sorted(names, key=is_folder):  # a folder after its files
             made, kept = Path(folder, name), cache_folder() / name
             content = made.read_bytes()
             if match := OBJECT.fullmatch(name):
@@ -201,6 +199,10 @@ def add_to_cache(packed: bytes) -> None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 files.write(kept, content)
                 kept.chmod(0o444)
+
+
+def is_folder(name: str) -> bool:
+    return name.endswith(".dir")
 
 
 def cache_folder() -> Path:

@@ -7,24 +7,27 @@ DVC remote. The experiment leaves as a bundle, its outputs in the same two ways.
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from digits.core.errors import InputError
 from digits.core.workers import WORKERS_VARIABLE
 from ops.sweep import trials
 from ops.sweep.trials import RESUME, Trial
-from ops.tools import any_path, dvc, git
+from ops.tools import any_path, dvc, git, lock
 
 POLL_S = 0.5
+PREFIX, LOCK = "digits-trial-", "lock"  # of a trial's folder on its node
 CACHE = Path(".dvc/cache")
 STATE = Path(RESUME) / "state.safetensors"
 OBJECT = re.compile(r"files/md5/([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)")  # in DVC's cache
@@ -93,7 +96,8 @@ class Messages:
 
 def run(trial: Trial, job: Job, bundle: bytes, data: bytes, messages: Any) -> Made | None:
     """Run a trial; None if its `dvc exp run` failed. `messages` is the actor `Messages`."""
-    with TemporaryDirectory(prefix="digits-") as folder:
+    remove_abandoned()
+    with TemporaryDirectory(prefix=PREFIX) as folder, lock.held(Path(folder) / LOCK, ""):
         project = check_out(Path(folder), job, bundle)
         cache = project / CACHE
         known = unpack(data, cache)
@@ -101,6 +105,13 @@ def run(trial: Trial, job: Job, bundle: bytes, data: bytes, messages: Any) -> Ma
         if run_dvc(trial, job, project, log, messages):
             return None
         return Made(bundle_of(trial, job, project), pack(cache, objects(cache) - known))
+
+
+def remove_abandoned() -> None:
+    """Remove what killed trials left on this node: the folders whose lock nobody holds."""
+    for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(InputError, OSError), lock.held(folder / LOCK, ""):
+            shutil.rmtree(folder)
 
 
 def check_out(folder: Path, job: Job, bundle: bytes) -> Path:

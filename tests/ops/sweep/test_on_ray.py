@@ -8,6 +8,7 @@ import pytest
 
 from digits.core.errors import InputError
 from ops.sweep import on_ray, ray_node
+from ops.tools import lock
 from ops.tools.compute import ComputeParams
 
 OBJECT = b"an output"
@@ -63,3 +64,14 @@ def test_a_run_asks_for_the_cores_that_compute_states_or_for_its_share(
 ) -> None:
     where = ComputeParams(workers=workers, processes=2, backend="local")
     assert on_ray.cores_of_trial(where, nodes, at_a_time) == cores
+
+
+def test_a_trial_removes_the_folders_of_killed_ones_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("digits-trial-killed", "digits-trial-running", "digits-other"):
+        (tmp_path / name / "clone").mkdir(parents=True)
+    with lock.held(tmp_path / "digits-trial-running" / "lock", "another process has it"):
+        ray_node.remove_abandoned()
+    assert {path.name for path in tmp_path.iterdir()} == {"digits-trial-running", "digits-other"}

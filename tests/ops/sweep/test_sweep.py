@@ -157,8 +157,8 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
         return len([*states.glob("*/.resume/state.safetensors")])
 
     for kill, code, moment in (
-        (signal.SIGINT, 130, trained),
-        (signal.SIGKILL, -signal.SIGKILL, going_on),
+        (signal.SIGKILL, -signal.SIGKILL, trained),
+        (signal.SIGINT, 130, going_on),
     ):
         process = start(disturbed, "--jobs", "2")
         until(lambda moment=moment: moment() == 2)
@@ -172,7 +172,6 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
     assert len(experiments(disturbed)) == 2
     for name in experiments(disturbed):
         assert lock_of(disturbed, name) == lock_of(project, name)
-    assert going_on() == 2
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
