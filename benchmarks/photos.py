@@ -196,7 +196,8 @@ def main() -> None:
     if args.photos:
         photos = read_folder(args.photos)
         print(f"{len(photos):,} photos of {args.photos}")
-        measure_surroundings(model, photos)
+        rows = measure_surroundings(model, photos)
+        measure.save("own_photos", {"surroundings": rows, "surely": SURE, "model": model.id})
         return
     test = dataset.load(measure.PREPARED, "test")
     clean = model.logits(test.images, count_workers()).argmax(axis=1) == test.labels

@@ -1,4 +1,4 @@
-"""A source of one's own: a folder of image files, a table, or a ZIP archive of either."""
+"""Read the images of a user: a folder of image files, a table, or a ZIP archive of either."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,17 +34,17 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
         )
     if path.is_file() or (not _has_classes(path) and labelled_tables.holds_tables(path)):
         return labelled_tables.read(path, size, transpose)
-    beside = sorted(p.name for p in path.glob("*") if tables.is_table(p.name))
-    notes = [f"not read, next to train/ and test/: {first(list(map(printable, beside)))}"] * bool(
-        beside
-    )
     if transpose:
         raise InputError(
-            f"data.transpose is true, but {path} has folders of image files, which are read as one "
-            f"sees them. Set data.transpose=false"
+            f"data.transpose is true, but {path} has folders of image files, whose rows and "
+            f"columns are known. Set data.transpose=false"
         )
     raw = image_folder.read(path, size)
-    return replace(raw, notes=(*raw.notes, *notes))
+    unread = sorted(printable(p.name) for p in path.glob("*") if tables.is_table(p.name))
+    if not unread:
+        return raw
+    note = f"not read, next to train/ and test/: {first(unread)}"
+    return replace(raw, notes=(*raw.notes, note))
 
 
 def _has_classes(path: Path) -> bool:
