@@ -25,7 +25,7 @@ from pathlib import Path
 
 from digits.core import command_line, errors
 from digits.core.errors import InputError, Unreachable
-from ops.tools import git, local_s3
+from ops.tools import git, local_s3, processes
 
 BUCKET = "digits"
 DEPLOYED = f"s3://{BUCKET}/deployed"
@@ -217,14 +217,7 @@ def served(project: Path, environment: Mapping[str, str], port: int) -> Iterator
     words = ["serving", "--model", DEPLOYED, "--port", str(port), "--poll", "0.5"]
     print(style(f"\n$ python -m {shlex.join(words)} &", "1"), flush=True)
     with open(project.parent / "serving.log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ops.tools.processes", str(os.getpid()), *words],
-            cwd=project,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = processes.start_owned(words, log, environment, project)
     try:
         yield
     finally:

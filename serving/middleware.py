@@ -63,7 +63,7 @@ def log_request(scope: Scope, status: int) -> None:
     address = f"{client[0]}:{client[1]}" if client else ""
     target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
     phrase = PHRASES.get(status, "")
-    with suppress(OSError, ValueError):  # nobody reads, or the output is closed
+    with suppress(OSError, ValueError):  # the output is closed, or its reader has gone
         sys.stdout.write(
             f'INFO:     {address} - "{scope["method"]} {target} HTTP/{scope["http_version"]}" '
             f"{status} {phrase}\n"

@@ -22,7 +22,6 @@ MAGIC = {  # how compressed bodies begin; the header that says so is easily forg
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
 }
-STARTS = tuple(MAGIC)
 PIECE_BYTES = 256 << 10  # decompressed at once, so that a bomb is noticed early
 MEMBERS = 100  # of a gzip body
 
@@ -83,12 +82,10 @@ async def read(request: Request, arriving: ArrivingBodies) -> bytes:
 
 
 def _check_plain(body: bytes) -> None:
-    if body.startswith(STARTS):
-        name = next(name for start, name in MAGIC.items() if body.startswith(start))
-        if True:
-            do = (
-                f"add the header Content-Encoding: {name}" if name in CODINGS else "unpack it first"
-            )
+    for start, name in MAGIC.items():
+        if body.startswith(start):
+            header = f"add the header Content-Encoding: {name}"
+            do = header if name in CODINGS else "unpack it first"
             raise _unsupported(f"the body is compressed with {name}; {do}")
 
 

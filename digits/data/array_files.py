@@ -38,7 +38,7 @@ PART = re.compile(
 class StoredArray:
     """An array in a file whose elements begin at a position.
 
-    open : opens the file anew, or returns it; it is read from the position
+    open : returns the file, open at its start; the elements begin at `position`
     """
 
     name: str
@@ -79,12 +79,10 @@ def open_npz(file: IO[bytes], stack: ExitStack) -> Contents:
 
 def open_idx(file: IO[bytes], stack: ExitStack) -> Contents:
     with damage():
-        is_gzip = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
         plain = uncompressed(file, stack)
         dtype, shape = idx.read_header(plain)
         array = StoredArray("", partial(_again, plain), plain.tell(), dtype, shape)
-    if not is_gzip:
+    if plain is file:
         _check_length(array, _length(file))
     return _contents([array])
 
@@ -112,11 +110,7 @@ def damage() -> Iterator[None]:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"truncated or damaged gzip or zip file: {error}") from None
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:  # a password is Runtime
+    except (zipfile.BadZipFile, RuntimeError) as error:  # also an unknown method, or a password
         raise InputError(f"the file is not a ZIP archive that can be read: {error}") from None
 
 

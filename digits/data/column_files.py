@@ -22,7 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from digits.core.arrays import Float32Array
-from digits.core.errors import InputError
+from digits.core.errors import InputError, first
 from digits.data import pixels
 from digits.data.array_files import damage, images_per_piece, uncompressed
 from digits.data.pixels import Array, Contents, Images, Kind, Label, Labels, Layout
@@ -135,8 +135,8 @@ def _find_columns(names: Sequence[str] | int) -> Columns:
         if side := pixels.square_side(names):
             return Columns(tuple(range(names)), None, side, f"no header; {_pixels(side)}")
         if side := pixels.square_side(names - 1):
-            first = f"no header; the first column is the label; {_pixels(side)}"
-            return Columns(tuple(range(1, names)), 0, side, first)
+            text = f"no header; the first column is the label; {_pixels(side)}"
+            return Columns(tuple(range(1, names)), 0, side, text)
         raise InputError(
             f"the rows have {names:,} values; expected the pixels of a square, for example 784, "
             f"or a label before them"
@@ -179,8 +179,7 @@ def _is_index(name: str) -> bool:
 
 
 def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN_COLUMNS:,} more" if len(names) > SHOWN_COLUMNS else ""
-    return (", ".join(names[:SHOWN_COLUMNS]) or "not named") + more
+    return first(names, SHOWN_COLUMNS) or "not named"
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -193,9 +192,9 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _open_csv(file: IO[bytes]) -> Csv:
-    first = next(_lines(file), b"")
+    line = next(_lines(file), b"")
     try:
-        text = first.decode("utf-8-sig").strip("\r\n")
+        text = line.decode("utf-8-sig").strip("\r\n")
     except UnicodeDecodeError:
         raise InputError("the file is not text in UTF-8; expected CSV") from None
     delimiter = max(",;\t", key=text.count)
@@ -338,19 +337,19 @@ def _batches(
     table: pq.ParquetFile, columns: list[str], start: int, end: int
 ) -> Iterator[pa.RecordBatch]:
     """The rows from one number up to, but without, another, in parts of bounded size."""
-    first = 0
+    begin = 0
     try:
         for group in range(table.num_row_groups):
-            last = first + table.metadata.row_group(group).num_rows
-            if first < end and start < last:
-                position = first
+            end_of_group = begin + table.metadata.row_group(group).num_rows
+            if begin < end and start < end_of_group:
+                position = begin
                 size = min(PARQUET_ROWS, images_per_piece(_mean_bytes(table, group, columns)))
                 for batch in table.iter_batches(size, [group], columns):
                     rows = batch.slice(max(0, start - position), max(0, end - max(position, start)))
                     if len(rows):
                         yield rows
                     position += len(batch)
-            first = last
+            begin = end_of_group
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"the Parquet file is damaged: {error}") from None
 

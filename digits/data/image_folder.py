@@ -1,4 +1,4 @@
-"""A source of one's own: image files in `train/<class>/` and `test/<class>/`.
+"""Read labelled images of a user from image files in `train/<class>/` and `test/<class>/`.
 
 The folders' names are the classes. As in torchvision's ImageFolder, images may be in folders within
 the folder of their class, and folders and files may be links. Hidden files and the operating
@@ -227,7 +227,7 @@ def _first_size(labelled: list[tuple[Path, int]]) -> Size:
     for file, _ in labelled:
         with contextlib.suppress(InputError, OSError):
             _, size = _grey(file)
-            return size if _is_in_range(size) else (SIDES[0], SIDES[0])
+            return size if is_in_range(size) else (SIDES[0], SIDES[0])
     return SIDES[0], SIDES[0]
 
 
@@ -250,7 +250,7 @@ def _read(
             findings.add(f"{printable(file)} can't be read: {error.strerror}", REPLACE)
         else:
             sizes[file] = size
-            if not findings.faults:  # else nobody reads the arrays
+            if not findings.faults:  # else the arrays are not used
                 images[i] = model_form.fit(grey, fitted)
     return Labelled(images, np.array([label for _, label in labelled]).astype(np.uint8))
 
@@ -259,7 +259,7 @@ def _check_sizes(sizes: dict[Path, Size], findings: Findings) -> None:
     """All images must have one size, which a network can take."""
     counts = Counter(sizes.values())
     for size, count in counts.most_common(1):
-        fits = _is_in_range(size)
+        fits = is_in_range(size)
         scale = 1 if fits else min(EXAMPLE_SIDE / max(size), 1)
         example = [max(round(scale * side), SIDES[0]) for side in size]
         advice = f"To fit all images into one size, set data.size, for example to {example}"
@@ -280,14 +280,19 @@ def _check_sizes(sizes: dict[Path, Size], findings: Findings) -> None:
                 )
 
 
-def _is_in_range(size: Size) -> bool:
+def read_file(path: Path) -> bytes:
+    """The content of an image file; raises `InputError` if it is too large or no regular file."""
+    decoding.check_bytes(files.check_is_regular(path))
+    return path.read_bytes()
+
+
+def is_in_range(size: Size) -> bool:
     return SIDES[0] <= min(size) and max(size) <= SIDES[1]
 
 
 def _grey(file: Path) -> tuple[UInt8Array, Size]:
     """An image's grey levels, reduced if it is large, and its own size."""
-    decoding.check_bytes(files.check_is_regular(file))
-    content = file.read_bytes()
+    content = read_file(file)
     if content.startswith(GIT_LFS):
         raise InputError("this is Git LFS's pointer to an image. Fetch the image: git lfs pull")
     levels, size = decoding.decode_with_size(content)

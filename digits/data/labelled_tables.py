@@ -1,4 +1,4 @@
-"""A source of one's own: labelled images in tables and arrays. It returns a `Raw`.
+"""Read labelled images of a user from tables and arrays.
 
 The innermost name that says so, of an array, its file or its folders, makes images train, test or
 val. Images to validate on join those to train on: `prepare` chooses its own. If there are no
@@ -166,8 +166,7 @@ def _listed_images(file: Path, name: str) -> list[Found]:
 def _read_files(paths: list[Path], start: int, end: int) -> Iterator[list[Any]]:
     for path in paths[start:end]:
         try:
-            decoding.check_bytes(files.check_is_regular(path))
-            yield [path.read_bytes()]
+            yield [image_folder.read_file(path)]
         except InputError as error:
             yield [error]
         except OSError as error:
@@ -299,13 +298,13 @@ class _Reader:
         """Whether an image has the size of all; another size is a fault, once."""
         if self.must_fit:
             return True
-        least, most = image_folder.SIDES
-        if self.size is None and least <= min(size) and max(size) <= most:
+        if self.size is None and image_folder.is_in_range(size):
             self.size = size
         if size == self.size:
             return True
         if size not in self.other_sizes:
             self.other_sizes.add(size)
+            least, most = image_folder.SIDES
             expected = " and ".join(map(str, self.size or ())) or f"{least} to {most}"
             self.findings.add(
                 f"{name} is {size[0]:,} pixels high and {size[1]:,} wide; expected {expected}",

@@ -155,7 +155,7 @@ def propose(branch: str, base: str, title: str, body: str) -> str:
 
 
 def without_commands(text: str) -> str:
-    """Break lines such as `/merge`, which GitLab would carry out for whoever writes the note."""
+    """Break lines such as `/merge`, which GitLab would carry out for the author of the note."""
     lines = text.splitlines(keepends=True)
     return "".join(
         line.replace("/", "\u200b/", 1) if line.lstrip().startswith("/") else line for line in lines

@@ -210,12 +210,12 @@ def write_output(
 def summary(output: str, manifest: Manifest) -> str:
     plan = manifest.plan
     version = f"{manifest.version}, " if manifest.version else ""
-    first = (
+    line = (
         f"{output}: {plan.rows:,} images by {version}model {plan.run.model[:12]}: "
         f"{manifest.errors:,} with an error, {manifest.review:,} for review (confidence below "
         f"{plan.run.threshold:g})"
     )
-    return "\n  ".join([first, *plan.taken])
+    return "\n  ".join([line, *plan.taken])
 
 
 def parse_args() -> argparse.Namespace:

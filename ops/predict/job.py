@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from digits.core import files
-from digits.core.errors import InputError
+from digits.core.errors import InputError, first
 from digits.core.params import Params
 from digits.storage import filesystem
 from digits.storage.filesystem import Storage
@@ -132,8 +132,7 @@ def delete_parts(storage: Storage) -> None:
 
 
 def _listed(names: list[str]) -> str:
-    first = inputs.readable(names[0].rstrip("/"))
-    return f"{first} and {len(names) - 1:,} more" if len(names) > 1 else first
+    return first([inputs.readable(name.rstrip("/")) for name in names], 1)
 
 
 def _part_name(number: int) -> str:

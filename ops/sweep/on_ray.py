@@ -67,8 +67,9 @@ class OnRay:
             )
         )
         self._bundle = ray.put(bundle(commit))
+        cache = cache_folder()
         self._data = ray.put(
-            ray_node.pack(cache_folder(), () if self._has_remote else outputs(commit))
+            ray_node.pack(cache, () if self._has_remote else outputs(commit, cache))
         )
 
     def _gpus_of(self, trial: Trial, base: dict[str, Any], processes: int) -> int:
@@ -165,17 +166,27 @@ def bundle(commit: str) -> bytes:
         return file.read_bytes()
 
 
-def outputs(commit: str) -> set[str]:
+def outputs(commit: str, cache: Path) -> set[str]:
     """What DVC's cache has of the data and outputs of a commit, as paths in the cache."""
     lock = dvc_files.parse_lock(git.read(commit, "dvc.lock") or b"stages: {}")
     digests = {out.md5 for stage in lock.values() for out in stage.outs if out.md5}
     for path in git.paths(commit, "data"):
         if path.endswith(".dvc"):
             digests.add(dvc_files.parse_pointer(git.read(commit, path) or b"", path))
-    cached = set(filter(dvc.is_cached, digests))
-    for digest in [digest for digest in cached if digest.endswith(".dir")]:
-        cached.update(dvc_files.parse_folder(dvc.cached(digest) or b"", digest).values())
-    return {f"files/md5/{digest[:2]}/{digest[2:]}" for digest in cached}
+    found = set()
+    for path in map(object_path, digests):
+        paths = {path}
+        if path.endswith(".dir") and (cache / path).is_file():
+            names = dvc_files.parse_folder((cache / path).read_bytes(), path)
+            paths.update(map(object_path, names.values()))
+        if all((cache / path).is_file() for path in paths):  # a folder is complete or left out
+            found |= paths
+    return found
+
+
+def object_path(digest: str) -> str:
+    """Where a cache of DVC has an object."""
+    return f"files/md5/{digest[:2]}/{digest[2:]}"
 
 
 def add_to_cache(packed: bytes) -> None:
@@ -186,10 +197,12 @@ def add_to_cache(packed: bytes) -> None:
     InputError
         If an object is not what its name says.
     """
+    cache = cache_folder()
     with TemporaryDirectory(dir=FOLDER) as folder:
         names = ray_node.unpack(packed, Path(folder))
-        for name in sorted(names, key=is_folder):  # a folder after its files
-            made, kept = Path(folder, name), cache_folder() / name
+        # A folder's list comes after its files.
+        for name in sorted(names, key=lambda name: name.endswith(".dir")):
+            made, kept = Path(folder, name), cache / name
             content = made.read_bytes()
             if match := OBJECT.fullmatch(name):
                 digest = "".join(match.groups()).removesuffix(".dir")
@@ -199,10 +212,6 @@ def add_to_cache(packed: bytes) -> None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 files.write(kept, content)
                 kept.chmod(0o444)
-
-
-def is_folder(name: str) -> bool:
-    return name.endswith(".dir")
 
 
 def cache_folder() -> Path:
@@ -218,6 +227,5 @@ def dvc_configuration() -> tuple[bool, dict[str, Any]]:
     from dvc.repo import Repo
 
     with Repo() as repo:
-        name = repo.config["core"].get("remote")
-        url = repo.config["remote"][name]["url"] if dvc.has_remote(repo.config) else ""
-        return bool(urlsplit(url).netloc), dict(repo.config.read("local"))
+        url = dvc.remote_url(repo.config)
+        return bool(url and urlsplit(url).netloc), dict(repo.config.read("local"))

@@ -63,7 +63,7 @@ class Made:
 
 
 class Messages:
-    """An actor beside the sweep: what its trials printed, and the latest state of each training.
+    """A Ray actor that keeps what the trials printed, and the latest state of each training.
 
     A trial whose node is lost is started again elsewhere, and finds its state here.
     """
@@ -108,7 +108,7 @@ def run(trial: Trial, job: Job, bundle: bytes, data: bytes, messages: Any) -> Ma
 
 
 def remove_abandoned() -> None:
-    """Remove what killed trials left on this node: the folders whose lock nobody holds."""
+    """Remove what killed trials left on this node: the folders whose lock no process holds."""
     for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
         with suppress(InputError, OSError), lock.held(folder / LOCK, ""):
             shutil.rmtree(folder)
@@ -199,7 +199,7 @@ class Teller:
 def bundle_of(trial: Trial, job: Job, project: Path) -> bytes:
     """The experiment, without the commit that it is of."""
     file = project / "experiment.bundle"
-    ref = trials.reference(trial.name, job.commit)
+    ref = git.experiment_reference(trial.name, job.commit)
     git.run("bundle", "create", "--quiet", file.name, ref, f"^{job.commit}", folder=project)
     return file.read_bytes()
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,7 +17,7 @@ from typing import Any, Protocol
 
 from digits.core.command_line import say
 from digits.core.errors import InputError
-from ops.tools import git, lock
+from ops.tools import git, lock, processes
 from ops.tools.dvc import set_params
 from ops.tools.tables import about
 
@@ -98,18 +97,9 @@ def start_dvc(
     trial: Trial, options: Sequence[str], project: Path, log: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start `dvc exp run` in a clone; it ends when this process ends."""
-    owned = [sys.executable, "-m", "ops.tools.processes", str(os.getpid())]
     words = ["dvc", "exp", "run", "--name", trial.name, *options, *set_params(trial.changes)]
     with log.open("wb") as output:
-        return subprocess.Popen(
-            [*owned, *words],
-            cwd=project,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return processes.start_owned(words, output, environment, project)
 
 
 def stop_dvc(processes: Iterable[subprocess.Popen[bytes]]) -> None:
@@ -126,14 +116,9 @@ def stop_dvc(processes: Iterable[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def reference(name: str, commit: str) -> str:
-    """Where Git has an experiment of a commit."""
-    return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
-
-
 def fetch_experiment(trial: Trial, commit: str, source: Path) -> bool:
     """Fetch a trial's experiment from a clone or a bundle; False if there is none."""
-    ref = reference(trial.name, commit)
+    ref = git.experiment_reference(trial.name, commit)
     words = ("--quiet", "--no-tags", "--no-write-fetch-head")
     try:  # from the repository's root, so the path is absolute
         git.run("fetch", *words, source.resolve(), f"{ref}:{ref}")

@@ -36,11 +36,16 @@ def omit_checksums() -> None:
         os.environ.setdefault(name, "when_required")
 
 
-def has_remote(configuration: Mapping[str, Any]) -> bool:
-    """Whether DVC's configuration names a default remote that is no placeholder."""
+def remote_url(configuration: Mapping[str, Any]) -> str | None:
+    """The URL of the default remote in DVC's configuration; None if it has only a placeholder."""
     name = configuration["core"].get("remote")
     url: str = configuration["remote"].get(name, {}).get("url", "")
-    return name is not None and not url.startswith(PLACEHOLDER)
+    return None if name is None or url.startswith(PLACEHOLDER) else url
+
+
+def has_remote(configuration: Mapping[str, Any]) -> bool:
+    """Whether DVC's configuration names a default remote that is no placeholder."""
+    return remote_url(configuration) is not None
 
 
 def fetch_committed(commit: str, path: str, target: Path) -> None:

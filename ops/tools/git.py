@@ -90,6 +90,11 @@ class Experiment:
     base: str
 
 
+def experiment_reference(name: str, base: str) -> str:
+    """The reference that DVC gives an experiment of a commit."""
+    return f"refs/exps/{base[:2]}/{base[2:]}/{name}"
+
+
 def all_experiments() -> list[Experiment]:
     """Every DVC experiment, the oldest first; several may have one name, from different commits.
 

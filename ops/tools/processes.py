@@ -3,16 +3,19 @@
     python -m ops.tools.processes OWNER MODULE ARGUMENTS
 
 runs a module as `python -m MODULE ARGUMENTS` does, until the process with the number OWNER ends:
-then the whole process group is killed. Start it with a session of its own.
+then the whole process group is killed. `start_owned` starts it, with a session of its own.
 """
 
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -25,6 +28,29 @@ def main() -> None:
     when_one_ends([owner], lambda: os.killpg(0, signal.SIGKILL))
     del sys.argv[:2]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+def start_owned(
+    words: Sequence[str], log: BinaryIO, environment: Mapping[str, str], folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start `python -m MODULE ARGUMENTS` so that it ends with this process, however this one ends.
+
+    Parameters
+    ----------
+    words : the module and its arguments
+    log : gets what it prints; it reads nothing
+    environment : its environment
+    folder : where it runs; None: here
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "ops.tools.processes", str(os.getpid()), *words],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def end_with_parent() -> None:

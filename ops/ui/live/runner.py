@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from digits.training.progress import PROGRESS
-from ops.tools import lock
+from ops.tools import lock, processes
 from ops.ui.facts import jobs
 from ops.ui.facts.jobs import Job
 
@@ -131,7 +131,6 @@ def start(job: Job) -> subprocess.Popen[bytes]:
         program, *arguments = f"ops.{arguments[0]}", *arguments[1:]
     if program == "dvc":
         program = "ops.tools.any_path"
-    owned = [sys.executable, "-m", "ops.tools.processes", str(os.getpid())]
     variables = {
         PROGRESS: str(job.progress.resolve()),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # for the stages
@@ -139,14 +138,7 @@ def start(job: Job) -> subprocess.Popen[bytes]:
         "GIT_TERMINAL_PROMPT": "0",  # there is no terminal to answer in
     }
     with open(job.log, "wb") as log:
-        return subprocess.Popen(
-            [*owned, program, *arguments],
-            env=os.environ | variables,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        return processes.start_owned([program, *arguments], log, os.environ | variables)
 
 
 def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
