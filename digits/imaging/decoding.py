@@ -6,6 +6,7 @@ bits a channel, CMYK, CIELAB. Of an animation, the first frame is read.
 
 import io
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -37,6 +38,12 @@ TRANSPOSE = {  # by the value of EXIF's Orientation
 }
 TURNED = (Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90)
 ORIENTATION = 0x0112  # EXIF's tag
+
+# A PNG file with one chunk of pixels: signature, IHDR (width, height, kind of pixels, checksum),
+# IDAT (length, name, pixels, checksum), IEND.
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\0\0\0\0IEND\xaeB`\x82"
+PNG_HEAD = struct.Struct(">16xII5sII4s")
+GREY = b"\x08\0\0\0\0"  # 8 bits a pixel, not interlaced
 # The exceptions that Pillow's decoders raise on a damaged file.
 DAMAGE = (
     OSError,
@@ -47,6 +54,7 @@ DAMAGE = (
     EOFError,
     ArithmeticError,
     RuntimeError,
+    AssertionError,
     struct.error,
 )
 
@@ -79,6 +87,9 @@ def decode_with_size(
     if not content:
         raise InputError("the image is empty: 0 bytes")
     check_bytes(len(content))
+    small = _small_png(content, max_pixels)
+    if small is not None:
+        return small, (small.shape[0], small.shape[1])
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check_size(*image.size, max_pixels)
@@ -90,12 +101,37 @@ def decode_with_size(
         raise InputError(f"this is not an image but {_guess(content)}") from None
     except DAMAGE as error:
         damage = "truncated" if "truncated" in str(error) else "damaged"
-        raise InputError(f"the image is {damage}: {error}") from None
+        raise InputError(f"the image is {damage}: {error}".removesuffix(": ")) from None
     if transpose is None:
         return levels, (height, width)
     if transpose in TURNED:
         height, width = width, height
     return np.asarray(Image.fromarray(levels).transpose(transpose)), (height, width)
+
+
+def _small_png(content: bytes, max_pixels: int) -> UInt8Array | None:
+    """The picture of a small PNG file with grey levels and nothing else, such as a digit of MNIST.
+
+    Pillow reads each file, but its decoder alone takes a third of the time. Returns None for any
+    other file, and for a damaged one.
+    """
+    if len(content) < PNG_HEAD.size + len(PNG_END) + 4 or not content.startswith(PNG_START):
+        return None
+    width, height, kind, checksum, length, name = PNG_HEAD.unpack_from(content)
+    pixels = content[PNG_HEAD.size : -len(PNG_END) - 4]
+    if not (
+        (kind, name, length) == (GREY, b"IDAT", len(pixels))
+        and content.endswith(PNG_END)
+        and zlib.crc32(content[12:29]) == checksum
+        and 0 < width * height <= max_pixels
+        and max(width, height) < 2 * WORKING_SIZE
+    ):
+        return None
+    try:
+        picture = Image.frombytes("L", (width, height), pixels, "zip", "L")
+    except ValueError:
+        return None
+    return np.frombuffer(picture.tobytes(), np.uint8).reshape(height, width)
 
 
 def check_bytes(length: int) -> None:

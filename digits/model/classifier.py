@@ -17,9 +17,10 @@ import onnxruntime
 
 from digits.core.arrays import Float32Array, UInt8Array
 from digits.core.errors import InputError
-from digits.core.workers import CHUNK
 from digits.imaging.preprocessing import Preprocessing
 
+# Images in one call: fixed, since rounding may depend on it; few, so that they fit into a cache.
+BATCH = 64
 TOLERANCE = 1e-4  # as a share of the largest logit; processors and libraries round differently
 
 
@@ -108,17 +109,17 @@ def session(model: bytes) -> onnxruntime.InferenceSession:
 
 
 def run(model: onnxruntime.InferenceSession, images: UInt8Array, workers: int = 1) -> Float32Array:
-    """Compute logits in chunks of a fixed size, on several threads; see `Classifier.logits`."""
+    """Compute logits in batches of a fixed size, on several threads; see `Classifier.logits`."""
 
-    def classify(chunk: UInt8Array) -> Float32Array:
-        logits: Float32Array = model.run(["logits"], {"images": chunk})[0]
+    def classify(batch: UInt8Array) -> Float32Array:
+        logits: Float32Array = model.run(["logits"], {"images": batch})[0]
         return logits
 
-    if len(images) <= CHUNK:  # starting a thread takes longer than classifying an image
+    if len(images) <= BATCH:  # starting a thread takes longer than classifying an image
         return classify(images)
-    chunks = [images[i : i + CHUNK] for i in range(0, len(images), CHUNK)]
+    batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     with ThreadPoolExecutor(workers) as pool:
-        return np.concatenate(list(pool.map(classify, chunks)))
+        return np.concatenate(list(pool.map(classify, batches)))
 
 
 @dataclass(frozen=True)

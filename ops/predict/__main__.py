@@ -46,7 +46,10 @@ from ops.tools.inputs import Input
 from ops.tools.models import ENDPOINT, bring_model
 
 MANIFEST = ".manifest.json"
-WRITERS = {".parquet": pq.ParquetWriter, ".csv": CSVWriter}
+WRITERS = {
+    ".parquet": partial(pq.ParquetWriter, use_dictionary=["predicted"]),  # other columns vary
+    ".csv": CSVWriter,
+}
 
 
 class Manifest(Params):

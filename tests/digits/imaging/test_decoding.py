@@ -158,6 +158,7 @@ def png(width: int, height: int, data: bytes, bits: int = 8, colour_type: int = 
         (b"II*\0" + bytes(100), "a TIFF of a kind that is not supported"),
         (encode(seven())[:200], "the image is truncated"),
         (encode(seven(), "JPEG")[:400], "the image is truncated"),
+        (png(2, 2, zlib.compress(bytes(6)), colour_type=3), "the image is damaged$"),  # no palette
         (png(60_000, 60_000, b""), "60,000 x 60,000 pixels; expected .* at most 67,108,864"),
         (bytes(decoding.MAX_BYTES + 1), "33,554,433 bytes; expected at most 33,554,432"),
     ],
@@ -190,3 +191,48 @@ def test_a_damaged_file_is_an_image_or_a_reason(data: st.DataObject) -> None:
         return
     assert grey.ndim == 2
     assert grey.dtype == np.uint8
+
+
+def outcome(content: bytes) -> object:
+    try:
+        return decoding.decode(content).tolist()
+    except InputError as error:
+        return str(error)
+
+
+def check_pillow_reads_the_same(content: bytes) -> None:
+    expected = outcome(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "_small_png", lambda *_: None)
+        assert outcome(content) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encode(seven(28)),
+        png(2, 3, zlib.compress(bytes(range(5)) * 2)[:-1]),  # ends early
+        png(2, 3, zlib.compress(bytes(8))),  # a byte is missing
+        png(2, 3, zlib.compress(bytes(12))),  # three too many
+        png(2, 3, zlib.compress(bytes([9, 1, 2] * 3))),  # no such filter
+        png(2, 3, b"no stream"),
+        png(2, 3, b""),
+        png(0, 3, zlib.compress(bytes(3))),
+        png(2, 3, zlib.compress(bytes(9))) + b"after the end",
+        png(2, 3, zlib.compress(bytes(9)))[:-1],
+        png(2, 3, zlib.compress(bytes(9)))[:28],
+    ],
+)
+def test_a_small_png_is_read_as_pillow_reads_it(content: bytes) -> None:
+    check_pillow_reads_the_same(content)
+
+
+@given(st.data())
+def test_a_damaged_small_png_has_the_reason_that_pillow_gives(data: st.DataObject) -> None:
+    content = bytearray(encode(seven(36)))
+    assert decoding._small_png(bytes(content), decoding.MAX_PIXELS) is not None
+    for _ in range(data.draw(st.integers(0, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):  # the head may be wrong, with the right checksum
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    check_pillow_reads_the_same(bytes(content))
