@@ -73,7 +73,7 @@ def in_form(images: UInt8Array, preprocessing: Preprocessing) -> BoolArray:
         return np.zeros(len(images), bool)
     if preprocessing.method == "resize":
         return ~_is_light(images)
-    longest = np.maximum(_extent(images.any(axis=2)), _extent(images.any(axis=1)))
+    longest = np.maximum(_extent(np.any(images, axis=2)), _extent(np.any(images, axis=1)))
     box = _box_side(preprocessing.size)
     fills_box: BoolArray = (longest == box) | (longest == box - 1)
     return fills_box
