@@ -17,6 +17,7 @@ use the real one: `sys.executable`, `REAL_PATH`.
 import _imp
 import atexit
 import contextlib
+import ctypes
 import gc
 import os
 import random
@@ -30,6 +31,7 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 from functools import cache
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
@@ -70,6 +72,9 @@ ROOMS = ("digits", "ops", "serving", "stages")
 # A thread would be missing in the forks.
 SINGLE_THREADED = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
 
+LARGE_PAGE = 2 << 20  # bytes
+MADV_COLLAPSE = 25  # of madvise(2)
+
 SHARED = "DIGITS_TESTS_WARM_PYTHON"  # the environment names the folder of a process that is shared
 DEADLINE_S = 300
 
@@ -77,8 +82,8 @@ REAL_PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # of this env
 
 # Started for each command, so it imports next to nothing.
 CLIENT = """\
-import os, signal, sys
-import _socket
+import posix, sys
+import _signal, _socket
 server, heavy, real, name, *arguments = sys.argv[1:]
 if name == "dvc":
     arguments = ["-m", "dvc", *arguments]
@@ -89,27 +94,27 @@ elif name == "gto":
 elif arguments[:2] == ["-u", "-m"]:  # as torchrun starts its processes
     arguments = arguments[1:]
 if arguments[:1] in (["-m"], ["-c"]):
-    variables = (f"{key}={value}" for key, value in os.environ.items())
-    request = "\\0".join([os.getcwd(), str(len(arguments)), *arguments, *variables])
+    words = [posix.getcwd(), str(len(arguments)), *arguments]
+    variables = (key + b"=" + value for key, value in posix.environ.items())
+    content = b"\\0".join([*(w.encode("utf-8", "surrogateescape") for w in words), *variables])
     link = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     link.connect(f"{server}.heavy" if arguments[1] in heavy.split(",") else server)
-    content = request.encode("utf-8", "surrogateescape")
     descriptors = b"".join(n.to_bytes(4, sys.byteorder) for n in (0, 1, 2))
     link.sendmsg(
         [len(content).to_bytes(4, "big")],
         [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)],
     )
     link.sendall(content)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: link.send(bytes([number])))
+    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+        _signal.signal(number, lambda number, _: link.send(bytes([number])))
     answer = link.recv(4)
     code = int.from_bytes(answer, "big", signed=True) if answer else 1
     if code < 0:
-        if -code != signal.SIGKILL:
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
+        if -code != _signal.SIGKILL:
+            _signal.signal(-code, _signal.SIG_DFL)
+        posix.kill(posix.getpid(), -code)
     sys.exit(code)
-os.execv(real, [real, *arguments])
+posix.execv(real, [real, *arguments])
 """
 
 
@@ -205,6 +210,9 @@ def answer_requests(address: str, program: str) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     callers: dict[socket.socket, int] = {}
     gc.freeze()  # so that a child's collections copy no page
+    use_large_pages()
+    for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
+        finalizer.atexit = False  # a child need not undo what the libraries registered
     os.rename(f"{address}.new", address)
     while True:
         for key, _ in selector.select():
@@ -250,6 +258,20 @@ def answer_requests(address: str, program: str) -> None:
                     selector.unregister(link)
                 link.close()
                 del callers[link]
+
+
+def use_large_pages() -> None:
+    """Collapse memory into pages of 2 MB, of which a fork has less to copy; Linux since 6.1."""
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        addresses, access, _, _, file, *_ = line.split()
+        start, end = (int(text, 16) for text in addresses.split("-"))
+        if file == "0" and access == "rw-p":
+            first = -(-start // LARGE_PAGE) * LARGE_PAGE
+            for page in range(first, end - LARGE_PAGE + 1, LARGE_PAGE):
+                libc.madvise(ctypes.c_void_p(page), ctypes.c_size_t(LARGE_PAGE), MADV_COLLAPSE)
 
 
 def receive(link: socket.socket) -> tuple[list[str], str, dict[str, str], list[int]]:
