@@ -9,6 +9,7 @@ Authorization: Bearer TOKEN.
 """
 
 import argparse
+import gc
 import re
 import signal
 import time
@@ -85,6 +86,7 @@ def main() -> None:
         live_model.follow(args.poll)
         if listener:
             log.info("running on the Unix socket %s", args.uds)
+        gc.freeze()  # the garbage collector need not look at what was loaded so far
         Server(config, state, args.drain).run([listener] if listener else None)
 
 

@@ -179,7 +179,7 @@ def _decode_files(
             errors.append((field, str(error)))
     if errors:
         raise Problem(422, f"{errors[0][0]}: {errors[0][1]}", errors)
-    return np.stack(images)
+    return np.array(images)
 
 
 class _InMemoryParser(MultiPartParser):

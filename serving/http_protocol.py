@@ -5,7 +5,8 @@ The offer is ignored, as RFC 9110, 7.8 allows, and the request is answered like 
 alone would lose its body.
 """
 
-from asyncio import TimerHandle, Transport
+from asyncio import AbstractEventLoop, TimerHandle, Transport
+from typing import Any
 
 import httptools
 from starlette.types import Scope
@@ -17,15 +18,48 @@ CYCLE = "digits.cycle"  # in the scope of a request: what uvicorn knows of it, s
 LINGER_S = 0.5  # at shutdown, for a request that is on its way
 
 
+class PairingTransport:
+    """Sends each two writes in the same turn of the event loop as one.
+
+    uvicorn writes the head of a response, then its body. Each would cost a system call, and wake
+    the client.
+    """
+
+    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._first = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._first:
+            data, self._first = self._first + data, b""
+            self._transport.write(data)
+        else:
+            self._first = data
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._first and not self._transport.is_closing():
+            self._transport.write(self._first)
+        self._first = b""
+
+
 class HttpProtocol(HttpToolsProtocol):
     """One connection. uvicorn alone would wait for a head forever, and keep a head of any size."""
 
     _timer: TimerHandle | None = None  # set while a head, or a body answered early, is expected
+    _in_head = False  # the head of a request has begun to arrive
     _overhead = 0  # bytes of head or trailers since the last message start or piece of a body
     _advanced = False  # the bytes just received had a message start, a head's end or body in them
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(PairingTransport(transport, self.loop))  # type: ignore[arg-type]
         self._start_timer(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -41,6 +75,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_timer()
             self.send_400_response("Invalid HTTP request received.")
             return
+        if self._in_head and not self._timer:  # here, since most heads arrive whole and need none
+            self._start_timer(HEAD_S)
         self._overhead = 0 if self._advanced else self._overhead + len(data)
         if self._overhead > HEAD_BYTES:
             self._stop_timer()
@@ -79,15 +115,15 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._advanced = True
-        self._start_timer(HEAD_S)
+        self._advanced = self._in_head = True
+        self._stop_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._timer:  # a head is expected; without it this is a trailer, which nobody reads
+        if self._in_head:  # or else this is a trailer, which nobody reads
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._advanced = True
+        self._advanced, self._in_head = True, False
         self._stop_timer()
         if not self.parser.should_upgrade():
             super().on_headers_complete()

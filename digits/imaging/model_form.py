@@ -16,7 +16,7 @@ import scipy
 from PIL import Image
 from PIL.Image import Resampling
 
-from digits.core.arrays import BoolArray, Float32Array, Int64Array, UInt8Array
+from digits.core.arrays import BoolArray, Float32Array, UInt8Array
 from digits.imaging import decoding
 from digits.imaging.ink.finding import find_ink
 from digits.imaging.ink.geometry import edge_mask
@@ -73,10 +73,8 @@ def in_form(images: UInt8Array, preprocessing: Preprocessing) -> BoolArray:
         return np.zeros(len(images), bool)
     if preprocessing.method == "resize":
         return ~_is_light(images)
-    longest = np.maximum(_extent(np.any(images, axis=2)), _extent(np.any(images, axis=1)))
     box = _box_side(preprocessing.size)
-    fills_box: BoolArray = (longest == box) | (longest == box - 1)
-    return fills_box
+    return np.array([_longest_side(image) in (box, box - 1) for image in images], bool)
 
 
 def fit(grey: UInt8Array, size: tuple[int, int]) -> UInt8Array:
@@ -109,11 +107,17 @@ def _into_form(image: UInt8Array, preprocessing: Preprocessing) -> UInt8Array:
     return _place_ink(find_ink(image), preprocessing.size)
 
 
-def _extent(lines: BoolArray) -> Int64Array:
-    """Lines from the first to the last that has ink; bool (n, lines) -> (n,)."""
-    first, after_last = lines.argmax(axis=1), lines.shape[1] - lines[:, ::-1].argmax(axis=1)
-    extent: Int64Array = after_last - first
-    return extent
+def _longest_side(image: UInt8Array) -> int:
+    """The longer side of the box around an image's ink, pixels."""
+    return max(_lines_with_ink(image), _lines_with_ink(image.T))
+
+
+def _lines_with_ink(image: UInt8Array) -> int:
+    """Rows from the first to the last that has ink; 0 or less if none has."""
+    # As bytes, an image takes half the time that it takes NumPy.
+    pixels, width = image.tobytes(), int(image.shape[1])
+    before = len(pixels) - len(pixels.lstrip(b"\0"))
+    return -(-len(pixels.rstrip(b"\0")) // width) - before // width
 
 
 def _box_side(size: tuple[int, int]) -> int:
