@@ -23,6 +23,7 @@ CHANGES = {
     "model.channels": [8, 16, 32],
     "train.batch_size": 64,
     "train.ema": 0.95,
+    "train.epochs": 4,
     "train.optimizer.lr": 0.2,
 }
 

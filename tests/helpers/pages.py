@@ -15,7 +15,9 @@ def least_contrast(page: Any) -> float:
         page.evaluate(
             """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgb = css => {
+  const known = new Map();
+  const rgb = css => known.get(css) ?? known.set(css, read(css)).get(css);
+  const read = css => {
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = css; canvas.fillRect(0, 0, 1, 1);
     return canvas.getImageData(0, 0, 1, 1).data;
   };
