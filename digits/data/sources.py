@@ -43,17 +43,15 @@ def mnist(mirror: str | None = None) -> Raw:
         If a file is damaged, or its content differs from the published one.
     """
     contents = _from_mirror(mirror) if mirror else _from_torchvision()
-    arrays = {
-        name: idx.parse(content, 3 if "images" in name else 1, name)
-        for name, content in contents.items()
-    }
     for name, content in contents.items():
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if md5 != MNIST_FILES[name]:
             raise InputError(
-                f"{name}: the content's MD5 is {md5}; expected {MNIST_FILES[name]}. "
-                f"The file is damaged or not MNIST's: get it from another mirror"
+                f"{name} has {len(content):,} bytes, whose MD5 is {md5}; expected "
+                f"{MNIST_FILES[name]}. The file is damaged or not MNIST's: get it from another "
+                f"mirror"
             )
+    arrays = {name: idx.parse(content) for name, content in contents.items()}
     train, test = (
         Labelled(arrays[f"{part}-images-idx3-ubyte"], arrays[f"{part}-labels-idx1-ubyte"])
         for part in ("train", "t10k")

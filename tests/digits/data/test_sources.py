@@ -74,22 +74,15 @@ def test_other_content_is_refused_by_its_digest(mirror: Make) -> None:
     folder = mirror(train_labels=encode(np.arange(6, dtype=np.uint8)))
     expected = sources.MNIST_FILES["train-labels-idx1-ubyte"]
     with pytest.raises(
-        InputError, match=f"train-labels-idx1-ubyte: .*MD5 is .*expected {expected}"
+        InputError, match=f"train-labels-idx1-ubyte has .*MD5 is .*expected {expected}"
     ):
         sources.mnist(str(folder))
 
 
-def test_a_truncated_idx_file_is_refused(mirror: Make) -> None:
+def test_a_truncated_file_is_refused(mirror: Make) -> None:
     folder = mirror(t10k_images=encode(np.zeros((3, 28, 28), np.uint8))[:-100])
-    with pytest.raises(
-        InputError, match=r"t10k-images-idx3-ubyte: truncated: 2268 .*expected 2368"
-    ):
+    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte has 2,268 bytes.*damaged"):
         sources.mnist(str(folder))
-
-
-def test_a_wrong_magic_number_is_refused(mirror: Make) -> None:
-    with pytest.raises(InputError, match="train-labels-idx1-ubyte: the magic number is 0x61626364"):
-        sources.mnist(str(mirror(train_labels=b"abcdefgh")))
 
 
 def test_a_truncated_gzip_file_is_refused(mirror: Make) -> None:
