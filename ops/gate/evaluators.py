@@ -46,11 +46,8 @@ def comparable(
     cross : if the evaluators differ, score both models with both; else a difference is an error
     same_evaluator : the caller states that one evaluator made both; counts only where it is unknown
 
-    Raises
-    ------
-    InputError
-        If an evaluator is unknown and nobody states that both are the same. If the evaluators
-        differ, and both models can't be scored or `cross` is not set.
+    Raises `InputError` if an evaluator is unknown and nobody states that both are the same, or if
+    the evaluators differ, and both models can't be scored or `cross` is not set.
     """
     differing = differences(base, candidate, code)
     unknown = unknown_evaluators(base, candidate, code)

@@ -31,11 +31,8 @@ def promote(stage: str, version: str | None, *, force: bool, reason: str, base_m
     force : promote although the gate blocks, for a `reason`
     base_model : if the evaluators differ, score both models with both
 
-    Raises
-    ------
-    InputError
-        If the commit's results are not those of its code, if others can't fetch its model, or if
-        there is no verdict. Nothing has changed then.
+    Raises `InputError` if the commit's results are not those of its code, if others can't fetch its
+    model, or if there is no verdict. Nothing has changed then.
     """
     server, known = start()
     commit, version = find_candidate(version, known, server)
@@ -126,9 +123,7 @@ def judge(
     override : the reason to promote although the gate blocks
     cross : as for `evaluators.comparable`
 
-    Returns
-    -------
-    the decision, and why the gate could not compare, or None
+    Returns the decision, and why the gate could not compare, or None.
     """
     if base is None:
         rules, origin = rules_in_commit(commit, commit[:9])

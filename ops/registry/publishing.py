@@ -84,10 +84,7 @@ def publish(
     evidence : the lines of their message, by key
     known : all tags until now; the new ones get a later time
 
-    Raises
-    ------
-    InputError
-        If another person's tag came first, or Git refuses.
+    Raises `InputError` if another person's tag came first, or Git refuses.
     """
     counted = {tag.name for tag in tags.read()}
     check_free(names, local_tags().keys() - counted, server)

@@ -22,10 +22,7 @@ def roll_back(stage: str, to: str | None, *, force: bool, reason: str) -> None:
     force : roll back although the model can't be checked
     reason : written into the tag. With the same reason again, the rollback counts as done
 
-    Raises
-    ------
-    InputError
-        If there is no such version, or others can't fetch its model.
+    Raises `InputError` if there is no such version, or others can't fetch its model.
     """
     server, known = start()
     holder = tags.holder(known, stage)

@@ -62,10 +62,7 @@ def load(revision: DataRevision, *, from_remote: bool = True) -> Prepared:
     revision : by `find` or `here`
     from_remote : if neither the working tree nor the cache has them, ask the remote
 
-    Raises
-    ------
-    InputError
-        If the images are in none of these places.
+    Raises `InputError` if the images are in none of these places.
     """
     if disk.digest(DATA) == revision.digest:
         return Prepared.load(Path(DATA))

@@ -51,10 +51,7 @@ def has_remote(configuration: Mapping[str, Any]) -> bool:
 def fetch_committed(commit: str, path: str, target: Path) -> None:
     """Copy an output of a commit from DVC's cache, or from this clone's default remote.
 
-    Raises
-    ------
-    InputError
-        If neither has the output.
+    Raises `InputError` if neither has the output.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -86,10 +83,7 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
 def fetch_outputs(commit: str) -> None:
     """Fetch what the remote has of a commit's outputs into the cache.
 
-    Raises
-    ------
-    InputError
-        If the remote can't be read.
+    Raises `InputError` if the remote can't be read.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

@@ -29,10 +29,7 @@ def reached(path: str, read: Read = read_code) -> dict[str, bytes]:
     path : of the module, from the repository's root
     read : returns a file's content by its path, or None if there is no such file
 
-    Raises
-    ------
-    InputError
-        If a file is not Python.
+    Raises `InputError` if a file is not Python.
     """
     contents: dict[str, bytes] = {}
     waiting = [path]

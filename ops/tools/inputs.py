@@ -136,10 +136,7 @@ def chunks(
     passed_over : the names of hidden files and the operating system's, which are left out, are
         added to it
 
-    Raises
-    ------
-    Unreachable
-        If the folder or the bucket can't be read.
+    Raises `Unreachable` if the folder or the bucket can't be read.
     """
     storage = filesystem.find(source.url)
     single: list[tuple[str, str]] = []
@@ -202,14 +199,9 @@ def image(path: str, form: Preprocessing) -> UInt8Array:
     path : as the row has it: an image file, or a file of many images, `#`, and a number
     form : the model's form
 
-    Returns
-    -------
-    uint8 (height, width), in the model's form
+    Returns uint8 (height, width), in the model's form.
 
-    Raises
-    ------
-    InputError
-        If there is no such image, or it can't be read.
+    Raises `InputError` if there is no such image, or it can't be read.
     """
     source, chunk = _find_one(path)
     loaded = load(source, chunk, form)
@@ -226,14 +218,9 @@ def original(path: str, form: Preprocessing) -> UInt8Array:
     ----------
     path, form : as for `image`
 
-    Returns
-    -------
-    uint8 (height, width), grey levels
+    Returns uint8 (height, width), grey levels.
 
-    Raises
-    ------
-    InputError
-        As `image`, but any picture will do.
+    Raises `InputError` as `image`, but any picture will do.
     """
     source, chunk = _find_one(path)
     storage = filesystem.find(source.url)

@@ -38,10 +38,7 @@ def bring_model(named: str | None, folder: Path) -> tuple[Path, str | None]:
         for the version that this repository's tags assign to it; None as for `model_store.locate`
     folder : a temporary folder to copy the model into
 
-    Raises
-    ------
-    InputError
-        If there is no such model, or it is damaged.
+    Raises `InputError` if there is no such model, or it is damaged.
     """
     if named and named.startswith(ENDPOINT):
         from ops.tools.sagemaker import hosting  # boto3

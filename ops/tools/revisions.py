@@ -30,11 +30,8 @@ KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO
 def runs_in_folder(folder: Path) -> list[Run]:
     """The run in a folder, then those in its subfolders, which have other seeds.
 
-    Raises
-    ------
-    InputError
-        If a run is malformed. If something that is no regular file has the name of a metrics file.
-        If a file changes while the folder is read.
+    Raises `InputError` if a run is malformed, or if something that is no regular file has the name
+    of a metrics file, or if a file changes while the folder is read.
     """
     return [results.parse(str(run), read_files(run)) for run in run_folders(folder)]
 
@@ -125,10 +122,7 @@ def run_in_commit(objects: git.Objects, commit: str, name: str) -> Run:
 def runs_here() -> list[Run]:
     """The runs in metrics/, where dvc.lock must name the files of the first; reads each file once.
 
-    Raises
-    ------
-    InputError
-        As `runs_in_folder` and `check_lock`.
+    Raises `InputError` as `runs_in_folder` and `check_lock`.
     """
     contents = {run: read_files(run) for run in run_folders(Path(METRICS))}
     compare_with_lock(WORKING_TREE.read(LOCK), contents.get(Path(METRICS), {}))
@@ -164,10 +158,7 @@ def compare_with_lock(lock: bytes | None, contents: Mapping[str, bytes]) -> None
 def table(tree: Tree, run: Run, name: str) -> Rows:
     """Read a run's plots/NAME.csv; no rows if there is no such file.
 
-    Raises
-    ------
-    InputError
-        If it is not a table of finite numbers.
+    Raises `InputError` if it is not a table of finite numbers.
     """
     folder = run.name.rpartition(":")[2] if tree.commit else run.name
     return read_table(tree, f"{folder}/plots/{name}.csv")

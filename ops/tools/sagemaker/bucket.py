@@ -125,11 +125,8 @@ def unpack(archive: IO[bytes], names: Collection[str]) -> dict[str, bytes]:
 
     It writes nothing, so no name in the archive can lead outside of a folder.
 
-    Raises
-    ------
-    InputError
-        If the archive is damaged, a file is missing or too large, or there is anything else in it:
-        another file, a path, a link, a device.
+    Raises `InputError` if the archive is damaged, a file is missing or too large, or there is
+    anything else in it: another file, a path, a link, a device.
     """
     contents: dict[str, bytes] = {}
     try:

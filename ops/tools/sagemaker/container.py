@@ -92,10 +92,7 @@ class Child:
     def run(self, words: Sequence[str | Path], **options: Any) -> None:
         """Run a program to its end, and print its output line by line.
 
-        Raises
-        ------
-        Ended
-            If its exit code is not 0, also after SIGTERM.
+        Raises `Ended` if its exit code is not 0, also after SIGTERM.
         """
         tail: deque[str] = deque(maxlen=TAIL)
         self.process = subprocess.Popen(

@@ -74,16 +74,11 @@ def deploy(
     contents : the model folder's files, by name
     seen : what the endpoint served when the decision to deploy was made
 
-    Returns
-    -------
-    whether the endpoint was changed, and the number of golden images that it answered
+    Returns whether the endpoint was changed, and the number of golden images that it answered.
 
-    Raises
-    ------
-    InputError
-        If AWS refuses, another deployment came in between, we did not create the endpoint, it does
-        not start, or it answers incorrectly. Then the endpoint serves the release that last
-        answered correctly, or is removed if there is none.
+    Raises `InputError` if AWS refuses, another deployment came in between, we did not create the
+    endpoint, it does not start, or it answers incorrectly. Then the endpoint serves the release
+    that last answered correctly, or is removed if there is none.
     """
     settings = load_settings()
     name, image = name_of(environment), settings.required("hosting_image")
@@ -119,10 +114,8 @@ def deploy(
 def check(environment: str) -> int:
     """Test the environment's endpoint with its golden images. Returns how many there are.
 
-    Raises
-    ------
-    InputError
-        If there is no such endpoint, it is not in service, or it answers incorrectly.
+    Raises `InputError` if there is no such endpoint, it is not in service, or it answers
+    incorrectly.
     """
     with tempfile.TemporaryDirectory(prefix="deploy-") as temporary:
         folder = Path(temporary)
@@ -152,10 +145,7 @@ def name_of(environment: str) -> str:
 def find(clients: Clients, name: str) -> Endpoint | None:
     """Wait until an endpoint is not changing; None if it does not exist.
 
-    Raises
-    ------
-    InputError
-        If it is still changing after `WAIT_S`, or we did not create it.
+    Raises `InputError` if it is still changing after `WAIT_S`, or we did not create it.
     """
     deadline = time.monotonic() + WAIT_S
     reported = ""
@@ -205,9 +195,7 @@ def prepare(
 ) -> str:
     """Create the archive, model and endpoint configuration that do not exist yet.
 
-    Returns
-    -------
-    the name of the endpoint configuration
+    Returns the name of the endpoint configuration.
     """
     archive = bucket.pack({name: contents[name] for name in MODEL_FILES})
     folder = bucket.send(clients, settings.bucket, "models", {ARCHIVE: archive})
@@ -287,9 +275,7 @@ def switch(
 def go_back(clients: Clients, settings: Settings, name: str, proven: str | None) -> str:
     """Switch an endpoint back to the proven configuration, or remove it if there is none.
 
-    Returns
-    -------
-    a sentence for the user about the outcome
+    Returns a sentence for the user about the outcome.
     """
     try:
         now = find(clients, name)
@@ -312,10 +298,8 @@ def remove(clients: Clients, name: str) -> None:
 def check_answers(clients: Clients, name: str, contents: Mapping[str, bytes]) -> int:
     """Compare an endpoint's answers with a model folder's golden outputs. Returns how many.
 
-    Raises
-    ------
-    InputError
-        If the endpoint does not answer, or its answers differ from those of the exported model.
+    Raises `InputError` if the endpoint does not answer, or its answers differ from those of the
+    exported model.
     """
     with np.load(io.BytesIO(contents["golden.npz"])) as golden:
         images, logits = golden["images"], golden["logits"]
@@ -343,10 +327,8 @@ def ask(
 ) -> Float64Array:
     """The probabilities that an endpoint answers, (n, classes), in as many requests as needed.
 
-    Raises
-    ------
-    InputError
-        If it does not answer, its model is another one, or its answer is incomplete.
+    Raises `InputError` if it does not answer, its model is another one, or its answer is
+    incomplete.
     """
     at_once = max(1, BODY_BYTES // (PIXEL_BYTES * math.prod(images.shape[1:])))
     if not 0 < len(images) <= at_once:
@@ -397,10 +379,8 @@ def remote(name: str, folder: Path) -> Remote:
 def bring(name: str, folder: Path) -> Pointer:
     """Download the model folder that an endpoint serves. Returns its release.
 
-    Raises
-    ------
-    InputError
-        If we created no such endpoint, it is not in service, or its archive no longer exists.
+    Raises `InputError` if we created no such endpoint, it is not in service, or its archive no
+    longer exists.
     """
     with aws.connected(load_settings().region) as clients:
         endpoint = find(clients, name)

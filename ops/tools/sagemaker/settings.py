@@ -58,10 +58,8 @@ class _Document(Params):
 def load_settings(path: str = "params.yaml") -> Settings:
     """Read the section, with the overrides of the environment.
 
-    Raises
-    ------
-    InputError
-        If a key is unknown, missing or of another type; the message names each of them.
+    Raises `InputError` if a key is unknown, missing or of another type; the message names each of
+    them.
     """
     section = dict(read_yaml(path).get("compute", {}).get("sagemaker") or {})
     section |= compute.overrides(ENVIRONMENT, Settings)
