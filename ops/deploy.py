@@ -25,6 +25,7 @@ or out of reach, and servers still use the former model.
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -75,8 +76,6 @@ def main() -> None:
         result = delete_endpoint(args.stage)
     elif args.check:
         result = check(args.to, args.stage)
-    elif args.to == SAGEMAKER:
-        result = deploy_to_sagemaker(args.stage)
     else:
         result = deploy(args.to, args.stage)
     print(result.model_dump_json(indent=2) if args.json else result.message)
@@ -84,47 +83,54 @@ def main() -> None:
 
 
 def deploy(url: str, environment: str) -> Deployed:
-    """Copy the environment's model to the URL, try it there, and then point at it."""
+    """Deploy the environment's model to a URL or to its endpoint."""
     release = find_release(environment)
-    before = model_store.read_pointer(url, environment)
+    before = read_pointer(url, environment)
     check_not_older(release, before, url)
-    say(f"fetching {release.model}")
-    contents = bring_release(release)
-    say(f"copying it to {url}")
-    model = model_store.put_model(url, contents, release.model)
-    say("running its golden images on the copy")
-    images = run_golden_images(url, model)
-    pointer = Pointer(model=model, version=release.version, tag=release.tag)
-    model_store.move_pointer(url, environment, pointer, before)
-    # A --prune at the same time may have removed the model while nothing pointed at it.
-    model_store.put_model(url, contents, release.model)
-    return describe_deployment(url, environment, pointer, before, before != pointer, images)
-
-
-def deploy_to_sagemaker(environment: str) -> Deployed:
-    """Deploy the environment's model to its endpoint; if it fails, the former model stays."""
-    from ops.tools.sagemaker import hosting  # boto3
-
-    release = find_release(environment)
-    before = hosting.read_pointer(environment)
-    check_not_older(release, before, SAGEMAKER)
     say(f"fetching {release.model}")
     contents = bring_release(release)
     model = model_store.check(contents, release.model)
     pointer = Pointer(model=model, version=release.version, tag=release.tag)
-    changed, images = hosting.deploy(environment, pointer, contents, before)
-    return describe_deployment(SAGEMAKER, environment, pointer, before, changed, images)
+    if url == SAGEMAKER:
+        from ops.tools.sagemaker import hosting
 
-
-def describe_deployment(
-    url: str, environment: str, pointer: Pointer, before: Pointer | None, changed: bool, images: int
-) -> Deployed:
+        changed, images = hosting.deploy(environment, pointer, contents, before)
+    else:
+        changed = before != pointer
+        images = copy(url, environment, pointer, contents, before)
     replaced = f", in place of {before.version if before else 'nothing'}" if changed else ""
     message = (
         f"{url}: {environment} {'now' if changed else 'still'} serves {describe(pointer)}"
         f"{replaced}; {images} golden images answered as expected"
     )
     return Deployed(message=message, before=before, pointer=pointer)
+
+
+def copy(
+    url: str,
+    environment: str,
+    pointer: Pointer,
+    contents: Mapping[str, bytes],
+    before: Pointer | None,
+) -> int:
+    """Copy a model to the URL, try it there, and then point at it; returns how many images."""
+    say(f"copying it to {url}")
+    model_store.put_model(url, contents, pointer.version)
+    say("running its golden images on the copy")
+    images = run_golden_images(url, pointer.model)
+    model_store.move_pointer(url, environment, pointer, before)
+    # A --prune at the same time may have removed the model while nothing pointed at it.
+    model_store.put_model(url, contents, pointer.version)
+    return images
+
+
+def read_pointer(url: str, environment: str) -> Pointer | None:
+    """The model that a URL or the endpoint serves; None if nothing was deployed yet."""
+    if url == SAGEMAKER:
+        from ops.tools.sagemaker import hosting  # boto3
+
+        return hosting.read_pointer(environment)
+    return model_store.read_pointer(url, environment)
 
 
 def check_not_older(release: Release, served: Pointer | None, url: str) -> None:
@@ -154,15 +160,14 @@ def check(url: str, environment: str) -> Checked:
     """Read what a URL serves and test it; raises `Unreachable` if the URL can't be read."""
     pointer, problem = None, None
     try:
+        pointer = read_pointer(url, environment)
         if url == SAGEMAKER:
             from ops.tools.sagemaker import hosting
 
-            pointer = hosting.read_pointer(environment)
             images = hosting.check(environment)
+        elif pointer is None:
+            raise InputError(f"nothing was deployed yet: there is no {environment}.json")
         else:
-            pointer = model_store.read_pointer(url, environment)
-            if pointer is None:
-                raise InputError(f"nothing was deployed yet: there is no {environment}.json")
             images = run_golden_images(url, pointer.model)
         state = f"whole; {images} golden images answered as expected"
     except InputError as error:

@@ -30,10 +30,10 @@ from typing import Any
 from digits.core import errors, files, params
 from digits.core.command_line import say
 from digits.core.errors import InputError
-from digits.gate.rules import Rules
 from ops.tools import git, presets, training_time
 from ops.tools.dvc import DVC, made_experiment, set_params
 from ops.tools.revisions import FILES, METRICS, PARAMS, run_folders, runs_in_commit
+from ops.tools.rules import rules_in, rules_in_commit
 from ops.tools.tables import about, aligned
 
 SEED = "train.seed"
@@ -130,18 +130,9 @@ def document_of(name: str | None, options: Sequence[str]) -> dict[str, Any]:
 
 def required_seeds(document: Mapping[str, Any], rules_of: str | None) -> Sequence[int]:
     """The seeds that the rules require: those of a revision, or of the parameters."""
-    origin = PARAMS
-    if rules_of is not None:
-        origin = f"{rules_of}:{PARAMS}"
-        content = git.read(git.commit(rules_of), PARAMS)
-        if content is None:
-            raise InputError(f"{origin} does not exist, so it is unknown which seeds it requires")
-        document = params.parse_yaml(content, origin)
-    if "gate" not in document:
-        raise InputError(
-            f"{origin} has no section `gate`, so it is unknown which seeds it requires"
-        )
-    return Rules.parse(document["gate"], f"{origin}: gate").seeds
+    if rules_of is None:
+        return rules_in(document, PARAMS).seeds
+    return rules_in_commit(git.commit(rules_of), rules_of)[0].seeds
 
 
 def wanted_seeds(first: int, count: int | None, required: Sequence[int], further: int) -> list[int]:

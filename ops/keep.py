@@ -57,9 +57,8 @@ def keep_results(message: str) -> list[str]:
     if not paths:
         raise InputError("the results here are those of the last commit. Run: dvc repro")
     check_staged(paths)
-    for stage in pipeline.read_here():
-        if stage.state not in ("up to date", "missing"):
-            raise InputError(f"the stage {stage.name} is {stage.state}{why(stage)}. Run: dvc repro")
+    if stale := pipeline.find_stale(pipeline.read_here()):
+        raise InputError(f"{stale.sentence}. Run: dvc repro")
     if fault := fault_of(proposed(message, results=paths)):
         left = [path for path in uncommitted.changes() if path not in paths]
         raise InputError(
@@ -78,8 +77,7 @@ def keep_experiment(name: str, message: str) -> list[str]:
     head = git.commit("HEAD")
     check_staged([])
     commit = proposed(message, experiment=experiment)
-    names = git.run("diff", "--name-only", "--no-renames", "--relative", "-z", head, commit)
-    paths = [path for path in names.split("\0") if path]
+    paths = git.names("diff", "--name-only", "--no-renames", "--relative", "-z", head, commit)
     if not paths:
         raise InputError(f"{name} has the results of the last commit")
     if fault := fault_of(commit):
@@ -114,9 +112,9 @@ def find_experiment(name: str) -> Experiment:
 def check_staged(paths: list[str]) -> None:
     """Raises `InputError` if other files than these are staged for the next commit."""
     project = git.project_in_repository()
-    staged = git.run("diff", "--cached", "--name-only", "--no-renames", "-z").split("\0")
+    staged = git.names("diff", "--cached", "--name-only", "--no-renames", "-z")
     known = {str(project / path) for path in paths}
-    if others := [path for path in staged if path and path not in known]:
+    if others := [path for path in staged if path not in known]:
         raise InputError(
             f"other files are staged for the next commit: {named(others)}. Commit them: git "
             f"commit. Or unstage them: git restore --staged FILE"
@@ -132,9 +130,8 @@ def proposed(
         if experiment:
             merged = (experiment.base, "HEAD", experiment.commit)
             git.run("read-tree", "-i", "-m", "--aggressive", *merged, environment=index)
-            listing = git.run("ls-files", "--unmerged", "-z", environment=index)
-            entries = (entry.partition("\t")[2] for entry in listing.split("\0") if entry)
-            if clashing := list(dict.fromkeys(entries)):
+            entries = git.names("ls-files", "--unmerged", "-z", environment=index)
+            if clashing := list(dict.fromkeys(entry.partition("\t")[2] for entry in entries)):
                 raise InputError(
                     f"{experiment.name} was started from {experiment.base[:9]}, and these files "
                     f"have changed here since: {named(clashing)}. {again(experiment)}"
@@ -149,15 +146,10 @@ def proposed(
 def fault_of(commit: str) -> str:
     """Why the results of a commit are not those of its code; empty if they are."""
     tree = Tree(commit)
-    stale = next((s for s in pipeline.read(tree) if s.state != "up to date"), None)
-    if stale:
-        return f"the stage {stale.name} is {stale.state}{why(stale)}"
+    if stale := pipeline.find_stale(pipeline.read(tree)):
+        return stale.sentence
     check_lock(tree)
     return ""
-
-
-def why(stage: pipeline.Stage) -> str:
-    return f" ({stage.why})" if stage.why else ""
 
 
 def again(experiment: Experiment) -> str:

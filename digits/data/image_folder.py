@@ -281,9 +281,12 @@ def _check_sizes(sizes: dict[Path, Size], findings: Findings) -> None:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of an image file; raises `InputError` if it is too large or no regular file."""
+    """The content of an image file; raises `InputError` if it is too large, or no regular file."""
     decoding.check_bytes(files.check_is_regular(path))
-    return path.read_bytes()
+    content = path.read_bytes()
+    if content.startswith(GIT_LFS):
+        raise InputError("this is Git LFS's pointer to an image. Fetch the image: git lfs pull")
+    return content
 
 
 def is_in_range(size: Size) -> bool:
@@ -292,8 +295,5 @@ def is_in_range(size: Size) -> bool:
 
 def _grey(file: Path) -> tuple[UInt8Array, Size]:
     """An image's grey levels, reduced if it is large, and its own size."""
-    content = read_file(file)
-    if content.startswith(GIT_LFS):
-        raise InputError("this is Git LFS's pointer to an image. Fetch the image: git lfs pull")
-    levels, size = decoding.decode_with_size(content)
+    levels, size = decoding.decode_with_size(read_file(file))
     return decoding.grey(levels), size

@@ -283,9 +283,7 @@ class _Reader:
 
     def _decode(self, name: str, item: Any, scale: int) -> UInt8Array | None:
         try:
-            if isinstance(item, bytes) and item.startswith(image_folder.GIT_LFS):
-                raise InputError("this is Git LFS's pointer to an image. Fetch it: git lfs pull")
-            levels, size = pixels.decode_with_size(item, scale, self.size)
+            levels, size = pixels.decode(item, scale, self.size)
             if not self._is_allowed(name, size[::-1] if self.transpose else size):
                 return None
             grey = decoding.grey(levels)

@@ -214,8 +214,12 @@ def to_levels(values: Array, scale: int) -> UInt8Array:
     return levels.astype(np.uint8)
 
 
-def decode(item: Any, scale: int, size: tuple[int, int] | None = None) -> Array:
+def decode(
+    item: Any, scale: int, size: tuple[int, int] | None = None
+) -> tuple[UInt8Array, tuple[int, int]]:
     """Decode one image: an image file's content, {bytes, path}, pixels as an array or nested lists.
+
+    A large image is reduced, as `decoding` does it.
 
     Parameters
     ----------
@@ -225,7 +229,7 @@ def decode(item: Any, scale: int, size: tuple[int, int] | None = None) -> Array:
 
     Returns
     -------
-    uint8 (height, width), or (height, width, channels)
+    uint8 (height, width), or (height, width, 3); and the image's own height and width
 
     Raises
     ------
@@ -237,25 +241,13 @@ def decode(item: Any, scale: int, size: tuple[int, int] | None = None) -> Array:
     if isinstance(item, dict):
         item = item.get("bytes")
     if isinstance(item, bytes):
-        return decoding.decode(item)
+        return decoding.decode_with_size(item)
     if isinstance(item, list):
-        return _from_lists(item, scale, size)
-    if not isinstance(item, np.ndarray):
+        levels = _from_lists(item, scale, size)
+    elif isinstance(item, np.ndarray):
+        levels = to_levels(item, scale)
+    else:
         raise InputError("there is no image")
-    return to_levels(item, scale)
-
-
-def decode_with_size(
-    item: Any, scale: int, size: tuple[int, int] | None = None
-) -> tuple[UInt8Array, tuple[int, int]]:
-    """As `decode`, ready for `decoding.grey`; also the image's own height and width.
-
-    A large image is reduced, as `decoding` does it.
-    """
-    content = item.get("bytes") if isinstance(item, dict) else item
-    if isinstance(content, bytes):
-        return decoding.decode_with_size(content)
-    levels = decode(item, scale, size)
     height, width = levels.shape[:2]
     return decoding.from_array(levels), (height, width)
 

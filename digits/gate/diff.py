@@ -165,9 +165,4 @@ def shown_change(figure: Figure) -> str:
     if not figure.change:
         return ""
     sign, size = "\N{MINUS SIGN}" if figure.change < 0 else "+", abs(figure.change)
-    match figure.unit:
-        case "share":
-            return f"{sign}{100 * size:.2f} points"
-        case "decimal":
-            return f"{sign}{size:.4f}"
-    return f"{sign}{size:,.1f}".removesuffix(".0")
+    return sign + (f"{100 * size:.2f} points" if figure.unit == "share" else shown(figure, size))

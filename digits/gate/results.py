@@ -136,7 +136,7 @@ def _optional_count(name: str, files: Mapping[str, bytes], file: str, key: str) 
     if key not in document:
         raise InputError(f"{name}/{file}: {key} is missing")
     value = document[key]
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= 2**63:
         raise InputError(f"{name}/{file}: {key} is {value!r}; expected a count")
     return value
 

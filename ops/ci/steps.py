@@ -47,4 +47,4 @@ def environment(*, credentials: bool) -> dict[str, str]:
 
 def own_data() -> list[str]:
     """The data under DVC that no stage makes."""
-    return [path for path in git.run("ls-files", "-z", "data/*.dvc").split("\0") if path]
+    return git.names("ls-files", "-z", "data/*.dvc")

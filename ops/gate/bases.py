@@ -4,20 +4,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from digits.core.errors import InputError
-from digits.core.params import Params, parse_yaml
+from digits.core.params import parse_yaml
 from digits.gate import rules as gate_rules
 from digits.gate.results import Run
 from digits.gate.rules import Rules
 from ops.tools import git, tags
 from ops.tools.revisions import PARAMS, runs_in_commit, runs_in_folder
+from ops.tools.rules import GateParams, rules_in, rules_in_commit
 from ops.tools.tree import Tree
-
-
-class GateParams(Params):
-    gate: Rules
 
 
 @dataclass(frozen=True)
@@ -87,29 +83,9 @@ def find_rules(path: Path | None, bases: Sequence[Base]) -> tuple[Rules, str]:
     return rules_in_commit(base.commit, base.name)
 
 
-def rules_in_commit(commit: str, name: str) -> tuple[Rules, str]:
-    """Return a commit's rules and their origin, as in `main:params.yaml`."""
-    content = git.read(commit, PARAMS)
-    if content is None:
-        raise InputError(f"{name} has no {PARAMS}, so it has no rules. Name some: --rules FILE")
-    origin = f"{name}:{PARAMS}"
-    return rules_in(parse_yaml(content, origin), origin), origin
-
-
-def rules_in(document: Mapping[str, Any], origin: str) -> Rules:
-    """Return the rules in the content of a params.yaml, whose name is `origin`."""
-    if "gate" not in document:
-        raise InputError(
-            f"{origin} has no section `gate`, so it has no rules. Name some: --rules FILE"
-        )
-    return GateParams.parse({"gate": document["gate"]}, origin).gate
-
-
 def changed_rules(rules: Rules, tree: Tree) -> Mapping[str, tuple[object, object]]:
     """Return the rules that the candidate changes; they apply only after the merge."""
     content = tree.read(PARAMS)
     if content is None:
         return {}
-    document = parse_yaml(content, PARAMS)
-    changed = GateParams.parse({"gate": document.get("gate")}, PARAMS).gate
-    return gate_rules.changed_rules(rules, changed)
+    return gate_rules.changed_rules(rules, rules_in(parse_yaml(content, PARAMS), PARAMS))

@@ -17,10 +17,10 @@ from digits.core import files
 from digits.core.errors import InputError, first
 from digits.gate.results import Run
 from ops.gate.bases import Base
-from ops.tools import dvc_files, git, imports
+from ops.tools import git, imports
 from ops.tools.dvc import DATA, MODEL, fetch_committed
 from ops.tools.dvc_files import Locked
-from ops.tools.revisions import LOCK, runs_in_folder
+from ops.tools.revisions import runs_in_folder
 from ops.tools.tree import WORKING_TREE, Tree
 
 FETCHED = Path(".bases")  # models and data of bases, by commit
@@ -133,9 +133,7 @@ def evaluator_parts(tree: Tree) -> dict[str, object]:
     on, like the pins; the command and the parameters with which it ran. dvc.yaml names whole
     folders of code, of which only the modules that the evaluator imports count.
     """
-    pipeline, lock = tree.read("dvc.yaml"), tree.read(LOCK)
-    declared = dvc_files.parse_pipeline(pipeline).get(STAGE) if pipeline else None
-    ran = (dvc_files.parse_lock(lock).get(STAGE) if lock else None) or Locked()
+    declared, ran = tree.declared().get(STAGE), tree.locked().get(STAGE, Locked())
     digests = {dep.path: dep.md5 for dep in ran.deps}
     parts: dict[str, object] = {**imports.reached(EVALUATOR, tree.read)}
     if "ops.launch" in ran.cmd.split():  # then its code runs in the evaluator's process

@@ -8,13 +8,14 @@ from digits.core.errors import InputError
 from digits.gate.results import Run
 from ops.gate import decision as gate
 from ops.gate import text
-from ops.gate.bases import Base, rules_in_commit
+from ops.gate.bases import Base
 from ops.gate.decision import Decision
 from ops.registry import publishing
 from ops.registry.checks import check_model, figures, read_version, start
 from ops.tools import git, pipeline, tags
 from ops.tools.registry_events import version_or_commit
 from ops.tools.revisions import check_lock, count_looks, runs_in_commit
+from ops.tools.rules import rules_in_commit
 from ops.tools.tags import ARTIFACT, Tag
 from ops.tools.tree import WORKING_TREE, Tree
 
@@ -102,13 +103,11 @@ def check_is_reproduced(commit: str) -> None:
     """Raises `InputError` unless code, dvc.lock and metrics/ of the commit match each other."""
     tree = Tree(commit)
     check_lock(tree)
-    for stage in pipeline.read(tree):
-        if stage.state != "up to date":
-            why = f" ({stage.why})" if stage.why else ""
-            raise InputError(
-                f"dvc.lock does not match the code: the stage {stage.name} is {stage.state}{why}. "
-                f"Run dvc repro, then commit dvc.lock and metrics/"
-            )
+    if stale := pipeline.find_stale(pipeline.read(tree)):
+        raise InputError(
+            f"dvc.lock does not match the code: {stale.sentence}. Run dvc repro, then commit "
+            f"dvc.lock and metrics/"
+        )
 
 
 def judge(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from digits.core.errors import InputError
 from digits.data.difference import Prepared
-from ops.tools import disk, dvc, dvc_files, git
+from ops.tools import disk, dvc, git
 from ops.tools.dvc import DATA
 from ops.tools.revisions import LOCK
 from ops.tools.tree import WORKING_TREE, Tree
@@ -78,23 +78,13 @@ def load(revision: DataRevision, *, from_remote: bool = True) -> Prepared:
                 f"--all-commits {DATA}"
             )
         elif revision.commit or _digest_in_commit(git.commit("HEAD")) == revision.digest:
-            _fetch(revision.commit or git.commit("HEAD"), folder)
+            dvc.fetch_committed(revision.commit or git.commit("HEAD"), DATA, folder)
         else:
             raise InputError(
                 f"{DATA} is not the data that {LOCK} names, and neither the cache nor a commit has "
                 f"it. Run: dvc repro prepare"
             )
         return Prepared.load(folder)
-
-
-def _fetch(commit: str, folder: Path) -> None:
-    try:
-        dvc.fetch_committed(commit, DATA, folder)
-    except InputError as error:
-        raise InputError(
-            f"{error}.\n  On a machine that has it: dvc push. With access to the remote: dvc fetch "
-            f"--all-commits {DATA}"
-        ) from None
 
 
 def _revision(name: str, commit: str | None) -> DataRevision:
@@ -110,8 +100,5 @@ def _digest_in_commit(commit: str) -> str | None:
 
 
 def _digest(tree: Tree) -> str | None:
-    lock = tree.read(LOCK)
-    if lock is None:
-        return None
-    stages = dvc_files.parse_lock(lock).values()
-    return next((out.md5 for stage in stages for out in stage.outs if out.path == DATA), None)
+    outs = (out for stage in tree.locked().values() for out in stage.outs)
+    return next((out.md5 for out in outs if out.path == DATA), None)

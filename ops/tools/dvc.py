@@ -76,7 +76,7 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
             ) from None
         raise InputError(
             f"{path} of {commit[:9]} is in neither the cache nor the remote "
-            f"({error.__cause__ or error})"
+            f"({error.__cause__ or error}). On the machine that has it: dvc push"
         ) from None
 
 

@@ -51,6 +51,11 @@ def lines(*words: str) -> list[str]:
     return [line for line in run(*words).split("\n") if line]
 
 
+def names(*words: str | Path, environment: Mapping[str, str] | None = None) -> list[str]:
+    """As `run` with -z: the names, or other entries, that a null byte ends."""
+    return [name for name in run(*words, environment=environment).split("\0") if name]
+
+
 def clean_environment() -> dict[str, str]:
     """The environment without Git's variables that name a repository: for all work in a clone."""
     return {key: value for key, value in os.environ.items() if key not in _variables()}
@@ -241,14 +246,13 @@ class Objects:
 
 def paths(commit: str, path: str) -> list[str]:
     """The files of a commit under a folder; or the path itself if it is a file."""
-    listing = run("ls-tree", "-r", "-z", "--name-only", commit, path)
-    return [name for name in listing.split("\0") if name]
+    return names("ls-tree", "-r", "-z", "--name-only", commit, path)
 
 
 def paths_here(path: str) -> list[str]:
     """As `paths`, for the working tree: the files that Git tracks or does not ignore."""
-    listing = run("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", path)
-    return sorted({name for name in listing.split("\0") if name and Path(name).is_file()})
+    listing = names("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", path)
+    return sorted({name for name in listing if Path(name).is_file()})
 
 
 def require_history() -> None:

@@ -369,7 +369,7 @@ def _convert_image(form: Preprocessing, image: Any, scale: int = 1) -> UInt8Arra
 
 def _levels(image: Any, form: Preprocessing, scale: int) -> UInt8Array:
     """An image with or without colours; parameters are as for `_convert_image`."""
-    return decoding.from_array(pixels.decode(image, scale, form.size))
+    return pixels.decode(image, scale, form.size)[0]
 
 
 def _stack(images: Sequence[UInt8Array | str], form: Preprocessing) -> Converted:

@@ -81,10 +81,7 @@ def bring_release(release: Release) -> dict[str, bytes]:
         raise InputError(f"{release.commit[:9]} has no {METRICS}{RUN}: its model was not evaluated")
     with tempfile.TemporaryDirectory(prefix="deploy-") as temporary:
         folder = Path(temporary, "model")
-        try:
-            fetch_committed(release.commit, MODEL, folder)
-        except InputError as error:
-            raise InputError(f"{error}. On the machine that has it: dvc push") from None
+        fetch_committed(release.commit, MODEL, folder)
         contents = {
             name: (folder / name).read_bytes()
             for name in model_store.MODEL_FILES

@@ -14,11 +14,9 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 from digits.core.errors import InputError
 from digits.core.params import changes, parse_yaml
-from ops.tools import disk, dvc, dvc_files, git, stage_runs
+from ops.tools import disk, dvc, git, processes, stage_runs
 from ops.tools.dvc_files import Declared, Locked, Options
 from ops.tools.stage_runs import StageRun
 from ops.tools.tree import WORKING_TREE, Tree
@@ -109,6 +107,11 @@ class Stage:
         ending = self.run.ending if self.run and self.state == "failed" else ""
         return "; ".join(filter(None, [ending, *map(str, self.reasons)]))
 
+    @property
+    def sentence(self) -> str:
+        """The state, with the reasons in brackets."""
+        return f"the stage {self.name} is {self.state}" + f" ({self.why})" * bool(self.why)
+
 
 def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
     """The stages of a tree's dvc.yaml, each after those that write its inputs.
@@ -121,10 +124,10 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
     tree : a commit, or the working tree
     base : the tree to compare its outputs with
     """
-    declared = _declared(tree)
-    locked = _locked(tree)
+    declared = tree.declared()
+    locked = tree.locked()
     params = document(tree, PARAMS)
-    base_locked = _locked(base) if base else {}
+    base_locked = base.locked() if base else {}
     makers = {path: name for name, stage in declared.items() for path in stage.outputs}
     digests = {out.path: out.md5 for entry in locked.values() for out in entry.outs}
     details: dict[str, str] = {}
@@ -176,6 +179,11 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
             differing=None if in_base is None else _differing_outputs(entry, in_base),
         )
     return list(stages.values())
+
+
+def find_stale(stages: Iterable[Stage]) -> Stage | None:
+    """The first stage that is not up to date; a missing output does not count."""
+    return next((s for s in stages if s.state not in ("up to date", "missing")), None)
 
 
 def read_here() -> list[Stage]:
@@ -233,18 +241,10 @@ def _written_now() -> set[str]:
         return {
             os.path.relpath(path)
             for path, writer in written.items()
-            if _is_alive(writer["pid"], locked_at)
+            if processes.was_running(writer["pid"], locked_at)
         }
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()  # DVC is writing it, or it is not DVC's
-
-
-def _is_alive(pid: int, at: float) -> bool:
-    """Whether a process is alive that had started at a time."""
-    try:
-        return bool(psutil.Process(pid).create_time() <= at + 1)
-    except psutil.Error:
-        return False
 
 
 def shown(value: Any) -> str:
@@ -292,16 +292,6 @@ def _order(inputs: Mapping[str, Iterable[str]]) -> Iterable[str]:
     except CycleError as error:
         names = ", ".join(sorted(set(error.args[1])))
         raise InputError(f"dvc.yaml: each of {names} needs an output of another one") from None
-
-
-def _declared(tree: Tree) -> dict[str, Declared]:
-    content = tree.read("dvc.yaml")
-    return {} if content is None else dvc_files.parse_pipeline(content)
-
-
-def _locked(tree: Tree) -> dict[str, Locked]:
-    content = tree.read("dvc.lock")
-    return {} if content is None else dvc_files.parse_lock(content)
 
 
 def _deps(stage: Declared, params: Document) -> list[str]:

@@ -77,6 +77,14 @@ def when_one_ends(watched: Sequence[psutil.Process], action: Callable[[], object
     threading.Thread(target=watch, daemon=True).start()
 
 
+def was_running(pid: int, at: float) -> bool:
+    """Whether a process is alive that had started at a time, in seconds since 1970."""
+    try:
+        return bool(psutil.Process(pid).create_time() <= at + 1)
+    except psutil.Error:
+        return False
+
+
 def is_alive(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
-import psutil
 from pydantic import Field
 
 from digits.core import files
 from digits.core.errors import InputError
 from digits.core.params import Params, parse_yaml
-from ops.tools import disk, dvc_files
+from ops.tools import disk, dvc_files, processes
 
 FOLDER = Path(".ui")
 STAGE = "DVC_STAGE"  # DVC names in it the stage whose command it runs
@@ -46,12 +45,7 @@ class StageRun(Params):
 
     @property
     def is_running(self) -> bool:
-        if self.exit_code is not None:
-            return False
-        try:
-            return bool(psutil.Process(self.pid).create_time() <= self.started + 1)
-        except psutil.Error:
-            return False
+        return self.exit_code is None and processes.was_running(self.pid, self.started)
 
     @property
     def has_failed(self) -> bool:

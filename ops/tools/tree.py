@@ -9,6 +9,7 @@ from pathlib import Path
 
 from digits.core.errors import InputError
 from ops.tools import dvc, dvc_files, git
+from ops.tools.dvc_files import Declared, Locked
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,16 @@ class Tree:
         if self.commit:
             return git.read(self.commit, path)
         return Path(path).read_bytes() if os.path.isfile(path) else None
+
+    def declared(self) -> dict[str, Declared]:
+        """The stages of dvc.yaml, by name; none if there is no such file."""
+        content = self.read("dvc.yaml")
+        return {} if content is None else dvc_files.parse_pipeline(content)
+
+    def locked(self) -> dict[str, Locked]:
+        """The stages of dvc.lock, by name; none if there is no such file."""
+        content = self.read("dvc.lock")
+        return {} if content is None else dvc_files.parse_lock(content)
 
     def paths(self, path: str) -> list[str]:
         """The file of this path, or the files below the folder that Git does not ignore."""
@@ -96,8 +107,7 @@ class KeptTree(Tree):
     def names(self) -> Mapping[str, str]:
         """Git's name for each file's content, by path."""
         assert self.commit
-        listing = git.run("ls-tree", "-r", "-z", self.commit)
-        entries = (entry.partition("\t") for entry in listing.split("\0") if entry)
+        entries = (e.partition("\t") for e in git.names("ls-tree", "-r", "-z", self.commit))
         kinds = ((*head.split(), path) for head, _, path in entries)
         return {path: name for _, kind, name, path in kinds if kind == "blob"}
 

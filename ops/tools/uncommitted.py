@@ -21,5 +21,4 @@ def changes(*paths: str) -> list[str]:
     """
     differing = ("diff", "--name-only", "--no-renames", "--relative", "-z", "HEAD", "--")
     new = ("ls-files", "--others", "--exclude-standard", "-z", "--")
-    listings = (git.run(*words, *paths) for words in (differing, new))
-    return sorted({path for listing in listings for path in listing.split("\0") if path})
+    return sorted({*git.names(*differing, *paths), *git.names(*new, *paths)})

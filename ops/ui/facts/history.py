@@ -18,11 +18,12 @@ from digits.gate import diff, strict_json
 from digits.gate.diff import Figure
 from digits.gate.results import Error, parse
 from digits.gate.results import Run as Measured
-from ops.gate.bases import Base, rules_in
+from ops.gate.bases import Base
 from ops.gate.decision import judge
 from ops.gate.sentences import explain
 from ops.tools import dvc_files, git, imports, revisions, tags, tree
 from ops.tools.revisions import LOCK, METRICS, PARAMS, RUN, runs_in_commit
+from ops.tools.rules import rules_in
 from ops.tools.tags import Tag
 from ops.tools.tree import Contents, KeptTree
 from ops.ui.facts.cache import kept

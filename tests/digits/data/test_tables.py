@@ -80,7 +80,7 @@ FORMS: dict[str, tuple[str, bytes, np.ndarray, str]] = {  # file's name, content
 def levels(images: pixels.Images, start: int, end: int) -> np.ndarray:
     """Some images as `ops.predict` and `fetch` turn them into grey levels."""
     scale = pixels.measure(images)
-    decoded = [pixels.decode(item, scale) for piece in images.read(start, end) for item in piece]
+    decoded = [pixels.decode(item, scale)[0] for piece in images.read(start, end) for item in piece]
     return np.stack([image if image.ndim == 2 else image[..., 0] for image in decoded])
 
 

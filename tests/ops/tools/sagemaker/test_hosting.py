@@ -50,7 +50,7 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Deployed]:
         found = Release("c" * 40, name, f"v1.{version}.0")
         monkeypatch.setattr(deploy, "find_release", lambda environment: found)
         monkeypatch.setattr(deploy, "bring_release", lambda release: MODELS[version])
-        return deploy.deploy_to_sagemaker("production")
+        return deploy.deploy("sagemaker", "production")
 
     return deploy_version
 
