@@ -53,7 +53,7 @@ def main() -> None:
             elif name:
                 run_or_exit(experiment_words(name, name, options))
             else:
-                raise InputError(f"{options[0]} is no preset. Options follow the preset's name")
+                raise InputError(f"{options[0]} is not a preset. Options follow the preset's name")
 
 
 def seed_options(words: Sequence[str]) -> tuple[int | None, str | None, list[str]]:
@@ -162,8 +162,8 @@ def told(document: Mapping[str, Any], seeds: int) -> str:
     if seconds is None:
         return "How long they take is unknown until the first has ended."
     return (
-        f"Training takes {about(seconds)} for each of them on this computer, "
-        f"{about(seconds * seeds)} in all; results that DVC's cache has take no time."
+        f"Training takes {about(seconds)} for each seed on this computer, "
+        f"{about(seconds * seeds)} in all; results that are in DVC's cache take no time."
     )
 
 

@@ -164,7 +164,7 @@ def parse(read_file: Callable[[str], bytes | None], absent: str) -> Record:
 
 
 def parse_metrics(content: bytes, path: str) -> dict[str, Any]:
-    """A file of metrics; raises `InputError` if one that has a tolerance is no finite number."""
+    """A file of metrics; raises `InputError` unless those with a tolerance are finite numbers."""
     document = strict_json.parse(path, content)
     for name in TOLERANCES[path]:
         if type(value := document.get(name)) not in (int, float):

@@ -1,7 +1,7 @@
 """Read images from files of arrays: NumPy's .npy and .npz, and IDX. Nothing is unpickled.
 
 Elements are read a few images at a time, so memory does not grow with the number of images. An
-array in Fortran order is mapped into memory if it is a local file, and else read as a whole.
+array in Fortran order is read as a whole.
 """
 
 import gzip
@@ -24,7 +24,7 @@ from digits.data import idx, pixels
 from digits.data.pixels import Array, Contents, Images, Label, Labels, Layout
 
 PIECE_BYTES = 32 << 20  # of images, in memory at a time
-MAX_WHOLE_BYTES = 1 << 30  # of an array in Fortran order that can't be mapped
+MAX_WHOLE_BYTES = 1 << 30  # of an array in Fortran order
 NPY_HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -207,20 +207,16 @@ def _read(array: StoredArray, layout: Layout, start: int, end: int) -> Iterator[
 
 
 def _whole(array: StoredArray) -> Array:
-    """An array in Fortran order."""
+    """An array in Fortran order, whose images are not one after another."""
+    size = math.prod(array.shape) * array.dtype.itemsize
+    if size > MAX_WHOLE_BYTES:
+        raise InputError(
+            f"the array has {size:,} bytes in Fortran order, which are read at once; expected at "
+            f"most {MAX_WHOLE_BYTES:,}. Save np.ascontiguousarray(array)"
+        )
     file = array.open()
-    try:
-        file.fileno()
-    except (OSError, AttributeError):
-        size = math.prod(array.shape) * array.dtype.itemsize
-        if size > MAX_WHOLE_BYTES:
-            raise InputError(
-                f"the array has {size:,} bytes in Fortran order, which are read at once; expected "
-                f"at most {MAX_WHOLE_BYTES:,}. Save np.ascontiguousarray(array)"
-            ) from None
-        file.seek(array.position)
-        return np.frombuffer(file.read(size), array.dtype).reshape(array.shape, order="F")
-    return np.memmap(file, array.dtype, "r", array.position, array.shape, order="F")
+    file.seek(array.position)
+    return np.frombuffer(file.read(size), array.dtype).reshape(array.shape, order="F")
 
 
 def _read_labels(array: StoredArray) -> list[Label | None]:

@@ -186,7 +186,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
     file.seek(0)
     while line := file.readline(MAX_LINE_BYTES):
         if len(line) == MAX_LINE_BYTES:
-            raise InputError(f"a line has {MAX_LINE_BYTES:,} bytes or more, so this is no table")
+            raise InputError(f"a line has {MAX_LINE_BYTES:,} bytes or more, so this is not a table")
         if line.strip():
             yield line
 

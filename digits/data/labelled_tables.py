@@ -149,7 +149,7 @@ def _listed_images(file: Path, name: str) -> list[Found]:
     for image, label in rows:
         inner = PurePosixPath(str(image or ""))
         if not inner.name or inner.is_absolute() or ".." in inner.parts:
-            raise InputError(f"{image!r} is no file in the folder of {file.name}")
+            raise InputError(f"{image!r} is not a file in the folder of {file.name}")
         path = file.parent / inner  # it may be a link, as in the caches of DVC and Hugging Face
         by_part.setdefault(_part(f"{name}/{image}"), []).append((path, label))
     found = []

@@ -182,7 +182,9 @@ def _errors(path: str, content: bytes, scores: Scores) -> dict[int, Error]:
         where = f"{path}, line {number}"
         if len(row) != len(COLUMNS):
             raise InputError(f"{where}: {len(row)} fields; expected {len(COLUMNS)}")
-        index = _index(where, row[0])
+        if not INDEX.fullmatch(row[0]):
+            raise InputError(f"{where}: index is {row[0]!r}; expected a whole number")
+        index = int(row[0])
         if not last < index < scores.images:
             raise InputError(
                 f"{where}: index is {index}; expected more than {last}, the index before it, and "
@@ -191,12 +193,6 @@ def _errors(path: str, content: bytes, scores: Scores) -> dict[int, Error]:
         errors[index] = _error(where, row, scores)
         last = index
     return errors
-
-
-def _index(where: str, text: str) -> int:
-    if not INDEX.fullmatch(text):
-        raise InputError(f"{where}: index is {text!r}; expected a whole number")
-    return int(text)
 
 
 def _error(where: str, row: list[str], scores: Scores) -> Error:

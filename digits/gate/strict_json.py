@@ -46,11 +46,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in pairs:
         if not key or not _is_clean(key):
-            raise InputError(f"there is the key {_short(key)}; expected a short text in one line")
+            raise InputError(f"a key is {_short(key)}; expected a short text on one line")
         if key in values:
             raise InputError(f"{key} is there twice; expected each key once")
         if isinstance(value, str) and not _is_clean(value):
-            raise InputError(f"{key} is {_short(value)}; expected a short text in one line")
+            raise InputError(f"{key} is {_short(value)}; expected a short text on one line")
         values[key] = value
     return values
 

@@ -40,7 +40,7 @@ ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 
 NO_CONDITIONS = (
     "the server ignores the conditions of a write (If-Match, If-None-Match), so two deployments "
-    "could overwrite each other. Deploy to a folder, or to the bucket of a server that heeds them"
+    "could overwrite each other. Deploy to a folder, or to the bucket of a server that checks them"
 )
 
 T = TypeVar("T")

@@ -63,8 +63,8 @@ def find_host() -> Host | None:
 def need(host: Host | None) -> Host:
     if host is None:
         raise InputError(
-            "this is no job of GitHub or GitLab, which names the change. Elsewhere, merge, compare "
-            "and retrain work. Name the base: digits ci compare --base origin/main"
+            "this is not a job of GitHub or GitLab, which would name the change. Elsewhere, merge, "
+            "compare and retrain work. Name the base: digits ci compare --base origin/main"
         )
     return host
 

@@ -40,11 +40,10 @@ def find_bases(base: str) -> list[Base]:
     if named.commit is None:
         return [named]
     git.require_history()
-    tag = production_tag()
-    commit = git.commit(tag) if tag else None
-    if tag is None or commit is None or commit == named.commit:
+    held = tags.holder(tags.read(), "production")
+    if held is None or held.commit == named.commit:
         return [named]
-    return [named, Base(tag, commit, runs_in_commit(commit, tag))]
+    return [named, Base(held.name, held.commit, runs_in_commit(held.commit, held.name))]
 
 
 def find_base(base: str) -> Base:
@@ -64,12 +63,6 @@ def find_base_commit(base: str) -> str | None:
     if not (commit or is_folder):
         raise InputError(f"{base!r} is neither a folder nor a revision of this repository")
     return commit
-
-
-def production_tag() -> str | None:
-    """Return the tag of the version in production, if there is one."""
-    holder = tags.holder(tags.read(), "production")
-    return holder.name if holder else None
 
 
 def find_rules(path: Path | None, bases: Sequence[Base]) -> tuple[Rules, str]:

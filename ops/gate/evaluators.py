@@ -78,9 +78,13 @@ def comparable(
             f"apply, then --base-model"
         )
     check_model_here(candidate[0])
-    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
-        theirs = evaluate_base_here(base.commit, Path(folder))
-        ours = evaluate_candidate_there(base.commit, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="gate-") as temporary:
+        folder = Path(temporary)
+        fetch(base.commit, MODEL, folder / "model")
+        theirs = run_evaluator(Path.cwd(), folder / "model", Path(DATA), folder / "here")
+        project = git.clone(base.commit, folder / "clone")
+        fetch(base.commit, DATA, folder / "data")
+        ours = run_evaluator(project, Path(MODEL), folder / "data", folder / "there")
     yield (
         f"{base.name} (this evaluator)",
         [replace(theirs, duplicates=base.runs[0].duplicates)],
@@ -154,19 +158,6 @@ def is_code(path: str) -> bool:
     return path.endswith(".py") and path.startswith(("digits/", "stages/"))
 
 
-def evaluate_base_here(commit: str, folder: Path) -> Run:
-    fetch(commit, MODEL, folder / "model")
-    run_evaluator(Path.cwd(), folder / "model", Path(DATA), folder / "here")
-    return runs_in_folder(folder / "here")[0]
-
-
-def evaluate_candidate_there(commit: str, folder: Path) -> Run:
-    project = git.clone(commit, folder / "clone")
-    fetch(commit, DATA, folder / "data")
-    run_evaluator(project, Path(MODEL), folder / "data", folder / "there")
-    return runs_in_folder(folder / "there")[0]
-
-
 def fetch(commit: str, path: str, target: Path) -> None:
     """Copy an output of a commit from .bases/, DVC's cache or the remote."""
     if (FETCHED / commit / path).exists():
@@ -180,7 +171,7 @@ def fetch(commit: str, path: str, target: Path) -> None:
         ) from None
 
 
-def run_evaluator(code: Path, model: Path, data: Path, out: Path) -> None:
+def run_evaluator(code: Path, model: Path, data: Path, out: Path) -> Run:
     words: list[str | Path] = [sys.executable, "-m", "stages.evaluate"]
     words += ["--model", model.resolve(), "--data", data.resolve()]
     words += ["--metrics", out / "evaluation.json", "--errors", out / "errors.csv"]
@@ -189,3 +180,4 @@ def run_evaluator(code: Path, model: Path, data: Path, out: Path) -> None:
     process = subprocess.run(words, cwd=code, env=environment, capture_output=True, text=True)
     if process.returncode:
         raise InputError(f"the evaluator in {code} failed: {process.stderr.strip()}")
+    return runs_in_folder(out)[0]

@@ -142,7 +142,7 @@ def next_step(d: Decision) -> str:
     if IMPROVE in advice and NARROW in advice:
         advice.remove(NARROW)
     return (
-        f"{' '.join(advice)} To let it pass nevertheless, a reviewer must give a reason "
+        f"{' '.join(advice)} To let it pass anyway, a reviewer must give a reason "
         f"(docs/how-to/judge.md)."
     )
 
@@ -179,7 +179,7 @@ def after_failure(d: Decision) -> list[str]:
     _, remedy = parts_of(d.failure or "")
     if remedy.startswith("Run: "):
         remedy = f"run {remedy.removeprefix('Run: ')}"
-    remedy = remedy or "mend this, then run the same command again."
+    remedy = remedy or "fix this, then run the same command again."
     return ["Without a verdict, nothing passes.", f"Next: {remedy}"]
 
 

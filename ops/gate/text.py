@@ -6,7 +6,7 @@ from typing import Any
 
 from digits.gate.judge import Difference, Judgement
 from ops.gate.decision import Decision
-from ops.gate.sentences import explain
+from ops.gate.sentences import counts, explain
 from ops.tools.tables import aligned
 
 WIDTH = 100
@@ -21,12 +21,11 @@ def render(decision: Decision) -> str:
     lines += [wrapper.fill(sentence) for sentence in explain(d)]
     label_width = max(6, *(len(label) for label in d.candidate[0].scores.support))
     for name, judgement in d.judgements.items():
-        counts = judgement.errors
+        before, now = (counts(judgement.errors[side]) for side in ("base", "candidate"))
         lines += [
             "",
             f"against {name}",
-            f"  errors       {counts_of(counts['base'])} -> {counts_of(counts['candidate'])}, "
-            f"of {judgement.overall.images} images per run",
+            f"  errors       {before} -> {now}, of {judgement.overall.images} images per run",
             f"  all          {describe(judgement.overall)}",
             *(
                 f"  class {label:<{label_width}} {describe(difference)}"
@@ -53,10 +52,6 @@ def render(decision: Decision) -> str:
     if d.looks > 1:
         lines.append(f"looks at this test set: {d.looks}; better means p <= 0.05 / {d.looks}")
     return "\n".join(lines)
-
-
-def counts_of(errors: list[int]) -> str:
-    return ", ".join(map(str, errors))
 
 
 def describe(difference: Difference) -> str:

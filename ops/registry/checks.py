@@ -49,18 +49,15 @@ def check_model(commit: str, model: str, server: str | None) -> None:
         try:
             files = object_store.read_folder(remote or cache, output)
         except InputError as error:
-            raise InputError(f"{error}\n  {way_to_store(remote is None, commit)}") from None
+            remedy = f"dvc push --rev {commit[:9]}" if remote else "dvc repro"
+            raise InputError(
+                f"{error}\n  Is it missing? {remedy}. Is it broken? digits doctor --repair"
+            ) from None
     digest = hashlib.sha256(files.get("model.json", b"")).hexdigest()
     if digest != model:
         raise InputError(
             f"{MODEL} is {digest[:9]}, but metrics/ describes {model[:9]}. Run: dvc repro"
         )
-
-
-def way_to_store(local: bool, commit: str) -> str:
-    if local:
-        return "Is it missing? dvc repro. Is it broken? digits doctor --repair"
-    return f"Is it missing? dvc push --rev {commit[:9]}. Is it broken? digits doctor --repair"
 
 
 def figures(run: Run) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from ops.tools.rules import rules_in_commit
 from ops.tools.tags import ARTIFACT, Tag
 from ops.tools.tree import WORKING_TREE, Tree
 
-BY_FORCE = "To promote it nevertheless: --force --reason TEXT"
+BY_FORCE = "To promote it anyway: --force --reason TEXT"
 
 
 def promote(stage: str, version: str | None, *, force: bool, reason: str, base_model: bool) -> bool:

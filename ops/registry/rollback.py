@@ -47,7 +47,7 @@ def roll_back(stage: str, to: str | None, *, force: bool, reason: str) -> None:
         metrics = figures(run)
     except UserError as error:
         if not force:
-            raise InputError(f"{error}\n  To roll back nevertheless: --force") from None
+            raise InputError(f"{error}\n  To roll back anyway: --force") from None
         print(f"warning: {error}", file=sys.stderr)
         metrics = {}
     evidence = {

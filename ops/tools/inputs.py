@@ -260,14 +260,11 @@ def _find_one(path: str) -> tuple[Input, Chunk]:
     storage = filesystem.find(source.url)
     with _opened(storage, source.file, stem if is_row and key else "") as contents:
         images = contents.find(stem if is_row and key else "")
-        position = int(number) if is_row else _position(images, key)
+        names = images.names or ()
+        if not is_row and key not in names:
+            raise InputError(f"{key} is not in the archive")
+        position = int(number) if is_row else names.index(key)
         return source, replace(_whole(source.file, "", images), start=position, rows=1)
-
-
-def _position(images: Images, name: str) -> int:
-    if name not in (images.names or ()):
-        raise InputError(f"{name} is not in the archive")
-    return images.names.index(name)  # type: ignore[union-attr]
 
 
 def _files(
@@ -278,12 +275,10 @@ def _files(
         yield source.file, filesystem.state(storage, source.file)
         return
     for name, written, state in filesystem.walk(storage, passed_over):
-        if re.match(source.pattern, name) and (day is None or _day(written) == day):
+        if re.match(source.pattern, name) and (
+            day is None or datetime.fromtimestamp(written, UTC).date() == day
+        ):
             yield name, state
-
-
-def _day(written: float) -> date:
-    return datetime.fromtimestamp(written, UTC).date()
 
 
 def _errors_of_a_file(storage: Storage) -> tuple[type[Exception], ...]:

@@ -30,8 +30,8 @@ KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO
 def runs_in_folder(folder: Path) -> list[Run]:
     """The run in a folder, then those in its subfolders, which have other seeds.
 
-    Raises `InputError` if a run is malformed, or if something that is no regular file has the name
-    of a metrics file, or if a file changes while the folder is read.
+    Raises `InputError` if a run is malformed, a metrics file is not a regular file, or a file
+    changes while the folder is read.
     """
     return [results.parse(str(run), read_files(run)) for run in run_folders(folder)]
 
@@ -90,7 +90,7 @@ def read_file(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from None
     if len(content) > LARGEST:
-        raise InputError(f"{path} has more than {LARGEST:,} bytes, so it is no metrics file")
+        raise InputError(f"{path} has more than {LARGEST:,} bytes, so it is not a metrics file")
     return content
 
 

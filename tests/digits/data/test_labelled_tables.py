@@ -192,7 +192,7 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "archive": ({**TRAIN, "more.zip": b""}, "own/more.zip: an archive next to others"),
     "link out": (
         {"train/metadata.csv": b"file_name,label\n../../secret.png,0\n"},
-        r"'\.\./\.\./secret\.png' is no file in the folder",
+        r"'\.\./\.\./secret\.png' is not a file in the folder",
     ),
     "no label column": ({"metadata.csv": b"file_name,text\na,b\n"}, "expected file_name and label"),
     "absent file": (

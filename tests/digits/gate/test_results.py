@@ -98,9 +98,9 @@ def test_a_missing_file_is_named(name: str) -> None:
         (b'{"images": ' + b"9" * 5000 + b"}", "is not JSON"),
         (b'{"images": ' + b"9" * 30 + b"}", "images is 9999.*expected less than"),
         (b"[" * 100_000, "is nested too deeply"),
-        (b'{"source": "a\\nb"}', r"source is 'a\\nb'; expected a short text in one line"),
+        (b'{"source": "a\\nb"}', r"source is 'a\\nb'; expected a short text on one line"),
         (b'{"source": "\\ud800"}', r"source is '\\ud800'; expected a short text"),
-        (b'{"recall": {"\\u0000": 1}}', r"there is the key '\\x00'"),
+        (b'{"recall": {"\\u0000": 1}}', r"a key is '\\x00'"),
     ],
 )
 def test_an_evaluation_that_is_none_is_refused(content: bytes, message: str) -> None:

@@ -233,7 +233,7 @@ def test_going_back_to_a_model_that_is_gone_requires_force(ann: Models) -> None:
     ann.registry("promote")
     shutil.rmtree(ann.folder.parent / "storage")
     words = ("rollback", "--reason", "takes 7 for 1")
-    assert "To roll back nevertheless: --force" in ann.registry(*words, code=2)
+    assert "To roll back anyway: --force" in ann.registry(*words, code=2)
     assert "warning: models/digit-classifier is missing or damaged in" in ann.registry(
         *words, "--force"
     )
