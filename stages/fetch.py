@@ -17,12 +17,12 @@ from pydantic import Field
 from digits.core import command_line, errors, files
 from digits.core.errors import InputError, Unreachable
 from digits.core.params import Params
-from digits.data import dataset, image_folder, own_images, sources
+from digits.data import dataset, image_reader, own_images, sources
 
 WITHOUT_DOWNLOAD = """
   Have the files? MNIST_MIRROR=/path/to/folder dvc repro
   No network?     make demo   (scikit-learn's bundled digits)"""
-Side = Annotated[int, Field(ge=image_folder.SIDES[0], le=image_folder.SIDES[1])]
+Side = Annotated[int, Field(ge=image_reader.SIDES[0], le=image_reader.SIDES[1])]
 
 
 class DataParams(Params):

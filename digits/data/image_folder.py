@@ -5,41 +5,29 @@ the folder of their class, and folders and files may be links. Hidden files and 
 system's are passed over.
 """
 
-import contextlib
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from digits.core import files
-from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError, first, printable
 from digits.data import dataset
 from digits.data.dataset import Labelled, Raw, Source
-from digits.imaging import decoding, model_form
+from digits.data.image_reader import IF_DVC_TRACKS_IT, Findings, Reader, Size, image_files
 
 PARTS = ("train", "test")
-SIDES = (8, 256)  # pixels, smallest and largest, of an image's height and width
 MAX_CLASSES = 256  # a label is one byte
-MAX_FAULTS = 40  # of one kind, named at once
 MAX_NAMES = 20  # of classes, in a message
-EXAMPLE_SIDE = 64  # pixels, for images that are too large
-GIT_LFS = b"version https://git-lfs.github.com/spec/"
 
 DANGLES = "is a link to something that does not exist"
 LAYOUT = "expected a folder with train/<class>/ and test/<class>/, or with tables"
 
 # Advice for faults of a folder.
 BOTH_PARTS = "Each class needs images in train/ and others in test/: add some, or remove the class"
-IF_DVC_TRACKS_IT = "If DVC tracks it: dvc checkout, or dvc pull"
 MOVE_AWAY = "Move anything but images out of train/ and test/"
 RENAME = "Rename the folders of classes"
-REPLACE = "Restore each file that can't be read, save it as PNG, or remove it"
-
-Size = tuple[int, int]  # height and width in pixels
 
 
 def read(path: Path, size: Size | None) -> Raw:
@@ -57,9 +45,10 @@ def read(path: Path, size: Size | None) -> Raw:
     ------
     InputError
         If a folder or a class is absent or empty, or a file is not an image or has another size;
-        names every such fault, up to `MAX_FAULTS` of a kind, and what to do.
+        names every such fault, some of each kind, and what to do.
     """
-    findings = Findings()
+    reader = Reader(size)
+    findings = reader.findings
     if not path.is_dir():
         kind = "is a file" if path.exists() else "does not exist"
         raise InputError(f"{printable(path)} {kind}; {LAYOUT}. {IF_DVC_TRACKS_IT}")
@@ -73,21 +62,8 @@ def read(path: Path, size: Size | None) -> Raw:
         )
     classes = tuple(sorted(folders["train"]))
     _check_classes(path, folders, findings)
-    files_of = {
-        part: [
-            (file, label)
-            for label, name in enumerate(classes)
-            if name in folders[part]
-            for file in _images(folders[part][name], findings)
-        ]
-        for part in PARTS
-    }
-    sizes: dict[Path, Size] = {}
-    fitted = size or _first_size(files_of["train"])
-    parts = {part: _read(images, fitted, sizes, findings) for part, images in files_of.items()}
-    if size is None:
-        _check_sizes(sizes, findings)
-    findings.check(path)
+    parts = {part: _read(reader, classes, folders[part]) for part in PARTS}
+    reader.check(path)
     digests = {part: dataset.digest(images) for part, images in parts.items()}
     source = Source("folder", classes, digests, "resize")
     kinds = (
@@ -97,39 +73,6 @@ def read(path: Path, size: Size | None) -> Raw:
     )
     notes = tuple(f"{kind} ({len(paths):,}): {_named(paths)}" for paths, kind in kinds if paths)
     return Raw(source, parts["train"], parts["test"], notes)
-
-
-@dataclass
-class Findings:
-    """Collects what is wrong in a folder, so that a user can mend all of it at once.
-
-    faults : by the advice that mends them
-    passed_over : files and folders that are hidden or the operating system's
-    nested : folders within the folder of a class
-    """
-
-    faults: dict[str, list[str]] = field(default_factory=dict)
-    passed_over: list[Path] = field(default_factory=list)
-    nested: list[Path] = field(default_factory=list)
-
-    def add(self, fault: str, advice: str = "") -> None:
-        self.faults.setdefault(advice, []).append(fault)
-
-    def check(self, folder: Path) -> None:
-        """Raises `InputError` if there are faults."""
-        count = sum(map(len, self.faults.values()))
-        if not count:
-            return
-        lines = []
-        for advice, faults in self.faults.items():
-            lines += faults[:MAX_FAULTS]
-            if len(faults) > MAX_FAULTS:
-                lines.append(f"and {len(faults) - MAX_FAULTS:,} more")
-            if advice:
-                lines.append(advice if count == 1 else f"=> {advice}")
-        if count == 1:
-            raise InputError(". ".join(lines))
-        raise InputError("\n  ".join([f"{printable(folder)} has {count:,} faults:", *lines]))
 
 
 def _named(paths: Sequence[Path]) -> str:
@@ -185,6 +128,19 @@ def _check_classes(path: Path, folders: dict[str, dict[str, Path]], findings: Fi
             )
 
 
+def _read(reader: Reader, classes: Sequence[str], folders: dict[str, Path]) -> Labelled:
+    """Read the images of a part."""
+    labelled = [
+        (file, label)
+        for label, name in enumerate(classes)
+        if name in folders
+        for file in _images(folders[name], reader.findings)
+    ]
+    images = image_files([file for file, _ in labelled])
+    labels = np.array([label for _, label in labelled]).astype(np.uint8)
+    return Labelled(reader.join([*reader.read(images, scale=1)]), labels)
+
+
 def _images(folder: Path, findings: Findings) -> list[Path]:
     """The files of a class, sorted within each folder."""
     images = list(_walk(folder, (folder.resolve(),), findings))
@@ -220,80 +176,3 @@ def _entries(folder: Path, findings: Findings) -> list[Path]:
     own = [entry for entry in entries if not files.is_system_file(entry.name)]
     findings.passed_over += [entry for entry in entries if files.is_system_file(entry.name)]
     return own
-
-
-def _first_size(labelled: list[tuple[Path, int]]) -> Size:
-    """Size of the first image that can be read, if a network can take it."""
-    for file, _ in labelled:
-        with contextlib.suppress(InputError, OSError):
-            _, size = _grey(file)
-            return size if is_in_range(size) else (SIDES[0], SIDES[0])
-    return SIDES[0], SIDES[0]
-
-
-def _read(
-    labelled: list[tuple[Path, int]],
-    fitted: Size,
-    sizes: dict[Path, Size],
-    findings: Findings,
-) -> Labelled:
-    """Read images and fit them into a size; adds the size that each file has itself."""
-    images = np.zeros((len(labelled), *fitted), np.uint8)
-    for i, (file, _) in enumerate(labelled):
-        try:
-            grey, size = _grey(file)
-        except InputError as error:
-            findings.add(f"{printable(file)}: {error}", REPLACE)
-        except FileNotFoundError:
-            findings.add(f"{printable(file)} {DANGLES}", IF_DVC_TRACKS_IT)
-        except OSError as error:
-            findings.add(f"{printable(file)} can't be read: {error.strerror}", REPLACE)
-        else:
-            sizes[file] = size
-            if not findings.faults:  # else the arrays are not used
-                images[i] = model_form.fit(grey, fitted)
-    return Labelled(images, np.array([label for _, label in labelled]).astype(np.uint8))
-
-
-def _check_sizes(sizes: dict[Path, Size], findings: Findings) -> None:
-    """All images must have one size, which a network can take."""
-    counts = Counter(sizes.values())
-    for size, count in counts.most_common(1):
-        fits = is_in_range(size)
-        scale = 1 if fits else min(EXAMPLE_SIDE / max(size), 1)
-        example = [max(round(scale * side), SIDES[0]) for side in size]
-        advice = f"To fit all images into one size, set data.size, for example to {example}"
-        if not fits:
-            file = next(file for file in sizes if sizes[file] == size)
-            others = f" (as are {count - 1:,} others)" if count > 1 else ""
-            findings.add(
-                f"{printable(file)} is {size[0]:,} pixels high and {size[1]:,} wide{others}; "
-                f"expected {SIDES[0]} to {SIDES[1]}",
-                advice,
-            )
-        for file, (height, width) in sizes.items():
-            if (height, width) != size:
-                findings.add(
-                    f"{printable(file)} is {height:,} pixels high and {width:,} wide; most images "
-                    f"are {size[0]:,} and {size[1]:,}",
-                    advice,
-                )
-
-
-def read_file(path: Path) -> bytes:
-    """The content of an image file; raises `InputError` if it is too large, or no regular file."""
-    decoding.check_bytes(files.check_is_regular(path))
-    content = path.read_bytes()
-    if content.startswith(GIT_LFS):
-        raise InputError("this is Git LFS's pointer to an image. Fetch the image: git lfs pull")
-    return content
-
-
-def is_in_range(size: Size) -> bool:
-    return SIDES[0] <= min(size) and max(size) <= SIDES[1]
-
-
-def _grey(file: Path) -> tuple[UInt8Array, Size]:
-    """An image's grey levels, reduced if it is large, and its own size."""
-    levels, size = decoding.decode_with_size(read_file(file))
-    return decoding.grey(levels), size

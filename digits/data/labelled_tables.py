@@ -10,27 +10,23 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
 
 import numpy as np
 
 from digits.core import files
 from digits.core.arrays import BoolArray, UInt8Array
 from digits.core.errors import InputError, first
-from digits.data import column_files, dataset, image_folder, pixels, tables
+from digits.data import column_files, dataset, image_folder, image_reader, pixels, tables
 from digits.data.array_files import part_of
 from digits.data.column_files import NoPixels
 from digits.data.dataset import Labelled, Raw, Source
-from digits.data.image_folder import Findings
+from digits.data.image_reader import Findings, Reader, image_files
 from digits.data.pixels import Images, Label, Labels
-from digits.imaging import decoding, model_form
-from digits.imaging.preprocessing import Normalisation, Preprocessing
+from digits.imaging import model_form
 
 TEST_SHARE = 7  # one of so many images of a class, as in MNIST
 INK_BOX = "all images have MNIST's form (ink of 20 pixels), so other images are brought into it"
-SET_A_SIZE = "To fit all images into one size, set data.size, for example to [28, 28]"
 GIVE_LABELS = "Give each image a label, or leave it out"
 
 
@@ -69,16 +65,16 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
         can't be read, sizes differ, or a class has no images to train on or to test on.
     """
     notes: list[str] = []
-    reader = _Reader(size, transpose)
+    reader = Reader(size, transpose)
     with ExitStack() as stack:
         labelled = _labelled(path, _find(path, stack, notes), notes)
         try:
-            train = reader.read([*labelled["train"], *labelled["val"], *labelled[None]])
-            test = reader.read(labelled["test"])
+            training = [*labelled["train"], *labelled["val"], *labelled[None]]
+            train = _read(reader, training, notes)
+            test = _read(reader, labelled["test"], notes)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-    reader.findings.check(path)
-    notes += reader.notes
+    reader.check(path)
     classes = _classes(path, train[1])
     parts = {"train": Labelled(train[0], _numbers(path, "train", train[1], classes))}
     if labelled["test"]:
@@ -91,7 +87,8 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
         )
     _check_classes(path, parts, classes)
     images = parts["train"].images
-    is_ink_box = bool(model_form.in_form(images, _form(images.shape[1:], "ink-box")).all())
+    ink_box = image_reader.form(images.shape[1:], "ink-box")
+    is_ink_box = bool(model_form.in_form(images, ink_box).all())
     notes += [INK_BOX] * is_ink_box
     digests = {part: dataset.digest(labelled_images) for part, labelled_images in parts.items()}
     source = Source("folder", classes, digests, "ink-box" if is_ink_box else "resize")
@@ -155,22 +152,10 @@ def _listed_images(file: Path, name: str) -> list[Found]:
     found = []
     for part, listed in by_part.items():
         paths, labels = [path for path, _ in listed], [label for _, label in listed]
-        images = Images(
-            "", len(paths), "files", partial(_read_files, paths), names=tuple(map(str, paths))
-        )
         column = Labels("label", len(labels), labels.copy)
-        found.append(Found(f"{name} ({part})" if part else name, part, images, column))
+        key = f"{name} ({part})" if part else name
+        found.append(Found(key, part, image_files(paths), column))
     return found
-
-
-def _read_files(paths: list[Path], start: int, end: int) -> Iterator[list[Any]]:
-    for path in paths[start:end]:
-        try:
-            yield [image_folder.read_file(path)]
-        except InputError as error:
-            yield [error]
-        except OSError as error:
-            yield [InputError(f"it can't be read: {error.strerror}")]
 
 
 def _labelled(path: Path, found: list[Found], notes: list[str]) -> dict[str | None, list[Found]]:
@@ -224,111 +209,35 @@ def _names(found: list[Found]) -> str:
     return ", ".join(f.name for f in found) or "none"
 
 
-class _Reader:
-    """Reads tables into grey images of one size, the first image's if none is given."""
-
-    def __init__(self, size: tuple[int, int] | None, transpose: bool) -> None:
-        self.size, self.transpose, self.must_fit = size, transpose, size is not None
-        self.findings = Findings()
-        self.notes: list[str] = []
-        self.other_sizes: set[tuple[int, int]] = set()
-
-    def read(self, labelled: list[Found]) -> tuple[UInt8Array, list[Label]]:
-        """Images, uint8 (n, height, width), and labels; what can't be read is a fault."""
-        images: list[UInt8Array] = []
-        labels: list[Label] = []
-        for found in labelled:
-            assert found.images is not None
-            assert found.labels is not None
-            try:
-                scale = pixels.measure(found.images)
-                labels += self._labels(found.name, found.labels)
-                images += self._images(found.name, found.images, scale)
-            except InputError as error:
-                raise InputError(f"{found.name}: {error}") from None
-            words = pixels.describe(found.images, scale)
-            exchanged = "; rows and columns exchanged" * self.transpose
-            self.notes.append(f"{found.name}: {found.images.count:,} images; {words}{exchanged}")
-        none = np.zeros((0, *(self.size or image_folder.SIDES)), np.uint8)
-        return np.concatenate(images) if images else none, labels
-
-    def _labels(self, name: str, column: Labels) -> Iterator[Label]:
-        for i, label in enumerate(column.read()):
-            if isinstance(label, float) and label.is_integer():
-                label = int(label)
-            if isinstance(label, bool) or not isinstance(label, int | str) or label in ("", -1):
-                self.findings.add(f"{name}: the label of image {i:,} is {label!r}", GIVE_LABELS)
-            else:
-                yield label
-
-    def _images(self, name: str, images: Images, scale: int) -> Iterator[UInt8Array]:
-        count = 0
-        for piece in images.read(0, images.count):
-            numbers = range(count, count + len(piece))
-            names = [images.names[i] if images.names else f"{name}, image {i:,}" for i in numbers]
-            if isinstance(piece, np.ndarray) and piece.ndim == 3:
-                levels = pixels.to_levels(piece, scale)
-                levels = levels.swapaxes(1, 2) if self.transpose else levels
-                height, width = levels.shape[1:]
-                if self._is_allowed(names[0], (height, width)):
-                    yield self._fit(levels)
-            else:
-                for item_name, item in zip(names, piece, strict=True):
-                    grey = self._decode(item_name, item, scale)
-                    if grey is not None:
-                        yield self._fit(grey[None])
-            count += len(piece)
-        if count != images.count:
-            raise InputError(f"the file has {count:,} images; expected {images.count:,}")
-
-    def _decode(self, name: str, item: Any, scale: int) -> UInt8Array | None:
+def _read(
+    reader: Reader, labelled: list[Found], notes: list[str]
+) -> tuple[UInt8Array, list[Label]]:
+    """Images, uint8 (n, height, width), and labels; what can't be read is a fault."""
+    images: list[UInt8Array] = []
+    labels: list[Label] = []
+    for found in labelled:
+        assert found.images is not None
+        assert found.labels is not None
         try:
-            levels, size = pixels.decode(item, scale, self.size)
-            if not self._is_allowed(name, size[::-1] if self.transpose else size):
-                return None
-            grey = decoding.grey(levels)
+            scale = pixels.measure(found.images)
+            labels += _labels(found.name, found.labels, reader.findings)
+            images += reader.read(found.images, scale, found.name)
         except InputError as error:
-            self.findings.add(f"{name}: {error}", image_folder.REPLACE)
-            return None
-        return grey.T if self.transpose else grey
-
-    def _is_allowed(self, name: str, size: tuple[int, int]) -> bool:
-        """Whether an image has the size of all; another size is a fault, once."""
-        if self.must_fit:
-            return True
-        if self.size is None and image_folder.is_in_range(size):
-            self.size = size
-        if size == self.size:
-            return True
-        if size not in self.other_sizes:
-            self.other_sizes.add(size)
-            least, most = image_folder.SIDES
-            expected = " and ".join(map(str, self.size or ())) or f"{least} to {most}"
-            self.findings.add(
-                f"{name} is {size[0]:,} pixels high and {size[1]:,} wide; expected {expected}",
-                SET_A_SIZE,
-            )
-        return False
-
-    def _fit(self, images: UInt8Array) -> UInt8Array:
-        """Fit images of one size into the size of all."""
-        assert self.size is not None
-        ready = model_form.in_form(images, _form(self.size, "resize"))
-        if ready.all():
-            return images
-        fitted = [
-            image if is_ready else model_form.fit(image, self.size)
-            for image, is_ready in zip(images, ready, strict=True)
-        ]
-        return np.stack(fitted)
+            raise InputError(f"{found.name}: {error}") from None
+        words = pixels.describe(found.images, scale)
+        exchanged = "; rows and columns exchanged" * reader.transpose
+        notes.append(f"{found.name}: {found.images.count:,} images; {words}{exchanged}")
+    return reader.join(images), labels
 
 
-def _form(size: tuple[int, ...], method: Literal["ink-box", "resize"]) -> Preprocessing:
-    height, width = size
-    normalisation = Normalisation(mean=0.0, std=1.0, where="in the graph")
-    return Preprocessing(
-        size=(height, width), method=method, background=0, normalisation=normalisation
-    )
+def _labels(name: str, column: Labels, findings: Findings) -> Iterator[Label]:
+    for i, label in enumerate(column.read()):
+        if isinstance(label, float) and label.is_integer():
+            label = int(label)
+        if isinstance(label, bool) or not isinstance(label, int | str) or label in ("", -1):
+            findings.add(f"{name}: the label of image {i:,} is {label!r}", GIVE_LABELS)
+        else:
+            yield label
 
 
 def _classes(path: Path, labels: list[Label]) -> tuple[str, ...]:
