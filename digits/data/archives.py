@@ -28,10 +28,7 @@ ENCRYPTED = 0x1  # a bit of a member's flags
 def open_archive(file: IO[bytes], stack: ExitStack) -> tuple[zipfile.ZipFile, list[str]]:
     """Open an archive, and name its files, sorted, without the operating systems' own.
 
-    Raises
-    ------
-    InputError
-        If it is no archive, or one that should not be unpacked; names the member.
+    Raises `InputError`, which names the member, if it is not an archive or should not be unpacked.
     """
     with damage():
         archive = stack.enter_context(zipfile.ZipFile(file))

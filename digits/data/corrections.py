@@ -49,10 +49,7 @@ class Added:
 def read(path: Path) -> dict[str, Correction]:
     """Read the lines of the file: digest -> correction, sorted by digest.
 
-    Raises
-    ------
-    InputError
-        If the file is absent, has other columns, or has two labels for one image.
+    Raises `InputError` if the file is absent, has other columns, or has two labels for one image.
     """
     corrections: dict[str, Correction] = {}
     for number, row in enumerate(rows(path, COLUMNS), start=2):
@@ -133,10 +130,8 @@ def write(path: Path, labelled: Iterable[tuple[UInt8Array, str, str]]) -> tuple[
 def load(path: Path, size: tuple[int, int]) -> dict[Correction, UInt8Array]:
     """Read the images, uint8 (height, width) of the given size.
 
-    Raises
-    ------
-    InputError
-        As `read`, and if an image is absent, has other pixels than were labelled, or another size.
+    Raises `InputError` as `read`, and if an image is absent, has other pixels than were labelled,
+    or another size.
     """
     images = {}
     for correction in read(path).values():

@@ -53,10 +53,7 @@ class Limit:
 def check_limits(runs: Sequence[Run], rules: Rules) -> list[Limit]:
     """Compare each run's figures with the limits of its data source.
 
-    Raises
-    ------
-    InputError
-        If the rules have no limits for the source.
+    Raises `InputError` if the rules have no limits for the source.
     """
     compared = []
     for run in runs:

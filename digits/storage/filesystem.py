@@ -216,14 +216,10 @@ def replace(
 ) -> bytes | None:
     """Compare and set: write a file if its content, None if absent, is still as expected.
 
-    Returns
-    -------
-    the file's content afterwards
+    Returns the file's content afterwards.
 
-    Raises
-    ------
-    Unreachable
-        If the storage cannot be read, or the file cannot be written though it is as expected.
+    Raises `Unreachable` if the storage cannot be read, or the file cannot be written though it is
+    as expected.
     """
     failure = None
     with _exclusive(storage):

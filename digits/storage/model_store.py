@@ -248,14 +248,10 @@ def prune(url: str, keep: int) -> list[str]:
 
     Incomplete copies are removed too. Models written within the last `GRACE_S` are kept.
 
-    Returns
-    -------
-    the ids of the removed models
+    Returns the ids of the removed models.
 
-    Raises
-    ------
-    InputError
-        If there is no pointer, or a damaged one, so that the served model is unknown.
+    Raises `InputError` if there is no pointer, or a damaged one, so that the served model is
+    unknown.
     """
     storage = filesystem.find(url)
     _served(storage)

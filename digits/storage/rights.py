@@ -20,10 +20,8 @@ def missing(storage: Storage) -> dict[str, str]:
     -------
     why each right is missing, by its name; empty if none is
 
-    Raises
-    ------
-    Unreachable
-        If the server does not answer, has no such bucket, or does not know the credentials.
+    Raises `Unreachable` if the server does not answer, has no such bucket, or does not know the
+    credentials.
     """
     name, content = f"check-{uuid.uuid4().hex}", b"digits checks its rights; remove this file\n"
     problems: dict[str, str] = {}

@@ -192,7 +192,7 @@ def test_all_faults_of_a_folder_are_named_at_once_with_advice_for_each_kind(own:
         "=> Each class needs images in train/ and others in test/",
         "train/box/cut.png: the image is truncated",
         "train/box/empty.png: the image is empty: 0 bytes",
-        "train/box/gone.png: it is a link to something that does not exist. If DVC tracks it: dvc ch",
+        "train/box/gone.png: it is a link to something that does not exist. If DVC tracks it:",
         "train/box/lfs.png: this is Git LFS's pointer to an image. Fetch the image: git lfs pull",
         "train/box/notes.txt: this is not an image but 13 bytes of",
         "=> Restore each file",
