@@ -82,7 +82,7 @@ def open_csv(file: IO[bytes], stack: ExitStack) -> Contents:
     labels = None
     if columns.label is not None:
         read_labels = partial(_read_csv_labels, table, columns.label)
-        labels = Labels(_name(table, columns.label), count, read_labels)
+        labels = Labels("label", count, read_labels)
     kind: Kind = "integers" if _is_whole(table, columns) else "floats"
     return Contents((Images("", count, kind, read, columns.words, labels=labels),))
 
@@ -113,7 +113,8 @@ def open_parquet(file: IO[bytes], stack: ExitStack) -> Contents:
     if name is None:
         columns = _find_columns(schema.names)
         names = [schema.names[i] for i in columns.pixels]
-        kind = _kind_of_all([schema.field(i) for i in columns.pixels])
+        dtypes = {_dtype(schema.field(i).type, schema.names[i]) for i in columns.pixels}
+        kind = pixels.kind_of(np.result_type(*dtypes), "the table")
         label, words = columns.label, columns.words
         read: Callable[[int, int], Iterator[Any]] = partial(_read_pixels, table, names, columns)
         values = None
@@ -124,8 +125,8 @@ def open_parquet(file: IO[bytes], stack: ExitStack) -> Contents:
         values = None if kind == "files" else partial(_values_of_cells, table, name)
     labels = None
     if label is not None:
-        field = schema.field(label)
-        labels = Labels(field.name, count, partial(_read_parquet_labels, table, field.name))
+        read_labels = partial(_read_parquet_labels, table, schema.names[label])
+        labels = Labels("label", count, read_labels)
     return Contents((Images("", count, kind, read, words, labels=labels, values=values),))
 
 
@@ -213,10 +214,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _name(table: Csv, column: int) -> str:
-    return table.names[column] if table.names else f"column {column + 1}"
-
-
 def _csv_options(table: Csv, types: dict[int, Any], included: Sequence[int]) -> tuple[Any, ...]:
     names = [str(i) for i in range(table.width)]
     return (
@@ -261,10 +258,8 @@ def _read_csv(table: Csv, columns: Columns, start: int, end: int) -> Iterator[Fl
 
 
 def _read_csv_labels(table: Csv, column: int) -> list[Label | None]:
-    labels: list[Any] = []
-    for rows in _parse_csv(table, [column], pa.string(), 0, None):
-        labels += rows.column(0).to_pylist()
-    return _whole_numbers(labels)
+    parts = _parse_csv(table, [column], pa.string(), 0, None)
+    return _whole_numbers([label for rows in parts for label in rows.column(0).to_pylist()])
 
 
 def _whole_numbers(labels: list[Any]) -> list[Label | None]:
@@ -297,13 +292,6 @@ def _is_file(kind: Any) -> bool:
     )
 
 
-def _element(kind: Any) -> Any:
-    """The type of the elements of a list, at any depth."""
-    while pa.types.is_nested(kind) and not pa.types.is_struct(kind):
-        kind = kind.value_type
-    return kind
-
-
 def _kind_of_cells(field: Any) -> Kind:
     if _is_file(field.type):
         return "files"
@@ -313,24 +301,17 @@ def _kind_of_cells(field: Any) -> Kind:
             f"the column {field.name} is {field.type}; expected image files, "
             f"{{bytes, path}}, or lists of pixels"
         )
-    return _kind(_element(kind), field.name)
+    while pa.types.is_nested(kind) and not pa.types.is_struct(kind):
+        kind = kind.value_type
+    return pixels.kind_of(_dtype(kind, field.name), field.name)
 
 
-def _kind(kind: Any, name: str) -> Kind:
-    if pa.types.is_boolean(kind):
-        return "booleans"
-    if pa.types.is_integer(kind):
-        return "bytes" if pa.types.is_uint8(kind) else "integers"
-    if pa.types.is_floating(kind):
-        return "floats"
+def _dtype(kind: Any, name: str) -> np.dtype[Any]:
+    """The NumPy type of a column's numbers; raises `InputError` if it holds something else."""
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+        return dtype
     raise InputError(f"the column {name} is {kind}; expected numbers")
-
-
-def _kind_of_all(fields: list[Any]) -> Kind:
-    found = {_kind(field.type, field.name) for field in fields}
-    if len(found) == 1:
-        return found.pop()
-    return "floats" if "floats" in found else "integers"
 
 
 def _batches(
@@ -389,9 +370,8 @@ def _values_of_cells(table: pq.ParquetFile, name: str) -> Iterator[Array]:
 
 
 def _read_parquet_labels(table: pq.ParquetFile, name: str) -> list[Label | None]:
-    labels: list[Any] = []
-    for batch in _batches(table, [name], 0, table.metadata.num_rows):
-        labels += batch.column(0).to_pylist()
+    batches = _batches(table, [name], 0, table.metadata.num_rows)
+    labels: list[Any] = [label for batch in batches for label in batch.column(0).to_pylist()]
     names = _class_names(table.schema_arrow, name)
     if names and all(isinstance(i, int) and 0 <= i < len(names) for i in labels):
         return [names[i] for i in labels]
