@@ -32,9 +32,10 @@ from digits.core.command_line import say
 from digits.core.errors import InputError
 from ops.tools import git, presets, training_time
 from ops.tools.dvc import DVC, made_experiment, set_params
-from ops.tools.revisions import FILES, METRICS, PARAMS, run_folders, runs_in_commit
+from ops.tools.revisions import FILES, METRICS, PARAMS, run_folders, runs_in_tree
 from ops.tools.rules import rules_in, rules_in_commit
 from ops.tools.tables import about, aligned
+from ops.tools.tree import Tree
 
 SEED = "train.seed"
 
@@ -172,7 +173,7 @@ def run_further_seed(name: str | None, seed: int) -> None:
     title = free_name(f"{name or 'seeds'}-seed{seed}")
     run_or_exit([*DVC, "exp", "run", "--temp", "--name", title, *set_params({SEED: seed})])
     commit = made_experiment(title)
-    (run,) = runs_in_commit(commit, title)[:1]
+    (run,) = runs_in_tree(Tree(commit), title)[:1]
     if run.seed != seed:
         raise InputError(f"{title}:{METRICS}/train.json: seed is {run.seed}; expected {seed}")
     with files.new_directory(Path(METRICS, f"seed-{seed}")) as folder:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from digits.core.errors import InputError
 from digits.core.params import parse_yaml
@@ -11,27 +12,28 @@ from digits.gate import rules as gate_rules
 from digits.gate.results import Run
 from digits.gate.rules import Rules
 from ops.tools import git, tags
-from ops.tools.revisions import PARAMS, runs_in_commit, runs_in_folder
+from ops.tools.revisions import PARAMS, runs_in_folder, runs_in_tree
 from ops.tools.rules import GateParams, rules_in, rules_in_commit
 from ops.tools.tree import Tree
 
 
 @dataclass(frozen=True)
 class Base:
-    """The runs that a candidate is compared with; `commit` is None for a folder.
-
-    `tree` has the commit's files, if the caller has it.
-    """
+    """The runs that a candidate is compared with, and the code that made them, None if unknown."""
 
     name: str
-    commit: str | None
+    code: Tree | None
     runs: list[Run]
-    tree: Tree | None = None
+
+    @classmethod
+    def read(cls, name: str, code: Tree) -> Self:
+        """The runs in a commit."""
+        return cls(name, code, runs_in_tree(code, name))
 
     @property
-    def code(self) -> Tree | None:
-        """The code that made the runs; None if unknown."""
-        return self.tree or (Tree(self.commit) if self.commit else None)
+    def commit(self) -> str | None:
+        """None for a folder."""
+        return self.code.commit if self.code else None
 
 
 def find_bases(base: str) -> list[Base]:
@@ -43,15 +45,15 @@ def find_bases(base: str) -> list[Base]:
     held = tags.holder(tags.read(), "production")
     if held is None or held.commit == named.commit:
         return [named]
-    return [named, Base(held.name, held.commit, runs_in_commit(held.commit, held.name))]
+    return [named, Base.read(held.name, Tree(held.commit))]
 
 
 def find_base(base: str) -> Base:
     """Return the base that a user names: a folder or a revision."""
     commit = find_base_commit(base)
-    return Base(
-        base, commit, runs_in_commit(commit, base) if commit else runs_in_folder(Path(base))
-    )
+    if commit is None:
+        return Base(base, None, runs_in_folder(Path(base)))
+    return Base.read(base, Tree(commit))
 
 
 def find_base_commit(base: str) -> str | None:

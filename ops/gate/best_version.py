@@ -16,7 +16,6 @@ from digits.gate.results import Run
 from ops.gate.bases import Base
 from ops.gate.evaluators import differences, evaluator_parts, unknown_evaluators
 from ops.tools import git, tags
-from ops.tools.revisions import runs_in_commit
 from ops.tools.tree import Tree
 
 YEAR_S = 365 * 24 * 3600
@@ -60,7 +59,7 @@ def versions_of_last_year(latest: str) -> list[Base]:
     versions = []
     for name, commit in reversed(commits.items()):
         try:
-            versions.append(Base(name, commit, runs_in_commit(commit, name)))
+            versions.append(Base.read(name, Tree(commit)))
         except UserError:  # a version from before these metrics, say; nothing depends on it
             continue
     return versions

@@ -20,8 +20,8 @@ from ops.tools.revisions import (
     check_lock,
     count_looks,
     runs_here,
-    runs_in_commit,
     runs_in_folder,
+    runs_in_tree,
 )
 from ops.tools.tree import WORKING_TREE, Tree
 
@@ -186,7 +186,7 @@ def find_candidate(question: Question) -> tuple[list[Run], Tree | None]:
         tree = Tree(git.commit(rev))
         trees.append(tree)
         check_lock(tree)
-        runs += runs_in_commit(git.commit(rev), rev)
+        runs += runs_in_tree(tree, rev)
     return runs, trees[0]
 
 

@@ -14,7 +14,7 @@ from ops.registry import publishing
 from ops.registry.checks import check_model, figures, read_version, start
 from ops.tools import git, pipeline, tags
 from ops.tools.registry_events import version_or_commit
-from ops.tools.revisions import check_lock, count_looks, runs_in_commit
+from ops.tools.revisions import check_lock, count_looks, runs_in_tree
 from ops.tools.rules import rules_in_commit
 from ops.tools.tags import ARTIFACT, Tag
 from ops.tools.tree import WORKING_TREE, Tree
@@ -43,7 +43,7 @@ def promote(stage: str, version: str | None, *, force: bool, reason: str, base_m
         print(f"{stage} is {version} already: {holder.name}")
         return True
     check_is_reproduced(commit)
-    runs = runs_in_commit(commit, version)
+    runs = runs_in_tree(Tree(commit), version)
     check_model(commit, runs[0].scores.model, server)
     present = version_or_commit(known, holder.commit) if holder else ""
     base = (f"{stage} ({present})", holder) if holder else None
@@ -140,7 +140,7 @@ def judge(
     checked_out = commit == git.commit("HEAD") and not git.run("status", "--porcelain", "-uno")
     code = WORKING_TREE if checked_out else Tree(commit)
     try:
-        before = Base(name, holder.commit, runs_in_commit(holder.commit, name))
+        before = Base.read(name, Tree(holder.commit))
         return judged([before], code=code, cross=cross), None
     except InputError as error:
         if override is None:

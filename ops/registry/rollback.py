@@ -8,8 +8,9 @@ from ops.registry import publishing
 from ops.registry.checks import check_model, figures, read_version, start
 from ops.tools import tags
 from ops.tools.registry_events import version_or_commit
-from ops.tools.revisions import runs_in_commit
+from ops.tools.revisions import runs_in_tree
 from ops.tools.tags import ARTIFACT, Tag
+from ops.tools.tree import Tree
 
 
 def roll_back(stage: str, to: str | None, *, force: bool, reason: str) -> None:
@@ -42,7 +43,7 @@ def roll_back(stage: str, to: str | None, *, force: bool, reason: str) -> None:
     commit = find_earlier(known, stage, target)
     version = version_or_commit(known, commit)
     try:
-        run = runs_in_commit(commit, version)[0]
+        run = runs_in_tree(Tree(commit), version)[0]
         check_model(commit, run.scores.model, server)
         metrics = figures(run)
     except UserError as error:

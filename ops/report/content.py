@@ -161,8 +161,8 @@ def find_models(
         return []
     sides = [(_name(candidate[0]), candidate[0], here)]
     for rev in revs:
-        commit = git.commit(rev)
-        sides.append((rev, revisions.runs_in_commit(commit, rev)[0], Tree(commit)))
+        tree = Tree(git.commit(rev))
+        sides.append((rev, revisions.runs_in_tree(tree, rev)[0], tree))
     judge.check_comparable([run for _, run, _ in sides])
     models = [Model(_name(run), run, _by_name([], run), None) for run in base[:1]]
     for name, run, tree in sides:

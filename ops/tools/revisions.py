@@ -94,12 +94,8 @@ def read_file(path: Path) -> bytes:
     return content
 
 
-def runs_in_commit(commit: str, name: str, tree: Tree | None = None) -> list[Run]:
-    """As `runs_in_folder`, for a commit; messages call the commit `name`.
-
-    `tree` has the commit's files, if the caller has it.
-    """
-    tree = tree or Tree(commit)
+def runs_in_tree(tree: Tree, name: str) -> list[Run]:
+    """As `runs_in_folder`, for a commit's files; messages call the commit `name`."""
     folders: dict[str, dict[str, bytes]] = defaultdict(dict)
     for path in tree.paths(METRICS):
         folder, _, file = path.rpartition("/")

@@ -22,7 +22,7 @@ from ops.gate.bases import Base
 from ops.gate.decision import judge
 from ops.gate.sentences import explain
 from ops.tools import dvc_files, git, imports, revisions, tags, tree
-from ops.tools.revisions import LOCK, METRICS, PARAMS, RUN, runs_in_commit
+from ops.tools.revisions import LOCK, METRICS, PARAMS, RUN, runs_in_tree
 from ops.tools.rules import rules_in
 from ops.tools.tags import Tag
 from ops.tools.tree import Contents, KeptTree
@@ -232,12 +232,9 @@ class _Repository:
         differing = _changes(self._tree(base), candidate) if base else {}
         try:
             revisions.check_lock(candidate)
-            against = [
-                Base(rev, hash, runs_in_commit(hash, rev, self._tree(hash)), self._tree(hash))
-                for rev, hash in named
-            ]
+            against = [Base.read(rev, self._tree(hash)) for rev, hash in named]
             origin = f"{named[0][0] if named else name}:{PARAMS}"
-            measured = runs_in_commit(commit.hash, name, candidate)
+            measured = runs_in_tree(candidate, name)
             decision = judge(
                 measured,
                 against,
@@ -315,7 +312,7 @@ def _read(tree: KeptTree) -> Results:
         params = {}  # the verdict says what is wrong with them
     fault, curve, code, training = "", [], "", {}
     try:
-        measured = runs_in_commit(tree.commit, name, tree)[0]
+        measured = runs_in_tree(tree, name)[0]
         curve = revisions.table(tree, measured, "training")
         code = _origin(tree)
         training = _numbers(tree)
