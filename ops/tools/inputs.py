@@ -227,17 +227,16 @@ def original(path: str, form: Preprocessing) -> UInt8Array:
     try:
         if chunk.rows is None:
             with filesystem.opened(storage, chunk.files[0]) as file:
-                content = file.read(decoding.MAX_BYTES + 1)
-                return decoding.grey(decoding.decode(content))
-        with _opened(storage, chunk.files[0], chunk.key) as contents:
-            for piece in contents.find(chunk.key).read(chunk.start, chunk.start + 1):
-                for item in piece:
-                    return decoding.grey(_levels(item, form, chunk.scale))
+                item: Any = file.read(decoding.MAX_BYTES + 1)
+        else:
+            with _opened(storage, chunk.files[0], chunk.key) as contents:
+                pieces = contents.find(chunk.key).read(chunk.start, chunk.start + 1)
+                item = next(chain.from_iterable(pieces), None)
+        return decoding.grey(_levels(item, form, chunk.scale))
     except FileNotFoundError:
         raise InputError(f"{path}: the file is gone") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    raise InputError(f"{path}: the file has fewer images")
 
 
 def readable(text: str) -> str:

@@ -49,22 +49,19 @@ class Output:
 
 def outputs(tree: Tree) -> list[Output]:
     """The outputs that DVC stores, by a tree's dvc.lock and dvc.yaml."""
-    contents = []
-    for path in ("dvc.lock", "dvc.yaml"):
-        content = tree.read(path)
-        if content is None:
-            raise InputError(f"{path} does not exist, so the expected outputs are unknown")
-        contents.append(content)
-    lock, pipeline = contents
+    declared, locked = tree.declared(), tree.locked()
+    if not (declared and locked):
+        missing = "dvc.lock" if declared else "dvc.yaml"
+        raise InputError(f"{missing} has no stages, so the expected outputs are unknown")
     in_git = {
         path
-        for stage in dvc_files.parse_pipeline(pipeline).values()
+        for stage in declared.values()
         for path, options in stage.outputs.items()
         if not options.cache
     }
     return [
         stored_output(name, entry, "dvc.lock")
-        for name, stage in dvc_files.parse_lock(lock).items()
+        for name, stage in locked.items()
         for entry in stage.outs
         if entry.path not in in_git
     ]
