@@ -78,7 +78,12 @@ def load(revision: DataRevision, *, from_remote: bool = True) -> Prepared:
                 f"--all-commits {DATA}"
             )
         elif revision.commit or _digest_in_commit(git.commit("HEAD")) == revision.digest:
-            dvc.fetch_committed(revision.commit or git.commit("HEAD"), DATA, folder)
+            try:
+                dvc.fetch_committed(revision.commit or git.commit("HEAD"), DATA, folder)
+            except InputError as error:
+                raise InputError(
+                    f"{error}. With access to the remote: dvc fetch --all-commits {DATA}"
+                ) from None
         else:
             raise InputError(
                 f"{DATA} is not the data that {LOCK} names, and neither the cache nor a commit has "

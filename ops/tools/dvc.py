@@ -70,13 +70,13 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
     except (DvcException, DataIndexError, OSError) as error:
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             raise
-        if is_local:
-            raise InputError(
-                f"{path} of {commit[:9]} is not in the cache, and {NO_REMOTE}"
-            ) from None
+        reason = (
+            f"not in the cache, and {NO_REMOTE}"
+            if is_local
+            else f"in neither the cache nor the remote ({error.__cause__ or error})"
+        )
         raise InputError(
-            f"{path} of {commit[:9]} is in neither the cache nor the remote "
-            f"({error.__cause__ or error}). On the machine that has it: dvc push"
+            f"{path} of {commit[:9]} is {reason}. On the machine that has it: dvc push"
         ) from None
 
 
