@@ -21,13 +21,13 @@ DIGIT = (0.15, 0.5)  # of the ink, and of its height: columns that have both are
 
 def check_plain(reading: Reading) -> None:
     """Refuse a picture of a scene: its marks are many, or thick, or their edges are not a pen's."""
-    written, picture = reading.written, reading.picture
+    written, contrast = reading.written, reading.contrast
     marks = len(np.unique(reading.pieces[written]))
     others = len(np.unique(reading.pieces)) - 1 - marks
     at_edge = written[edge_mask(written.shape)].mean()
-    unevenness = np.std((reading.background - picture)[written]) / reading.strength
+    unevenness = np.std(contrast[written]) / reading.strength
     rim = scipy.ndimage.binary_dilation(written, EIGHT, RIM) & ~written
-    slopes = scipy.ndimage.gaussian_gradient_magnitude(picture, 1)[rim] / reading.strength
+    slopes = scipy.ndimage.gaussian_gradient_magnitude(contrast, 1)[rim] / reading.strength
     shorter, longer = sorted(sides(reading.box))
     is_plain = reading.level is not None
     is_blot = not is_plain and reading.thickness > BLOT[0] and shorter > BLOT[1] * longer

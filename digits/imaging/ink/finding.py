@@ -1,11 +1,14 @@
 """Find the ink of one digit on a picture, and tell it from what lies around it.
 
-The ink is dark on light or light on dark; which of the two is unknown. Lines of ruled paper are
-painted over (ruling.py). What differs from the background falls into pieces (reading.py). Pieces
-along the picture's edge are a table, a corner or a shadow; straight and long ones are rules,
-underlines and boxes (pieces.py); what remains is the digit. If the digit lies on a sheet on a
-table, the sheet is cut out first (sheet.py). What cannot be one digit is refused (checks.py).
+The ink is dark on light or light on dark; which of the two is unknown. What differs from the
+background falls into pieces (reading.py). Pieces along the picture's edge are a table, a corner or
+a shadow; straight and long ones are rules, underlines and boxes (pieces.py); what remains is the
+digit. A picture that is not plain is read in several ways, and the reading that looks most like
+strokes on paper is taken (likeness.py). Lines of ruled paper are painted over before (ruling.py).
+What cannot be one digit is refused (checks.py).
 """
+
+import math
 
 import numpy as np
 import scipy
@@ -13,18 +16,22 @@ import scipy
 from digits.core.arrays import Float32Array, UInt8Array
 from digits.core.errors import InputError
 from digits.imaging import decoding
-from digits.imaging.ink import checks, sheet
+from digits.imaging.ink import checks
 from digits.imaging.ink.geometry import EIGHT, box_of, enlarged, reduced, scaled, sides, widened
+from digits.imaging.ink.likeness import likeness
 from digits.imaging.ink.pieces import SPECK
-from digits.imaging.ink.reading import Reading, read_picture, read_plain
+from digits.imaging.ink.reading import Reading, contrast_with, read_picture, read_plain
 from digits.imaging.ink.ruling import without_rules
-from digits.imaging.ink.sheet import FAINTEST
 
 SIDE = 112  # pixels: the pieces are found on a picture reduced to this
 COLOUR_SIDE = 48  # pixels: and the colours on one reduced to this
+FAINTEST = 16  # grey levels of 255 between ink and background; less is no ink
 FAINT = 40  # grey levels; if the ink differs less, its colour may tell more than its grey level
 COLOURED = 1.5  # times the contrast in grey: then the colour is used
-SMALL = 0.6  # of the picture's longer side; a shorter digit is read again, closer
+WINDOWS = (0.35, 0.12)  # of the picture's side: wider than any stroke; narrower than most shadows
+NARROWEST = 10  # pixels; a window that is narrower is narrower than strokes
+SLIM = 0.2  # thickness of ink on a plain picture: more may be a sheet of paper on a table
+SMALL = 0.35  # of the picture's longer side; a shorter digit is read again, closer
 MARGIN = 0.4  # of the digit's length, around it
 REACH = 3  # pixels of the reduced picture: finer strokes than it shows are as close to others
 FULL = 0.97  # quantile of the written pixels' contrast that is full ink
@@ -68,33 +75,18 @@ def _along_colour(image: UInt8Array) -> UInt8Array:
 def _find_digit(grey: UInt8Array) -> tuple[UInt8Array, Reading] | None:
     """The part of a picture that has the digit, and its reading; None if there is no ink."""
     plain = read_plain(reduced(grey, SIDE).astype(np.float32))
-    if plain and not sheet.is_sheet(plain):
+    if plain and plain.thickness < SLIM:
         return _closer(grey, plain)
-    return _find_on_sheet(without_rules(grey))
-
-
-def _find_on_sheet(grey: UInt8Array, sheets: int = 2) -> tuple[UInt8Array, Reading] | None:
-    """As `_find_digit`, of a picture that is not plain.
-
-    Parameters
-    ----------
-    grey : uint8 (height, width)
-    sheets : how many may lie on each other
-    """
+    grey = without_rules(grey)
     small = reduced(grey, SIDE).astype(np.float32)
-    both = (read_picture(small, is_light=is_light) for is_light in (False, True))
-    readings = [reading for reading in both if reading]
-    if not readings:
-        return None
-    best = sheet.by_edge(small, readings) or sheet.most_like_strokes(readings)
-    candidates = [best, *readings] if best.is_cut else [best]
-    paper = next((reading for reading in candidates if sheet.is_sheet(reading)), None)
-    if paper and sheets and not sheet.has_hole(best, readings):
-        part = sheet.cut_out_sheet(grey, paper)
-        found = _find_on_sheet(part, sheets - 1) if part.size else None
-        if found and sheet.is_written_on(found[1]):
-            return found
-    return _closer(grey, best)
+    readings = [
+        read_picture(small, is_light=is_light, window=window)
+        for is_light in (False, True)
+        for window in WINDOWS
+        if window == max(WINDOWS) or window * math.sqrt(small.size) >= NARROWEST
+    ]
+    found = [reading for reading in (plain, *readings) if reading and reading.strength >= FAINTEST]
+    return _closer(grey, max(found, key=likeness)) if found else None
 
 
 def _closer(grey: UInt8Array, reading: Reading) -> tuple[UInt8Array, Reading]:
@@ -105,7 +97,9 @@ def _closer(grey: UInt8Array, reading: Reading) -> tuple[UInt8Array, Reading]:
         margin = round(MARGIN * length) + 2
         part = grey[scaled(widened(reading.box, margin, shape), shape, grey.shape)]
         small = reduced(part, SIDE).astype(np.float32)
-        again = read_picture(small, is_light=reading.is_light, level=reading.level)
+        again = read_picture(
+            small, is_light=reading.is_light, level=reading.level, window=reading.window
+        )
         if again and not again.is_cut and again.strength > 0.5 * reading.strength:
             return part, again
     return grey, reading
@@ -130,12 +124,13 @@ def _cut_out(grey: UInt8Array, reading: Reading) -> Float32Array:
 
 
 def _contrast(grey: UInt8Array, reading: Reading) -> Float32Array:
-    """The contrast of the digit's pixels, at full size, around its box; 0 of all others."""
+    """The contrast of the digit's pixels, around its box; 0 of all others."""
     shape = reading.picture.shape
     around = widened(reading.box, 2, shape)
     part = grey[scaled(around, shape, grey.shape)].astype(np.float32)
     picture = 255 - part if reading.is_light else part
-    contrast = np.maximum(enlarged(reading.background[around], part.shape) - picture, 0)
+    background = enlarged(reading.background[around], part.shape)
+    contrast = contrast_with(background, picture, is_divided=reading.is_divided)
     near = scipy.ndimage.binary_dilation(reading.written, EIGHT, REACH)
     left_out = (reading.pieces > 0) & ~reading.written
     if left_out.any():

@@ -1,10 +1,12 @@
 """Read a reduced picture as dark ink on a lighter background, or as light ink on a darker one.
 
 The background of a plain picture is the grey level of its edge. Otherwise it is the picture without
-its strokes: a closing with a window wider than any stroke, so that shadows and uneven light belong
-to the background. What differs from it falls into pieces.
+its strokes: a closing with a window wider than a stroke, so that shadows and uneven light belong
+to the background. A shadow dims ink and paper alike, so the contrast of dark ink is a share of the
+paper's light. What differs from the background falls into pieces.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +18,6 @@ from digits.imaging.ink.geometry import (
     Box,
     box_of,
     edge_mask,
-    enlarged,
-    reduced,
     sides,
     thickness,
 )
@@ -25,8 +25,7 @@ from digits.imaging.ink.pieces import SPECK, find_inner, is_long
 
 EVEN = 8  # grey levels; the edge of a plain picture differs less, but for single pixels
 ONE_SIDED = 0.1  # of the ink's contrast: JPEG makes the paper next to ink as much lighter
-BACKGROUND_SIDE = 48  # pixels: the background is found on a picture reduced to this
-STROKE = 0.5  # of the shorter side: strokes are narrower
+DARKEST = 48  # grey levels; paper is lighter, even in a shadow
 INK = 0.3  # of the strongest ink; a pixel with at least this much is written
 FAINTEST_READ = 4  # grey levels; what differs less is the noise of a sensor
 WEAKER = 0.8  # times as strong: the digit's ink, compared with what is not the digit's
@@ -43,6 +42,7 @@ class Reading:
     picture : float32 (height, width), negated if the ink is the lighter one
     is_light : whether it is
     background : float32 (height, width), the picture without ink
+    contrast : float32 (height, width), of the ink, grey levels
     least : the contrast of a written pixel, grey levels
     pieces : (height, width), the number of the piece of each pixel; 0 is none
     written : bool (height, width), the pieces of the digit
@@ -50,11 +50,13 @@ class Reading:
     thickness : of its largest piece where it is thickest, as a share of its length
     is_cut : whether all pieces lie along the picture's edge
     level : grey level of an even background; None if it is uneven
+    window : strokes are narrower, as a share of the picture's side
     """
 
     picture: Float32Array
     is_light: bool
     background: Float32Array
+    contrast: Float32Array
     least: float
     pieces: np.ndarray
     written: BoolArray
@@ -62,6 +64,16 @@ class Reading:
     thickness: float
     is_cut: bool
     level: float | None
+    window: float
+
+    @property
+    def window_pixels(self) -> int:
+        return _window_pixels(self.picture, self.window)
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the contrast is a share of the paper's light."""
+        return self.level is None and not self.is_light
 
     @property
     def box(self) -> Box:
@@ -80,7 +92,7 @@ def read_plain(small: Float32Array) -> Reading | None:
 
 
 def read_picture(
-    small: Float32Array, *, is_light: bool, level: float | None = None
+    small: Float32Array, *, is_light: bool, level: float | None = None, window: float = 1.0
 ) -> Reading | None:
     """Read a picture as dark or light ink; None if nothing differs from the background.
 
@@ -89,13 +101,14 @@ def read_picture(
     small : float32 (height, width), grey levels
     is_light : whether the ink is lighter than the background
     level : grey level of an even background; None if it is uneven
+    window : strokes on an uneven background are narrower, as a share of the picture's side
     """
     picture = 255 - small if is_light else small
     if level is None:
-        background = _background(picture)
+        background = _background(picture, window)
     else:
         background = np.full_like(picture, 255 - level if is_light else level)
-    contrast = np.maximum(background - picture, 0)
+    contrast = contrast_with(background, picture, is_divided=level is None and not is_light)
     strength = _strongest(contrast)
     for _ in range(ROUNDS):
         least = INK * strength
@@ -120,6 +133,7 @@ def read_picture(
         picture,
         is_light,
         background,
+        contrast,
         least,
         pieces,
         written,
@@ -127,15 +141,29 @@ def read_picture(
         thickness(pieces[boxes[largest - 1]] == largest),
         is_cut,
         level,
+        window,
     )
 
 
-def _background(picture: Float32Array) -> Float32Array:
+def contrast_with(
+    background: Float32Array, picture: Float32Array, *, is_divided: bool
+) -> Float32Array:
+    """The contrast of dark ink, grey levels; if divided, as on white paper in the same light."""
+    contrast: Float32Array = np.maximum(background - picture, 0)
+    if is_divided:
+        contrast *= np.float32(255) / np.maximum(background, np.float32(DARKEST))
+    return contrast
+
+
+def _background(picture: Float32Array, window: float) -> Float32Array:
     """The light background without its dark strokes."""
-    small = reduced(picture, BACKGROUND_SIDE)
-    window = 1 + int(STROKE * min(small.shape))
-    closed = scipy.ndimage.grey_closing(small, (window, window), mode="nearest")
-    return enlarged(closed, picture.shape)
+    pixels = _window_pixels(picture, window)
+    closed: Float32Array = scipy.ndimage.grey_closing(picture, (pixels, pixels), mode="nearest")
+    return closed
+
+
+def _window_pixels(picture: Float32Array, window: float) -> int:
+    return 1 + int(window * math.sqrt(picture.size))
 
 
 def _strongest(contrast: Float32Array) -> float:
