@@ -12,7 +12,7 @@ from functools import partial
 from typing import IO, Any
 
 from digits.core.errors import InputError
-from digits.data import archives, array_files, column_files, pixels
+from digits.data import archives, array_files, pixels
 from digits.data.pixels import Contents, Images
 
 Reader = Callable[[IO[bytes], ExitStack], Contents]
@@ -95,6 +95,18 @@ def _read_members(
             yield [error]
 
 
+def _open_csv(file: IO[bytes], stack: ExitStack) -> Contents:
+    from digits.data import column_files  # and with it PyArrow, which takes long
+
+    return column_files.open_csv(file, stack)
+
+
+def _open_parquet(file: IO[bytes], stack: ExitStack) -> Contents:
+    from digits.data import column_files
+
+    return column_files.open_parquet(file, stack)
+
+
 def _refuse_pickle(file: IO[bytes], stack: ExitStack) -> Contents:
     raise InputError(f"this is a pickle, which is not read. {pixels.UNPICKLE}")
 
@@ -111,8 +123,8 @@ READERS: tuple[tuple[str, Reader], ...] = (
     (r"\.npy$", array_files.open_npy),
     (r"\.npz$", array_files.open_npz),
     (r"(-ubyte|\.idx)(\.gz)?$", array_files.open_idx),
-    (r"\.csv(\.gz)?$", column_files.open_csv),
-    (r"\.parquet$", column_files.open_parquet),
+    (r"\.csv(\.gz)?$", _open_csv),
+    (r"\.parquet$", _open_parquet),
     (r"\.zip$", _open_zip),
     (r"\.(pkl|pickle|joblib|pt|pth)(\.gz)?$", _refuse_pickle),
 )

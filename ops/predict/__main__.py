@@ -27,10 +27,7 @@ import tempfile
 from datetime import date
 from functools import partial
 from pathlib import Path
-
-import pyarrow.parquet as pq
-from pyarrow.csv import CSVWriter
-from tqdm import tqdm
+from typing import Any
 
 from digits.core import command_line, errors, files
 from digits.core.errors import InputError, first, printable
@@ -46,10 +43,7 @@ from ops.tools.inputs import Input
 from ops.tools.models import ENDPOINT, bring_model
 
 MANIFEST = ".manifest.json"
-WRITERS = {
-    ".parquet": partial(pq.ParquetWriter, use_dictionary=["predicted"]),  # other columns vary
-    ".csv": CSVWriter,
-}
+FORMATS = (".parquet", ".csv")
 
 
 class Manifest(Params):
@@ -151,6 +145,8 @@ def find_executor(engine: str, model: str | None) -> Executor:
 
 def compute(job: Job, task: Task, executor: Executor) -> None:
     """Compute and store the parts that are not done."""
+    from tqdm import tqdm
+
     rows = {number: len(chunk) for number, chunk in job.pending()}
     if not rows:
         return
@@ -190,7 +186,7 @@ def write_output(
     """Join the parts into the output, write its manifest, then delete the parts."""
     storage, name = filesystem.find_file(output)
     file, with_error, review = folder / f"output{Path(name).suffix}", 0, 0
-    with WRITERS[file.suffix](file, batch.schema(model)) as writer:
+    with open_writer(file, batch.schema(model)) as writer:
         for table in job.tables():
             writer.write_table(table)
             with_error += len(table) - table["error"].null_count
@@ -208,6 +204,16 @@ def write_output(
     filesystem.put(storage, name + MANIFEST, folder / "manifest")
     delete_parts(job.storage)
     return manifest
+
+
+def open_writer(file: Path, schema: Any) -> Any:
+    """A writer of tables to a Parquet or CSV file."""
+    from pyarrow.csv import CSVWriter
+    from pyarrow.parquet import ParquetWriter
+
+    if file.suffix == ".csv":
+        return CSVWriter(file, schema)
+    return ParquetWriter(file, schema, use_dictionary=["predicted"])  # other columns vary
 
 
 def summary(output: str, manifest: Manifest) -> str:
@@ -264,7 +270,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
     args = parser.parse_args()
-    if Path(args.output).suffix not in WRITERS:
+    if Path(args.output).suffix not in FORMATS:
         parser.error(f"OUTPUT is {args.output}; expected a name that ends with .parquet or .csv")
     if args.engine == "ray" and (args.model or "").startswith(ENDPOINT):
         parser.error(f"--engine ray and --model {args.model} can't be combined: each classifies")

@@ -7,12 +7,10 @@ order. Only a few parts are in memory at a time.
 import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 from digits.core.errors import InputError
@@ -46,6 +44,9 @@ Executor = Callable[[Task, Pending, int], Done]  # the number is that of the pen
 
 def local(task: Task, pending: Pending, parts: int) -> Done:
     """Compute on this machine: a process per core, or in this process if there is one part."""
+    from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+    from multiprocessing import get_context
+
     workers = min(count_workers(), parts)
     if workers <= 1:
         yield from ((number, task.run(chunk)) for number, chunk in pending)
