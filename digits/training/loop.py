@@ -154,7 +154,6 @@ class _Steps:
             lr=lr,
             step=step,
             decayed=weights.decayed,
-            kernels=weights.kernels,
         )
         weights.statistics.copy_(row[trainable:-1])
         # The mean of all steps so far, until `ema` gives more weight to the last one.

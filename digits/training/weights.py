@@ -6,7 +6,7 @@ views of it as its tensors.
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -32,7 +32,6 @@ class Weights:
     best : (n,), `average` after the best epoch
     trainable : how many of the n are parameters, from the first
     decayed : how many of these weight decay applies to, from the first
-    shapes : of the decayed tensors
     """
 
     current: Tensor
@@ -41,32 +40,25 @@ class Weights:
     best: Tensor
     trainable: int
     decayed: int
-    shapes: tuple[torch.Size, ...]
 
     @classmethod
     def initial(cls, network: Network) -> Self:
         """Copy a network's weights; no step has been taken."""
         current = join(tensors(network)).detach()
         trainable = length(parameters(network))
-        decayed = [p for p in parameters(network) if p.dim() > 1]
         return cls(
             current,
             initial_moments(current[:trainable]),
             current.clone(),
             current.clone(),
             trainable,
-            length(decayed),
-            tuple(p.shape for p in decayed),
+            length(p for p in network.parameters() if p.dim() > 1),
         )
 
     @property
     def statistics(self) -> Tensor:
         """Batch norm's running statistics in `current`."""
         return self.current[self.trainable :]
-
-    def kernels(self, vector: Tensor) -> list[Tensor]:
-        """The convolutions' parts of a vector of weights or gradients: views of it."""
-        return [part for part in parts(vector, self.shapes) if part.dim() == 4]
 
     def averaged(self, network: Network) -> Network:
         """A copy of a network, to evaluate, that is bound to `average`."""
@@ -103,29 +95,21 @@ def join(tensors: Iterable[Tensor]) -> Tensor:
 
 def length(tensors: Iterable[Tensor]) -> int:
     """How many numbers `join` returns."""
-    return sum(t.numel() + _padding(t.numel()) for t in tensors)
+    return sum(t.numel() + _padding(t) for t in tensors)
 
 
 def bind(tensors: Iterable[Tensor], vector: Tensor) -> None:
     """Replace the content of each tensor by a view of its part of a vector that `join` laid out."""
-    tensors = list(tensors)
-    for tensor, part in zip(tensors, parts(vector, (t.shape for t in tensors)), strict=True):
-        tensor.data = part
-
-
-def parts(vector: Tensor, shapes: Iterable[torch.Size]) -> Iterator[Tensor]:
-    """Views of the parts of a vector that `join` laid out, by the shapes of its tensors."""
     start = 0
-    for shape in shapes:
-        end = start + shape.numel()
-        yield vector[start:end].view(shape)
-        start = end + _padding(shape.numel())
+    for tensor in tensors:
+        tensor.data = vector[start : start + tensor.numel()].view_as(tensor)
+        start += tensor.numel() + _padding(tensor)
 
 
 def _padded(flat: Tensor) -> Tensor:
-    padding = _padding(flat.numel())
+    padding = _padding(flat)
     return F.pad(flat, (0, padding)) if padding else flat
 
 
-def _padding(numbers: int) -> int:
-    return -numbers % ALIGNMENT
+def _padding(tensor: Tensor) -> int:
+    return -tensor.numel() % ALIGNMENT

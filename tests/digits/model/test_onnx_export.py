@@ -59,7 +59,7 @@ def test_the_number_of_workers_changes_no_byte(exported: Exported) -> None:
 @pytest.mark.parametrize("pooling", ["max", "avg"])
 @pytest.mark.parametrize("size", [4, 5])
 def test_pooling_is_exported(exported: Exported, pooling: str, size: int) -> None:
-    made = network(padding=["same"] * 3, pooling=pooling, pool_size=size).eval()
+    made = network(pooling=pooling, pool_size=size).eval()
     onnx_export.compare(made, onnx_export.to_onnx(made), exported.test.images[:50], workers=1)
 
 

@@ -1,5 +1,4 @@
 import torch
-from torch import nn
 
 from digits.core import params
 from digits.model.network import Architecture, Network
@@ -26,17 +25,3 @@ def test_the_averaged_network_follows_the_average() -> None:
     vectors.average.zero_()
     assert averaged(image).unique().tolist() == [0]
     assert network(image).unique().tolist() != [0]
-
-
-def test_the_kernels_are_views_of_each_members_convolutions() -> None:
-    section = params.read_yaml(ROOT / "params.yaml")["model"] | {"members": 2, "hidden": [5]}
-    network = Network(Architecture.parse(section), ("a", "b"), (28, 28), 33.0, 79.0)
-    vectors = Weights.initial(network)
-    kernels = vectors.kernels(vectors.current)
-    convolutions = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    assert len(kernels) == 2 * sum(section["convolutions"])
-    assert all(torch.equal(a, b) for a, b in zip(kernels, convolutions, strict=True))
-    zeros = vectors.current == 0
-    for kernel in kernels:
-        kernel.zero_()
-    assert int((vectors.current == 0).sum() - zeros.sum()) == sum(c.numel() for c in convolutions)
