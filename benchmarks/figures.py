@@ -1,7 +1,7 @@
 """Write the measured figures into README.md and the pages of docs/: python -m benchmarks.figures
 
 The block between `<!-- figures: NAME -->` and `<!-- end -->` is rewritten from benchmarks/results/
-by the function that BLOCKS names for NAME.
+by the function that BLOCKS names for NAME. The steps of `make rehearsal` are such a block, too.
 """
 
 import math
@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import measure
 from digits.core import command_line, errors, files
 from digits.core.errors import InputError
+from ops import rehearsal
 
 PAGES = (measure.ROOT / "README.md", *sorted((measure.ROOT / "docs").rglob("*.md")))
 MARK = re.compile(r"<!-- figures: (.+?) -->")
@@ -329,6 +330,25 @@ def peers() -> str:
     return f"{_table(header, rows)}\n\n{_machine(results)}"
 
 
+def sweep() -> str:
+    results = measure.load("sweep")
+    many, one = (results[name]["cpu_s"] for name in ("many", "one"))
+    return (
+        f"If all {results['runs']:,} runs of a sweep are complete, the command takes "
+        f"{_range(many, '.1f')} s of processor time to find and compare them, and to draw the "
+        f"picture; for 5 runs, {_range(one, '.1f')} s; n={len(many)} each. {_machine(results)}"
+    )
+
+
+def steps() -> str:
+    """What `make rehearsal` does and runs."""
+    parts = []
+    for number, scene in enumerate(rehearsal.SCENES, 1):
+        lines = "\n".join(rehearsal.shown(scene, 8000)).replace(".csv --", ".csv \\\n  --")
+        parts.append(f"**{number}. {scene.title}.** {scene.text}\n\n```\n{lines}\n```")
+    return "\n\n".join(parts)
+
+
 def _machine(results: Mapping[str, Any]) -> str:
     return f"On {_on(results)}."
 
@@ -365,6 +385,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "photos": photos,
     "server": server,
     "peers": peers,
+    "sweep": sweep,
+    "rehearsal": steps,
 }
 
 

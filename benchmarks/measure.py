@@ -112,6 +112,15 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def cpu_seconds(call: Callable[[], object]) -> float:
+    """The processor time of the commands that a call runs and waits for."""
+    before = os.times()
+    call()
+    after = os.times()
+    user = after.children_user - before.children_user
+    return user + after.children_system - before.children_system
+
+
 def rounded(values: Iterable[float], digits: int = 1) -> list[float]:
     return [round(value, digits) for value in values]
 

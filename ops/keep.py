@@ -26,7 +26,7 @@ from digits.core import command_line, errors
 from digits.core.command_line import say
 from digits.core.errors import InputError, first
 from ops.tools import git, pipeline, uncommitted
-from ops.tools.dvc import DVC
+from ops.tools.dvc import DVC, command_for_outputs
 from ops.tools.git import Experiment
 from ops.tools.revisions import check_lock
 from ops.tools.tree import Tree
@@ -95,7 +95,8 @@ def keep_experiment(name: str, message: str) -> list[str]:
         git.run("commit", "--quiet", "--message", message)
         undo.pop_all()
     if subprocess.run([*DVC, "checkout", "--quiet"]).returncode:
-        say("The commit is made, but its data and model are not all here. Run: dvc pull")
+        command = command_for_outputs()
+        say(f"The commit is made, but its data and model are not all here. Run: {command}")
     return paths
 
 

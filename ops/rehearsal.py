@@ -94,7 +94,7 @@ SCENES = (
     Scene(
         "A change that is worse",
         "A single epoch is too few. The gate compares both models on the same test images and "
-        "blocks (exit code 1), so nothing is promoted. Back to what is committed.",
+        "blocks (exit code 1), so nothing is promoted.",
         (
             "dvc exp run --quiet --name hasty --set-param train.epochs=1",
             "digits gate --base main",
@@ -103,8 +103,8 @@ SCENES = (
     ),
     Scene(
         "A change that is no worse",
-        "The labels are smoothed less. The gate passes, so this becomes the next version. The "
-        "server takes it over between two requests.",
+        "Back to what is committed; now the labels are smoothed less. The gate passes, so this "
+        "becomes the next version. The server takes it over between two requests.",
         (
             "git checkout --quiet .",
             "dvc exp run --quiet --name sharper --set-param train.label_smoothing=0.05",
@@ -128,6 +128,25 @@ SCENES = (
         answers="v1.0.0",
     ),
 )
+
+
+def shown(scene: Scene, port: int) -> Iterator[str]:
+    """A scene's commands as a person types them, with what is to be expected as comments."""
+    *others, last = scene.commands
+    yield from others
+    yield last + (f"  # exit code {scene.code}" if scene.code else "")
+    if scene is next(scene for scene in SCENES if scene.answers):
+        yield f"python -m {shlex.join(serving(port))} &"
+    if scene.answers:
+        yield f"curl {version_url(port)}  # {scene.answers}"
+
+
+def serving(port: int) -> list[str]:
+    return ["serving", "--model", DEPLOYED, "--port", str(port), "--poll", "0.5"]
+
+
+def version_url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/version"
 
 
 def main() -> None:
@@ -214,7 +233,7 @@ def play(project: Path, environment: Mapping[str, str]) -> None:
 @contextmanager
 def served(project: Path, environment: Mapping[str, str], port: int) -> Iterator[None]:
     """Run the server until the block ends, or this process does."""
-    words = ["serving", "--model", DEPLOYED, "--port", str(port), "--poll", "0.5"]
+    words = serving(port)
     print(style(f"\n$ python -m {shlex.join(words)} &", "1"), flush=True)
     with open(project.parent / "serving.log", "wb") as log:
         process = processes.start_owned(words, log, environment, project)
@@ -227,7 +246,7 @@ def served(project: Path, environment: Mapping[str, str], port: int) -> Iterator
 
 def ask(port: int, version: str) -> None:
     """Wait until the server answers with a version; raises `Unreachable` if it never does."""
-    url = f"http://127.0.0.1:{port}/version"
+    url = version_url(port)
     print(style(f"\n$ curl {url}", "1"), flush=True)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:

@@ -43,7 +43,7 @@ def check_model(commit: str, model: str, server: str | None) -> None:
         raise InputError(f"dvc.lock of {commit[:9]} has no {MODEL}. Run: dvc repro")
     with object_store.stores() as (cache, remote):
         if remote is None and server:
-            raise InputError(f"nobody else can fetch the model: {NO_REMOTE}; then dvc push")
+            raise InputError(f"the model is on this machine alone, and {NO_REMOTE}. Then: dvc push")
         if remote is None:
             print("no DVC remote: the model stays in this repository's cache", file=sys.stderr)
         try:

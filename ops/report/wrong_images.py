@@ -14,7 +14,7 @@ def find(runs: list[Run]) -> tuple[dict[int, UInt8Array], str | None]:
     if not runs:
         return {}, None
     if not (folder / "test-images.npy").exists():
-        return {}, f"{folder}/test-images.npy is not here. Run: dvc pull"
+        return {}, f"{folder}/test-images.npy is not here. Run: {dvc.command_for_outputs()}"
     test = dataset.load(folder, "test")
     if dataset.digest(test) != runs[0].scores.test_set:
         return {}, f"{folder} has other test images than these metrics. Run: dvc checkout"

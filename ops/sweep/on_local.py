@@ -9,13 +9,13 @@ epoch. The clones are .sweep/NAME, and share this repository's cache.
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from digits.core import files
 from digits.core.workers import WORKERS_VARIABLE, count_workers
 from ops.sweep import trials
-from ops.sweep.trials import FOLDER, IDENTITY, RESUME, Trial
+from ops.sweep.trials import FOLDER, RESUME, Ended, Started, Trial
 from ops.tools import any_path, compute, git
 
 POLL_S = 0.1
@@ -26,7 +26,8 @@ class Local:
 
     def __init__(self, commit: str, jobs: int) -> None:
         self._commit = commit
-        self._identity = {key: git.setting(key) for key in IDENTITY}
+        self._identity = trials.identity()
+        self._new: list[Trial] = []
         self._running: dict[Trial, subprocess.Popen[bytes]] = {}
         self._environment = git.clean_environment() | compute.environment_for_clones()
         params = compute.load_params("params.yaml")
@@ -36,13 +37,16 @@ class Local:
     def start(self, trial: Trial) -> None:
         project = prepare(trial, self._commit, self._identity)
         self._running[trial] = trials.start_dvc(trial, [], project, trial.log, self._environment)
+        self._new.append(trial)
 
-    def ended(self) -> Iterator[tuple[Trial, bool]]:
+    def events(self) -> Iterator[Started | Ended]:
+        yield from map(Started, self._new)
+        self._new.clear()
         time.sleep(POLL_S)
         for trial, process in list(self._running.items()):
             if process.poll() is not None:
                 del self._running[trial]
-                yield trial, process.returncode == 0 and collect(trial, self._commit)
+                yield Ended(trial, process.returncode == 0 and collect(trial, self._commit))
 
     def stop(self) -> None:
         trials.stop_dvc(self._running.values())
@@ -59,7 +63,7 @@ def share_of_workers(params: compute.ComputeParams, jobs: int) -> int:
     return max(1, params.workers // jobs)
 
 
-def prepare(trial: Trial, commit: str, identity: dict[str, str | None]) -> Path:
+def prepare(trial: Trial, commit: str, identity: Mapping[str, str]) -> Path:
     """Clone the repository at the commit, with the state that the trial's training left.
 
     Returns the project's folder in the clone.
@@ -67,8 +71,7 @@ def prepare(trial: Trial, commit: str, identity: dict[str, str | None]) -> Path:
     save_state(trial)
     with files.new_directory(clone_of(trial)) as folder:
         project = git.clone(commit, folder)
-        for key, value in identity.items():
-            git.run("config", key, value or "", folder=folder)
+        trials.identify(folder, identity)
         configure(project)
     project = clone_of(trial) / git.project_in_repository()
     if trial.saved_state.exists():

@@ -5,7 +5,9 @@ training then continues after its last whole epoch. `ray_node` has what a node d
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,13 +17,22 @@ from digits.core import files, params
 from digits.core.command_line import say
 from digits.core.errors import InputError
 from ops.sweep import on_local, ray_node, trials
-from ops.sweep.ray_node import OBJECT, Job, Made
-from ops.sweep.trials import FOLDER, IDENTITY, Trial
+from ops.sweep.ray_node import OBJECT, Job, Made, News
+from ops.sweep.trials import FOLDER, Ended, Started, Trial
 from ops.tools import compute, dvc, dvc_files, git, ray_cluster
 from ops.tools.revisions import PARAMS
+from ops.tools.tables import count
 
 POLL_S = 0.5
 HEAD = "node:__internal_head__"  # a resource of the node that runs as long as the cluster
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a trial asks a node for."""
+
+    cores: int
+    gpus: int
 
 
 class OnRay:
@@ -46,12 +57,14 @@ class OnRay:
         where = compute.load_params(PARAMS)
         if where.backend != "local":
             raise InputError(f"compute.backend is {where.backend}; on Ray a trial runs on its node")
-        nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-        cores = cores_of_trial(where, nodes, jobs)
-        if cores > max(nodes):
-            say(f"each run needs {cores} cores; no node has so many yet, so the runs wait for one")
-        self._gpus = {trial: self._gpus_of(trial, base, where.processes) for trial in waiting}
-        self._run = ray.remote(num_cpus=cores, max_retries=1)(ray_node.run)
+        self._processes = where.processes
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self._needs = {
+            trial: needs(device_of(trial, base), where, nodes, jobs) for trial in waiting
+        }
+        for need in dict.fromkeys(self._needs.values()):
+            say(describe(need, nodes))
+        self._run = ray.remote(max_retries=1)(ray_node.run)
         self._messages = (
             ray.remote(ray_node.Messages).options(num_cpus=0, resources={HEAD: 0.001}).remote()
         )
@@ -60,9 +73,8 @@ class OnRay:
             Job(
                 commit,
                 git.project_in_repository(),
-                {key: git.setting(key) or "" for key in IDENTITY},
+                trials.identity(),
                 configuration,
-                max(1, cores // where.processes),
                 self._has_remote,
             )
         )
@@ -72,61 +84,57 @@ class OnRay:
             ray_node.pack(cache, () if self._has_remote else outputs(commit, cache))
         )
 
-    def _gpus_of(self, trial: Trial, base: dict[str, Any], processes: int) -> int:
-        device = params.override(base, trial.changes)["train"]["device"]
-        has_gpus = self._ray.cluster_resources().get("GPU", 0) > 0
-        if device == "cuda" and not has_gpus:
-            raise InputError(f"{trial.name} has train.device: cuda, and no node has a GPU")
-        return processes if device == "cuda" or (device == "auto" and has_gpus) else 0
-
     def start(self, trial: Trial) -> None:
         trial.log.unlink(missing_ok=True)
         on_local.save_state(trial)
         state = trial.saved_state / ray_node.STATE.name
         if state.exists():  # of a sweep that was stopped
             self._tell(trial, state.read_bytes())
-        task = self._run.options(num_gpus=self._gpus[trial], name=trial.name).remote(
-            trial, self._job, self._bundle, self._data, self._messages
-        )
+        need = self._needs[trial]
+        run = self._run.options(num_cpus=need.cores, num_gpus=need.gpus, name=trial.name)
+        workers = max(1, need.cores // self._processes)
+        task = run.remote(trial, workers, self._job, self._bundle, self._data, self._messages)
         self._running[task] = trial
 
     def _tell(self, trial: Trial, state: bytes) -> None:
         self._ray.get(self._messages.tell.remote(trial.name, b"", state))
 
-    def ended(self) -> Iterator[tuple[Trial, bool]]:
+    def events(self) -> Iterator[Started | Ended]:
         done, _ = self._ray.wait(
             list(self._running), num_returns=len(self._running), timeout=POLL_S
         )
-        self._keep_messages()
+        yield from self._keep_messages()
         for task in done:
             trial = self._running.pop(task)
             self._messages.forget.remote(trial.name)
-            yield trial, self._collect(trial, task)
+            yield self._collect(trial, task)
 
-    def _keep_messages(self) -> None:
+    def _keep_messages(self) -> list[Started]:
+        """Write the logs and states that are new; returns the trials that started."""
         try:
-            printed, states = self._ray.get(self._messages.take.remote())
+            news: News = self._ray.get(self._messages.take.remote())
         except self._ray.exceptions.RayError:
             raise InputError(
                 "the head of the Ray cluster was lost. What is complete stays; the same command "
                 "continues the rest"
             ) from None
-        for trial in self._running.values():
-            if trial.name in printed:
-                with trial.log.open("ab") as log:
-                    log.write(printed[trial.name])
-            if trial.name in states:
-                trial.saved_state.mkdir(exist_ok=True)
-                files.write(trial.saved_state / ray_node.STATE.name, states[trial.name])
+        running = {trial.name: trial for trial in self._running.values()}
+        for name in running.keys() & news.printed.keys():
+            with running[name].log.open("ab") as log:
+                log.write(news.printed[name])
+        for name in running.keys() & news.states.keys():
+            running[name].saved_state.mkdir(exist_ok=True)
+            files.write(running[name].saved_state / ray_node.STATE.name, news.states[name])
+        return [Started(running[name], node) for name, node in news.started if name in running]
 
-    def _collect(self, trial: Trial, task: Any) -> bool:
+    def _collect(self, trial: Trial, task: Any) -> Ended:
         try:
             made: Made | None = self._ray.get(task)
-            return made is not None and self._keep(trial, made)
+            return Ended(trial, made is not None and self._keep(trial, made))
         except (self._ray.exceptions.RayError, InputError) as error:  # the other trials go on
             with trial.log.open("a", encoding="utf-8") as log:
                 log.write(f"{error}\n")
-            return False
+            return Ended(trial, False, explain(error))
 
     def _keep(self, trial: Trial, made: Made) -> bool:
         add_to_cache(made.outputs)  # first, so that an experiment always has its outputs
@@ -150,18 +158,78 @@ class OnRay:
         self._ray.shutdown()
 
 
-def cores_of_trial(where: compute.ComputeParams, nodes: Sequence[float], at_a_time: int) -> int:
-    """What `compute` says, or a trial's share of the cores of the nodes."""
+def device_of(trial: Trial, base: dict[str, Any]) -> str:
+    device: str = params.override(base, trial.changes)["train"]["device"]
+    return device
+
+
+def needs(
+    device: str, where: compute.ComputeParams, nodes: Sequence[Mapping[str, float]], at_a_time: int
+) -> Need:
+    """What a trial asks Ray for: the cores that `compute` states, or its share, and its GPUs.
+
+    Parameters
+    ----------
+    device : its train.device
+    nodes : what each node has, by Ray's names
+    at_a_time : how many trials may run
+
+    Raises
+    ------
+    InputError
+        If the device is cuda, and no node has the GPUs.
+    """
+    gpus = where.processes if device in ("cuda", "auto") else 0
+    suited = [node for node in nodes if node.get("GPU", 0) >= gpus]
+    if not suited and device == "auto":
+        gpus, suited = 0, list(nodes)
+    if not suited:
+        most = max(int(node.get("GPU", 0)) for node in nodes)
+        raise InputError(
+            f"train.device is cuda, so a run needs {count(gpus, 'GPU')} of one node (one for each "
+            f"of compute.processes), but "
+            + (f"the nodes have at most {most}" if most else "no node of the Ray cluster has a GPU")
+            + ". Start Ray on a machine with more, or set train.device: cpu"
+        )
     if where.workers != "auto":
-        return where.workers * where.processes
-    return max(1, min(int(max(nodes)), int(sum(nodes)) // at_a_time))
+        return Need(where.workers * where.processes, gpus)
+    if gpus:
+        at_a_time = min(at_a_time, sum(int(node["GPU"]) // gpus for node in suited))
+    cores = [int(node.get("CPU", 0)) for node in suited]
+    return Need(max(1, min(max(cores), sum(cores) // at_a_time)), gpus)
+
+
+def describe(need: Need, nodes: Sequence[Mapping[str, float]]) -> str:
+    """What a trial asks for and where it waits, for a person."""
+    words = count(need.cores, "core") + (f" and {count(need.gpus, 'GPU')}" if need.gpus else "")
+    suited = [node for node in nodes if node.get("GPU", 0) >= need.gpus]
+    is_met = any(node.get("CPU", 0) >= need.cores for node in suited)
+    return (
+        f"queued on the Ray cluster; a run starts as soon as a node has {words} free"
+        if is_met
+        else f"each run needs {words}; no node has this yet, so the runs wait for one"
+    )
+
+
+def explain(error: Exception) -> str:
+    """Why a trial failed, in one line."""
+    from ray import exceptions
+
+    if isinstance(error, exceptions.NodeDiedError):
+        return "its node was lost, for the second time"
+    if isinstance(error, exceptions.WorkerCrashedError | exceptions.OutOfMemoryError):
+        return "its process was killed, for the second time; had the node enough memory?"
+    cause = error.cause if isinstance(error, exceptions.RayTaskError) else error
+    name = "" if isinstance(cause, InputError) else f"{type(cause).__name__}: "
+    return f"{name}{cause}".strip().splitlines()[0]
 
 
 def bundle(commit: str) -> bytes:
-    """The commit and its history as a Git bundle, whose HEAD it is."""
+    """The commit without its history as a Git bundle, whose HEAD it is."""
     with TemporaryDirectory(dir=FOLDER) as folder:
         clone, file = Path(folder, "clone"), Path(folder, "commit.bundle").absolute()
         git.clone(commit, clone)
+        git.omit_history(clone, commit)
         git.run("bundle", "create", "--quiet", file, "HEAD", folder=clone)
         return file.read_bytes()
 
@@ -190,28 +258,30 @@ def object_path(digest: str) -> str:
 
 
 def add_to_cache(packed: bytes) -> None:
-    """Add objects that a node made to DVC's cache.
+    """Add objects that a node made to DVC's cache, as DVC does: the cache may be shared.
 
     Raises
     ------
     InputError
         If an object is not what its name says.
     """
-    cache = cache_folder()
-    with TemporaryDirectory(dir=FOLDER) as folder:
+    from dvc.repo import Repo
+
+    with Repo() as repo, TemporaryDirectory(dir=FOLDER) as folder:
+        cache, runs = repo.cache.local, repo.cache.legacy
         names = ray_node.unpack(packed, Path(folder))
         # A folder's list comes after its files.
         for name in sorted(names, key=lambda name: name.endswith(".dir")):
-            made, kept = Path(folder, name), cache / name
-            content = made.read_bytes()
+            made = Path(folder, name).absolute()
             if match := OBJECT.fullmatch(name):
-                digest = "".join(match.groups()).removesuffix(".dir")
-                if hashlib.md5(content).hexdigest() != digest:
+                oid = "".join(match.groups())
+                if hashlib.md5(made.read_bytes()).hexdigest() != oid.removesuffix(".dir"):
                     raise InputError(f"a node sent {name} with another content")
-            if not kept.exists():
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                files.write(kept, content)
-                kept.chmod(0o444)
+                cache.add(str(made), cache.fs, oid)
+            elif not (kept := Path(runs.path, name)).exists():
+                runs.makedirs(str(kept.parent))
+                temporary = shutil.copyfile(made, kept.with_name(f"{kept.name}.tmp"))
+                runs.move(str(temporary), str(kept))
 
 
 def cache_folder() -> Path:

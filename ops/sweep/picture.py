@@ -1,36 +1,59 @@
 """Draw a sweep as a PNG picture; the same outcomes give the same bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from digits.evaluation.plots import BAD, GOOD, INK, MUTED, grid, sheet
 from ops.sweep.outcomes import Outcome, describe
 
 COLOURS = {"better": GOOD, "worse": BAD}
-ROW = 0.36  # inches
+MOST = 100  # rows: the table has all, and nobody reads a longer picture
+CHART, ROW, TOP, BOTTOM, GAP = 4.8, 0.36, 0.6, 0.7, 0.15  # inches
 COLUMNS = (58, 130, 138)  # of the text: points to the right of the chart
+POINTS = 72  # an inch
 
 
 def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
     """Draw the accuracy of each setting: its seeds, their mean, its interval, and the mark.
+
+    Of more than `MOST` settings, the default and the most accurate ones.
 
     Parameters
     ----------
     name : of the sweep
     outcomes : the default first
     """
-    with sheet(10, 1.5 + ROW * len(outcomes)) as (figure, png):
-        axis = figure.subplots()
-        figure.suptitle(
-            f"{name}: test accuracy by setting", x=0.01, ha="left", fontsize=15, fontweight="bold"
+    drawn = most_accurate(outcomes)
+    labels = [outcome.setting.label for outcome in drawn]
+    cells = [(f"{outcome.mean:.2%}".replace("%", " %"), *describe(outcome)) for outcome in drawn]
+    height = TOP + ROW * len(drawn) + BOTTOM
+    # matplotlib's own layout would measure each text several times.
+    with sheet(CHART, height, layout=None) as (figure, png):
+        left = GAP + width_of(figure, labels) + GAP
+        right = COLUMNS[-1] / POINTS + width_of(figure, (mark for *_, mark in cells)) + GAP
+        width = left + CHART + right
+        figure.set_size_inches(width, height)
+        axis = figure.add_axes(
+            (left / width, BOTTOM / height, CHART / width, 1 - (TOP + BOTTOM) / height)
         )
-        axis.axvline(outcomes[0].mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        for row, outcome in enumerate(outcomes):
-            _draw_row(axis, row, outcome)
-        axis.set_yticks(range(len(outcomes)), [o.setting.label for o in outcomes], color=INK)
-        axis.set(ylim=(len(outcomes) - 0.5, -0.5))
+        part = "" if len(drawn) == len(outcomes) else f", the {MOST - 1} best of {len(outcomes):,}"
+        figure.text(
+            GAP / width,
+            1 - GAP / height,
+            f"{name}: test accuracy by setting{part}",
+            va="top",
+            fontsize=15,
+            fontweight="bold",
+        )
+        axis.axvline(drawn[0].mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        _draw_rows(axis, drawn)
+        for row, (outcome, texts) in enumerate(zip(drawn, cells, strict=True)):
+            _write_row(axis, row, _colour(row, outcome), texts)
+        axis.set_yticks(range(len(drawn)), labels, color=INK)
+        axis.set(ylim=(len(drawn) - 0.5, -0.5))
         axis.set_xlabel(
             "Small dots: one seed each. Line: 95 % interval of the mean. Grey: equal models differ "
             "as much by chance.",
@@ -43,28 +66,61 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
     return png.getvalue()
 
 
-def _draw_row(axis: Axes, row: int, outcome: Outcome) -> None:
-    colour = INK if row == 0 else COLOURS.get(outcome.mark, MUTED)
-    if outcome.margin is not None:
-        ends = [max(0, outcome.mean - outcome.margin), min(1, outcome.mean + outcome.margin)]
-        axis.plot(ends, [row, row], color=colour, linewidth=1.5, solid_capstyle="round", zorder=2)
-    seeds = outcome.accuracies
-    axis.scatter(seeds, [row] * len(seeds), s=18, color=colour, alpha=0.4, linewidths=0, zorder=3)
-    axis.scatter(
-        outcome.mean, row, s=70, color=colour, edgecolors="white", linewidths=1.2, zorder=4
-    )
-    change, mark = describe(outcome)
+def most_accurate(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The default and the most accurate of the others, `MOST` at most, in their order."""
+    order = sorted(range(1, len(outcomes)), key=lambda number: -outcomes[number].mean)
+    return [outcomes[number] for number in sorted([0, *order[: MOST - 1]])]
 
-    cells = (f"{100 * outcome.mean:.2f} %", change, mark)
-    for offset, cell, side in zip(COLUMNS, cells, ("right", "right", "left"), strict=True):
-        axis.annotate(
-            cell,
-            (1, row),
-            xycoords=axis.get_yaxis_transform(),
-            xytext=(offset, 0),
-            textcoords="offset points",
-            va="center",
-            ha=side,
-            color=colour,
-            annotation_clip=False,
-        )
+
+def width_of(figure: Figure, texts: Iterable[str]) -> float:
+    """The width of the widest text, in inches."""
+    lines = figure.text(0, 0, "\n".join(texts))
+    width = lines.get_window_extent().width / figure.dpi
+    lines.remove()
+    return width
+
+
+def _colour(row: int, outcome: Outcome) -> str:
+    return INK if row == 0 else COLOURS.get(outcome.mark, MUTED)
+
+
+def _draw_rows(axis: Axes, outcomes: Sequence[Outcome]) -> None:
+    """Draw all rows at once: an artist for each would take far longer."""
+    rows = list(enumerate(outcomes))
+    intervals = [
+        (row, max(0, o.mean - margin), min(1, o.mean + margin), _colour(row, o))
+        for row, o in rows
+        if (margin := o.margin) is not None
+    ]
+    if intervals:
+        heights, lows, highs, colours = zip(*intervals, strict=True)
+        lines = axis.hlines(heights, lows, highs, colors=colours, linewidth=1.5, zorder=2)
+        lines.set_capstyle("round")
+    seeds = [(accuracy, row, _colour(row, o)) for row, o in rows for accuracy in o.accuracies]
+    x, y, colours = zip(*seeds, strict=True)
+    axis.scatter(x, y, s=18, c=colours, alpha=0.4, linewidths=0, zorder=3)
+    axis.scatter(
+        [o.mean for _, o in rows],
+        [row for row, _ in rows],
+        s=70,
+        c=[_colour(row, o) for row, o in rows],
+        edgecolors="white",
+        linewidths=1.2,
+        zorder=4,
+    )
+
+
+def _write_row(axis: Axes, row: int, colour: str, texts: Sequence[str]) -> None:
+    for offset, text, side in zip(COLUMNS, texts, ("right", "right", "left"), strict=True):
+        if text:
+            axis.annotate(
+                text,
+                (1, row),
+                xycoords=axis.get_yaxis_transform(),
+                xytext=(offset, 0),
+                textcoords="offset points",
+                va="center",
+                ha=side,
+                color=colour,
+                annotation_clip=False,
+            )

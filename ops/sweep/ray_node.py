@@ -8,12 +8,13 @@ import io
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,16 +42,15 @@ class Job:
     """What all trials of a sweep have in common.
 
     project : the project's folder in the repository
-    git, dvc : configuration of the clone; of DVC, what is not in Git
-    workers : threads for each process
+    identity : who commits the experiments, as Git's configuration
+    dvc : DVC's configuration that is not in Git
     has_remote : whether data and outputs travel through the DVC remote
     """
 
     commit: str
     project: Path
-    git: Mapping[str, str]
+    identity: Mapping[str, str]
     dvc: Mapping[str, Any]
-    workers: int
     has_remote: bool
 
 
@@ -62,6 +62,15 @@ class Made:
     outputs: bytes
 
 
+@dataclass(frozen=True)
+class News:
+    """What happened: the trials that started and where, what each printed, and states, by trial."""
+
+    started: Sequence[tuple[str, str]]
+    printed: Mapping[str, bytes]
+    states: Mapping[str, bytes]
+
+
 class Messages:
     """A Ray actor that keeps what the trials printed, and the latest state of each training.
 
@@ -69,9 +78,13 @@ class Messages:
     """
 
     def __init__(self) -> None:
+        self._started: list[tuple[str, str]] = []
         self._printed: dict[str, bytes] = defaultdict(bytes)
         self._states: dict[str, bytes] = {}
         self._new: set[str] = set()
+
+    def start(self, name: str, node: str) -> None:
+        self._started.append((name, node))
 
     def tell(self, name: str, printed: bytes, state: bytes | None) -> None:
         self._printed[name] += printed
@@ -82,29 +95,51 @@ class Messages:
     def state(self, name: str) -> bytes | None:
         return self._states.get(name)
 
-    def take(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
-        """What is new since the last call: what each trial printed, and states."""
-        printed, self._printed = dict(self._printed), defaultdict(bytes)
+    def take(self) -> News:
+        """What is new since the last call."""
         states = {name: self._states[name] for name in self._new}
-        self._new.clear()
-        return printed, states
+        news = News(self._started, dict(self._printed), states)
+        self._started, self._printed, self._new = [], defaultdict(bytes), set()
+        return news
 
     def forget(self, name: str) -> None:
         """A trial has ended."""
         self._states.pop(name, None)
 
 
-def run(trial: Trial, job: Job, bundle: bytes, data: bytes, messages: Any) -> Made | None:
-    """Run a trial; None if its `dvc exp run` failed. `messages` is the actor `Messages`."""
+def run(
+    trial: Trial, workers: int, job: Job, bundle: bytes, data: bytes, messages: Any
+) -> Made | None:
+    """Run a trial; None if its `dvc exp run` failed.
+
+    Parameters
+    ----------
+    workers : threads for each process
+    bundle, data : the commit, and what of its data does not travel through the DVC remote
+    messages : the actor `Messages`
+    """
+    import ray
+
+    ray.get(messages.start.remote(trial.name, here()))
     remove_abandoned()
     with TemporaryDirectory(prefix=PREFIX) as folder, lock.held(Path(folder) / LOCK, ""):
         project = check_out(Path(folder), job, bundle)
         cache = project / CACHE
         known = unpack(data, cache)
         log = Path(folder) / "log"
-        if run_dvc(trial, job, project, log, messages):
+        if run_dvc(trial, workers, job, project, log, messages):
             return None
         return Made(bundle_of(trial, job, project), pack(cache, objects(cache) - known))
+
+
+def here() -> str:
+    """This node and the GPUs that Ray gave to this task, for a person."""
+    import ray
+
+    context = ray.get_runtime_context()
+    gpus = context.get_accelerator_ids()["GPU"]
+    words = [f"node {context.get_node_id()[:8]}", *(f"GPU {gpu}" for gpu in gpus)]
+    return f"{socket.gethostname()} ({', '.join(words)})"
 
 
 def remove_abandoned() -> None:
@@ -120,10 +155,11 @@ def check_out(folder: Path, job: Job, bundle: bytes) -> Path:
 
     file, clone = folder / "commit.bundle", folder / "clone"
     file.write_bytes(bundle)
-    git.run("clone", "--quiet", "--no-checkout", file, clone, environment=git.clean_environment())
+    git.run("init", "--quiet", clone, environment=git.clean_environment())
+    git.omit_history(clone, job.commit)
+    git.run("fetch", "--quiet", file, "HEAD", folder=clone)
     git.run("checkout", "--quiet", "--detach", job.commit, folder=clone)
-    for key, value in job.git.items():
-        git.run("config", key, value, folder=clone)
+    trials.identify(clone, job.identity)
     project = clone / job.project
     any_path.allow()
     with Config(str(project / ".dvc")).edit("local") as local:
@@ -133,7 +169,7 @@ def check_out(folder: Path, job: Job, bundle: bytes) -> Path:
     return project
 
 
-def run_dvc(trial: Trial, job: Job, project: Path, log: Path, messages: Any) -> int:
+def run_dvc(trial: Trial, workers: int, job: Job, project: Path, log: Path, messages: Any) -> int:
     """Run `dvc exp run` and tell how it goes on; returns its exit code."""
     import ray
 
@@ -143,7 +179,7 @@ def run_dvc(trial: Trial, job: Job, project: Path, log: Path, messages: Any) -> 
         (project / STATE).write_bytes(state)
     dvc.omit_checksums()
     environment = {k: v for k, v in git.clean_environment().items() if k not in OF_RAY}
-    environment[WORKERS_VARIABLE] = str(job.workers)
+    environment[WORKERS_VARIABLE] = str(workers)
     python = os.path.dirname(sys.executable)  # for the stages, if the node's is not activated
     environment["PATH"] = f"{python}{os.pathsep}{environment.get('PATH', os.defpath)}"
     options = ["--pull"] if job.has_remote else []

@@ -44,19 +44,45 @@ class Trial:
         return FOLDER / f"{self.name}{RESUME}"
 
 
+@dataclass(frozen=True)
+class Started:
+    """A trial runs; `node` names the machine, empty if it is this one."""
+
+    trial: Trial
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial is an experiment now, or failed; its log says why, `problem` if the log can't."""
+
+    trial: Trial
+    is_complete: bool
+    problem: str = ""
+
+
 class Engine(Protocol):
     """Runs trials, several at a time."""
 
-    def start(self, trial: Trial) -> None: ...
+    def start(self, trial: Trial) -> None:
+        """Run a trial as soon as there is room for it."""
 
-    def ended(self) -> Iterable[tuple[Trial, bool]]:
-        """The trials that ended since the last call, and whether each is an experiment now.
-
-        If none ended, wait a moment.
-        """
+    def events(self) -> Iterable[Started | Ended]:
+        """What happened since the last call; if nothing did, wait a moment."""
 
     def stop(self) -> None:
         """End what still runs; what a training needs to continue stays."""
+
+
+def identity() -> dict[str, str]:
+    """The user's settings of Git with which DVC commits an experiment."""
+    return {key: git.setting(key) or "" for key in IDENTITY}
+
+
+def identify(clone: Path, identity: Mapping[str, str]) -> None:
+    """Give a clone the user's `identity`."""
+    for key, value in identity.items():
+        git.run("config", key, value, folder=clone)
 
 
 def only_sweep() -> AbstractContextManager[None]:
@@ -69,21 +95,26 @@ def only_sweep() -> AbstractContextManager[None]:
 def run_all(trials: Sequence[Trial], engine: Engine, jobs: int) -> list[Trial]:
     """Run each trial, `jobs` at a time. Returns those that failed."""
     waiting, running, failed = list(trials), set[Trial](), list[Trial]()
+    nodes: dict[Trial, str] = {}
     started = time.monotonic()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 trial = waiting.pop(0)
-                say(f"run {len(trials) - len(waiting)} of {len(trials)}: {trial.name}")
                 engine.start(trial)
                 running.add(trial)
-            for trial, is_complete in engine.ended():
+            for event in engine.events():
+                trial = event.trial
+                if isinstance(event, Started):
+                    say_started(event, nodes, len(trials))
+                    nodes[trial] = event.node
+                    continue
                 running.remove(trial)
-                if is_complete:
+                if event.is_complete:
                     shutil.rmtree(trial.saved_state, ignore_errors=True)
                 else:
                     failed.append(trial)
-                    say(f"FAILED: {trial.name}; its log: {trial.log}")
+                    say_failed(event, nodes.get(trial, ""))
                 left = len(waiting) + len(running)
                 done = len(trials) - left
                 elapsed = time.monotonic() - started
@@ -91,6 +122,22 @@ def run_all(trials: Sequence[Trial], engine: Engine, jobs: int) -> list[Trial]:
     finally:
         engine.stop()
     return failed
+
+
+def say_started(event: Started, nodes: Mapping[Trial, str], total: int) -> None:
+    """Say where a trial runs; `nodes` has where those ran that started before."""
+    name = event.trial.name
+    if event.trial in nodes:
+        say(f"{name} starts again on {event.node}: its run on {nodes[event.trial]} was lost")
+    else:
+        where = f", on {event.node}" if event.node else ""
+        say(f"run {len(nodes) + 1} of {total}: {name}{where}")
+
+
+def say_failed(event: Ended, node: str) -> None:
+    where = f" on {node}" if node else ""
+    problem = f": {event.problem}" if event.problem else ""
+    say(f"FAILED: {event.trial.name}{where}{problem}; its log: {event.trial.log}")
 
 
 def start_dvc(

@@ -48,6 +48,13 @@ def has_remote(configuration: Mapping[str, Any]) -> bool:
     return remote_url(configuration) is not None
 
 
+def command_for_outputs() -> str:
+    """What a person types to get outputs that the cache may lack: repro if there is no remote."""
+    from dvc.config import Config
+
+    return "dvc pull" if has_remote(Config.from_cwd()) else "dvc repro"
+
+
 def fetch_committed(commit: str, path: str, target: Path) -> None:
     """Copy an output of a commit from DVC's cache, or from this clone's default remote.
 

@@ -181,6 +181,11 @@ def clone(commit: str, folder: Path) -> Path:
     return folder / project_in_repository()
 
 
+def omit_history(clone: Path, commit: str) -> None:
+    """Make a clone of ours shallow, so that it need not have what is before the commit."""
+    (clone / ".git" / "shallow").write_text(f"{commit}\n")
+
+
 def project_in_repository() -> Path:
     """The current folder, from the repository's root; the project may be a subfolder."""
     return Path(run("rev-parse", "--show-prefix"))

@@ -227,7 +227,8 @@ def _way_back(path: str, md5: str, is_cached: bool) -> str:
     if is_cached:
         if dvc.is_cached(md5):
             return "the cache has it: dvc checkout"
-        return "the cache lacks it: dvc pull, or dvc repro makes it again"
+        way = "dvc pull, or " if dvc.command_for_outputs() == "dvc pull" else ""
+        return f"the cache lacks it: {way}dvc repro makes it again"
     if git.find_commit("HEAD") and _digest(Tree("HEAD"), path) == md5:
         return f"Git has it: git checkout {shlex.quote(path)}"
     return "dvc repro makes it again"

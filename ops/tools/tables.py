@@ -27,3 +27,8 @@ def about(seconds: float) -> str:
     if hours:
         return f"about {hours} h {minutes} min"
     return f"about {minutes} min" if minutes else f"about {max(1, round(seconds))} s"
+
+
+def count(number: int, noun: str) -> str:
+    """As in 1 day, 2,000 days."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

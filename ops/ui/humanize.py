@@ -8,6 +8,8 @@ import time
 
 from markupsafe import Markup, escape
 
+from ops.tools.tables import count
+
 
 def day(seconds: float) -> str:
     """As in 3 Nov 2026."""
@@ -31,11 +33,6 @@ def span(seconds: float) -> str:
         if seconds >= size:
             return count(int(seconds // size), unit)
     return count(int(max(seconds, 0)), "second")
-
-
-def count(number: int, noun: str) -> str:
-    """As in 1 day, 2,000 days."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def sentence(message: str) -> Markup:

@@ -12,6 +12,7 @@ from ops.tools import disk, dvc_files, git
 # A change of these files, of a stage's inputs or outputs, or of any ref, changes the pages.
 WATCHED = (
     *("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "data"),
+    *(".dvc/config", ".dvc/config.local"),
     *(".dvc/tmp/rwlock", ".ui/changed", ".ui/stages"),
 )
 

@@ -1,6 +1,7 @@
 """A rehearsal of production: pipeline, SeaweedFS, Git server, promotion, serving, rollback."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ops import rehearsal
+from ops.rehearsal import SCENES
 from tests.helpers import warm_python
 from tests.helpers.project import Project
 from tests.helpers.wait import until
@@ -59,6 +62,10 @@ def test_a_model_goes_through_its_life_and_nothing_stays(project: Project) -> No
         "That was all",
     ):
         assert words in said
+    port = int(re.search(r"--port (\d+)", said)[1])  # type: ignore[index]
+    _, *commands = re.findall(r"^\$ (.*)$", said, re.MULTILINE)  # the first one is `export`
+    shown = [line for scene in SCENES for line in rehearsal.shown(scene, port)]
+    assert commands == [line.partition("  # ")[0] for line in shown]  # those of the tutorial
     assert said.count('{"version": "v1.0.0"') == 2
     assert said.count('{"version": "v1.1.0"') == 1
     temporary = project.folder.parent / "temporary"

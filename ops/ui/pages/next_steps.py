@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from digits.core.errors import InputError
-from ops.tools import git, uncommitted
+from ops.tools import dvc, git, uncommitted
 from ops.tools.pipeline import Reason, Stage
+from ops.tools.tables import count
 from ops.ui.facts import deployments, jobs, registry
 from ops.ui.facts.history import Run
-from ops.ui.humanize import count
 from ops.ui.pages import pipeline
 from ops.ui.project import Project
 
@@ -79,9 +79,14 @@ def _pipeline(project: Project) -> Iterator[Step]:
             "stale", "out of date", headline, _reasons(stale), "dvc repro", page=page, form=form
         )
     if missing := by_state.get("missing"):
-        text = "Nothing has to run again for them."
+        command = dvc.command_for_outputs()
+        text = (
+            "Nothing has to run again for them."
+            if command == "dvc pull"
+            else "No DVC remote has them. What DVC's cache has is restored; the rest runs again."
+        )
         headline = f"Files that {_names(missing)} made are not on this computer"
-        yield Step("missing", "missing", headline, text, "dvc pull", False, page)
+        yield Step("missing", "missing", headline, text, command, False, page)
     if running := by_state.get("running"):
         verb = "is" if len(running) == 1 else "are"
         headline = f"{_names(running)} {verb} running"

@@ -13,10 +13,10 @@ from ops.tools import git
 from ops.tools.drawing import charts
 from ops.tools.pipeline import Stage
 from ops.tools.revisions import METRICS, RUN
+from ops.tools.tables import count
 from ops.ui.facts import history, jobs, registry
 from ops.ui.facts.history import Run
 from ops.ui.facts.registry import Registry
-from ops.ui.humanize import count
 from ops.ui.pages import next_steps, pipeline
 from ops.ui.pages.next_steps import Step
 from ops.ui.pages.render import Resources, html

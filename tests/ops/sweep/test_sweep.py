@@ -1,6 +1,8 @@
 """A sweep with the real `dvc`, in scratch copies of the checkout: whole, killed, failed."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -35,8 +37,8 @@ SWEEP: dict[str, Any] = {
 NAMES = {f"small-{setting}-seed{seed}" for setting in ("default", "lr=0.01") for seed in (0, 1)}
 
 
-def scratch(folder: Path) -> Project:
-    project = Project.scratch(folder)
+def scratch(folder: Path, repository: Path | None = None) -> Project:
+    project = Project.scratch(folder, repository)
     write(project, "small", SWEEP)
     return project
 
@@ -61,16 +63,21 @@ def lock_of(project: Project, name: str) -> str:
     return project.run("git", "show", f"{experiments(project)[name]}:dvc.lock")
 
 
-def start(project: Project, *words: str) -> subprocess.Popen[str]:
+def start(project: Project, *words: str) -> subprocess.Popen[bytes]:
     """Start a sweep with the real Python: a test of a kill must not use `warm_python`."""
-    return subprocess.Popen(
-        [*COMMAND, "small.yaml", *words],
-        cwd=project.folder,
-        env=project.environment | {"PATH": warm_python.REAL_PATH},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with said(project).open("wb") as file:
+        return subprocess.Popen(
+            [*COMMAND, "small.yaml", *words],
+            cwd=project.folder,
+            env=project.environment | {"PATH": warm_python.REAL_PATH},
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+        )
+
+
+def said(project: Project) -> Path:
+    """The file that gets what a started sweep says."""
+    return project.folder.parent / "said"
 
 
 def living(project: Project) -> list[int]:
@@ -163,9 +170,8 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
         process = start(disturbed, "--jobs", "2")
         until(lambda moment=moment: moment() == 2)
         process.send_signal(kill)
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == code
-        assert "Traceback" not in errors
+        assert process.wait(timeout=240) == code
+        assert "Traceback" not in said(disturbed).read_text()
         until(lambda: not living(disturbed))
         assert disturbed.run("git", "status", "--porcelain", "-uno") == ""
     disturbed.run(*COMMAND, "small.yaml", "--jobs", "2")
@@ -174,40 +180,79 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
         assert lock_of(disturbed, name) == lock_of(project, name)
 
 
+@pytest.fixture
+def worktree(tmp_path: Path) -> Project:
+    """A project in a subfolder of a larger repository, in a worktree of it."""
+    larger = tmp_path / "larger"
+    origin = scratch(larger / "vision" / "digits", repository=larger)
+    write(origin, "small", SWEEP | {"seeds": 1})
+    origin.commit("a sweep of two runs")
+    origin.run("git", "worktree", "add", "--quiet", str(tmp_path / "tree"))
+    return Project(tmp_path / "tree" / "vision" / "digits")
+
+
 @pytest.mark.filterwarnings("ignore")  # Ray's own
-def test_on_ray_with_the_sweep_killed_and_a_node_lost_it_ends_with_the_same_bytes(
-    project: Project, tmp_path: Path
+def test_on_ray_with_the_sweep_killed_and_nodes_lost_it_ends_with_the_same_bytes(
+    project: Project, worktree: Project, bucket: str
 ) -> None:
-    elsewhere = scratch(tmp_path / "project")
-    write(elsewhere, "small", SWEEP | {"seeds": 1})
-    elsewhere.commit("a sweep of two runs")
-    states = elsewhere.folder / ".sweep"
+    states = worktree.folder / ".sweep"
 
-    def logs() -> list[str]:
-        return [log.read_text() for log in states.glob("*.log")]
+    def log(name: str) -> str:
+        return (states / f"{name}.log").read_text()
 
-    def going_on() -> int:
-        return sum("continuing after epoch" in log for log in logs())
+    def continued() -> list[str]:
+        """The trials that continue, once for each time."""
+        return [
+            path.stem
+            for path in states.glob("*.log")
+            for _ in range(path.read_text().count("continuing after epoch"))
+        ]
 
+    worktree.environment |= {k: v for k, v in os.environ.items() if k.startswith("AWS_")}
     with ray_nodes.cluster() as cluster:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         words = ("--engine", "ray", "--address", cluster.address)
-        process = start(elsewhere, *words)
-        until(lambda: len([*states.glob("*.resume/state.safetensors")]) == 2, seconds=120)
+        process = start(worktree, *words)
+        until(lambda: len([*states.glob("*.resume/state.safetensors")]) == 2)
         process.kill()
-        process.communicate()
-        process = start(elsewhere, *words)
-        until(lambda: going_on() == 2, seconds=120)
-        cluster.remove_node(nodes[0])
-        _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert max(log.count("continuing after epoch") for log in logs()) == 2
+        process.wait()
+
+        process = start(worktree, *words)
+        until(lambda: len(continued()) == 2)
+        ran = re.findall(r": (\S+), on \S+ \(node (\w+)\)", said(worktree).read_text())
+        lost = {name for name, node in ran if nodes[0].node_id.startswith(node)}.pop()
+        other = {name for name, _ in ran if name != lost}.pop()
+        spare = cluster.add_node(num_cpus=1)
+        ray_nodes.lose(cluster, nodes[0])
+        until(lambda: f"{lost} starts again on " in said(worktree).read_text())
+        ray_nodes.lose(cluster, spare)
+        assert process.wait(timeout=300) == 1
+        assert re.search(
+            rf"^FAILED: {lost} on \S+ \(node {spare.node_id[:8]}\): its node was lost, for the "
+            rf"second time; its log: .sweep/{lost}.log$",
+            said(worktree).read_text(),
+            re.MULTILINE,
+        )
+        assert list(experiments(worktree)) == [other]
+
+        # The lost one continues; a third has a GPU, and fails before it would need it.
+        fails = {"train.device": "cuda", "prepare.max_class_ratio": 1.0}
+        write(worktree, "small", SWEEP | {"seeds": 1, "settings": [*SWEEP["settings"], fails]})
+        worktree.run("dvc", "remote", "add", "--local", "--default", "here", bucket)
+        cluster.add_node(num_cpus=1, num_gpus=1)
+        process = start(worktree, *words)
+        assert process.wait(timeout=300) == 1
+    assert re.search(
+        r"run \d of 2: small-\S*device=cuda\S*, on \S+ \(node \w+, GPU 0\)",
+        said(worktree).read_text(),
+    )
+    assert lost in continued()
     assert not [*states.glob("*.resume")]
-    assert len(experiments(elsewhere)) == 2
-    for name in experiments(elsewhere):
-        assert lock_of(elsewhere, name) == lock_of(project, name)
-    elsewhere.run("dvc", "exp", "apply", "small-default-seed0")
-    assert (elsewhere.folder / "models" / "digit-classifier" / "model.onnx").exists()
+    assert len(experiments(worktree)) == 2
+    for name in experiments(worktree):
+        assert lock_of(worktree, name) == lock_of(project, name)
+    worktree.run("dvc", "exp", "apply", lost)
+    assert (worktree.folder / "models" / "digit-classifier" / "model.onnx").exists()
 
 
 def test_a_kill_while_a_clone_is_replaced_keeps_the_resume_state(
@@ -249,7 +294,7 @@ def test_a_second_sweep_at_the_same_time_is_refused(tmp_path: Path) -> None:
     until((project.folder / ".sweep" / "small-default-seed0.log").exists)
     assert "another sweep is running" in project.run(*COMMAND, "small.yaml", code=2)
     process.kill()
-    process.communicate()
+    process.wait()
     until(lambda: not living(project))
 
 

@@ -218,7 +218,10 @@ def test_an_output_that_is_missing_or_edited_is_a_reason() -> None:
     Path("weights").unlink()
     lost = here()["train"]
     assert lost.state == "missing"
-    assert lost.why.startswith("weights is missing; the cache lacks it: dvc pull")
+    assert lost.why == "weights is missing; the cache lacks it: dvc repro makes it again"
+    files.write(".dvc/config", "[core]\nremote = r\n['remote \"r\"']\nurl = /a/folder\n")
+    lost = here()["train"]
+    assert lost.why.endswith("the cache lacks it: dvc pull, or dvc repro makes it again")
     Path("data/one.npy").write_text("2")
     edited = here()["prepare"]
     assert edited.state == "out of date"

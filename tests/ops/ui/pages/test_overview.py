@@ -131,7 +131,12 @@ def test_files_that_are_missing_matter_only_where_the_pages_are_served(enter: En
     text = shown(project.read(is_live=True))
     assert text.startswith("All is well")
     assert "missing Files that train made are not on this computer" in text
-    assert "dvc pull" in text
+    assert "dvc repro" in text
+    assert "dvc pull" not in text  # there is no remote to pull from
+    (made.folder / ".dvc").mkdir(exist_ok=True)
+    remote = "[core]\nremote = r\n['remote \"r\"']\nurl = /a/folder\n"
+    (made.folder / ".dvc" / "config").write_text(remote)
+    assert "dvc pull" in shown(project.read(is_live=True))
 
 
 def test_without_metrics_the_page_says_what_to_run(enter: Enter) -> None:
