@@ -47,10 +47,10 @@ def test_a_grid_gives_every_combination_and_a_list_its_settings_after_the_defaul
     assert sweep.seeds == [0, 1]
     assert {s.name: s.changes for s in sweep.settings} == {
         "default": {},
-        "optimizer.lr=0.1_ema=0.9": {"train.optimizer.lr": 0.1, "train.ema": 0.9},
-        "optimizer.lr=0.1_ema=0.99": {"train.optimizer.lr": 0.1, "train.ema": 0.99},
-        "optimizer.lr=0.2_ema=0.9": {"train.optimizer.lr": 0.2, "train.ema": 0.9},
-        "optimizer.lr=0.2_ema=0.99": {"train.optimizer.lr": 0.2, "train.ema": 0.99},
+        "lr=0.1_ema=0.9": {"train.optimizer.lr": 0.1, "train.ema": 0.9},
+        "lr=0.1_ema=0.99": {"train.optimizer.lr": 0.1, "train.ema": 0.99},
+        "lr=0.2_ema=0.9": {"train.optimizer.lr": 0.2, "train.ema": 0.9},
+        "lr=0.2_ema=0.99": {"train.optimizer.lr": 0.2, "train.ema": 0.99},
         "channels=4_8_8_schedule.name=step": {
             "model.channels": [4, 8, 8],
             "train.schedule.name": "step",
@@ -64,8 +64,8 @@ def test_a_value_that_is_the_defaults_is_not_run_twice(tmp_path: Path) -> None:
     text = {"always": always, "grid": {"train.optimizer.lr": [0.1, 0.2]}, "seeds": [3]}
     sweep = load(tmp_path, yaml.safe_dump(text))
     assert [(s.name, s.label) for s in sweep.settings] == [
-        ("default", "optimizer.lr=0.2 (default)"),
-        ("optimizer.lr=0.1", "optimizer.lr=0.1"),
+        ("default", "lr=0.2 (default)"),
+        ("lr=0.1", "lr=0.1"),
     ]
     assert sweep.seeds == [3]
 

@@ -34,9 +34,7 @@ SWEEP: dict[str, Any] = {
     "always": LONG,
     "settings": [{"train": {"optimizer": {"lr": 0.01}}}],
 }
-NAMES = {
-    f"small-{setting}-seed{seed}" for setting in ("default", "optimizer.lr=0.01") for seed in (0, 1)
-}
+NAMES = {f"small-{setting}-seed{seed}" for setting in ("default", "lr=0.01") for seed in (0, 1)}
 
 
 def scratch(folder: Path, repository: Path | None = None) -> Project:
@@ -124,7 +122,7 @@ def test_a_second_time_nothing_is_run_and_the_table_is_json(project: Project) ->
 
 
 def test_the_results_are_experiments_that_dvc_diffs_shows_and_applies(project: Project) -> None:
-    one, other = "small-default-seed0", "small-optimizer.lr=0.01-seed1"
+    one, other = "small-default-seed0", "small-lr=0.01-seed1"
     changed = project.json("dvc", "exp", "diff", one, other, "--json")
     assert set(changed["params"]["params.yaml"]) == {  # type: ignore[index]
         "train.optimizer.lr",
