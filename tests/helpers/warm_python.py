@@ -166,6 +166,20 @@ def path() -> str:
     return f"{programs()}:{REAL_PATH}"
 
 
+def shell(folder: Path) -> Path:
+    """A shell for the real `dvc`: has the stages other than the training run in this Python.
+
+    For tests that kill a training. DVC starts stages by the shell that SHELL names.
+    """
+    file = folder / "sh"
+    file.write_text(
+        f'#!/bin/sh\ncase "$2" in *stages.train*) ;; *) PATH={programs()}:$PATH ;; esac\n'
+        'exec /bin/sh "$@"\n'
+    )
+    file.chmod(0o755)
+    return file
+
+
 def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
     process.communicate()  # closes its standard input
     subprocess.run(["rm", "-rf", folder], check=True)

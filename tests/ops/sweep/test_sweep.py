@@ -64,12 +64,13 @@ def lock_of(project: Project, name: str) -> str:
 
 
 def start(project: Project, *words: str) -> subprocess.Popen[bytes]:
-    """Start a sweep with the real Python: a test of a kill must not use `warm_python`."""
+    """Start a sweep, dvc and trainings with the real Python, since these are killed."""
+    shell = warm_python.shell(Path(project.environment["HOME"]))
     with said(project).open("wb") as file:
         return subprocess.Popen(
             [*COMMAND, "small.yaml", *words],
             cwd=project.folder,
-            env=project.environment | {"PATH": warm_python.REAL_PATH},
+            env=project.environment | {"PATH": warm_python.REAL_PATH, "SHELL": str(shell)},
             stdout=subprocess.DEVNULL,
             stderr=file,
         )
@@ -193,8 +194,10 @@ def worktree(tmp_path: Path) -> Project:
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_on_ray_with_the_sweep_killed_and_nodes_lost_it_ends_with_the_same_bytes(
-    project: Project, worktree: Project, bucket: str
+    project: Project, worktree: Project, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shell = warm_python.shell(Path(worktree.environment["HOME"]))
+    monkeypatch.setenv("SHELL", str(shell))  # of the nodes
     states = worktree.folder / ".sweep"
 
     def log(name: str) -> str:
