@@ -17,7 +17,16 @@ from digits.core.arrays import Float32Array, UInt8Array
 from digits.core.errors import InputError
 from digits.imaging import decoding
 from digits.imaging.ink import checks
-from digits.imaging.ink.geometry import EIGHT, box_of, enlarged, reduced, scaled, sides, widened
+from digits.imaging.ink.geometry import (
+    EIGHT,
+    box_of,
+    edge_mask,
+    enlarged,
+    reduced,
+    scaled,
+    sides,
+    widened,
+)
 from digits.imaging.ink.likeness import likeness
 from digits.imaging.ink.pieces import SPECK
 from digits.imaging.ink.reading import Reading, contrast_with, read_picture, read_plain
@@ -30,6 +39,7 @@ FAINT = 40  # grey levels; if the ink differs less, its colour may tell more tha
 COLOURED = 1.5  # times the contrast in grey: then the colour is used
 WINDOWS = (0.35, 0.12)  # of the picture's side: wider than any stroke; narrower than most shadows
 NARROWEST = 10  # pixels; a window that is narrower is narrower than strokes
+SCENE = 48  # pixels; a picture with a shorter side shows a digit's own background, no table
 SLIM = 0.2  # thickness of ink on a plain picture: more may be a sheet of paper on a table
 SMALL = 0.35  # of the picture's longer side; a shorter digit is read again, closer
 MARGIN = 0.4  # of the digit's length, around it
@@ -79,9 +89,10 @@ def _find_digit(grey: UInt8Array) -> tuple[UInt8Array, Reading] | None:
         return _closer(grey, plain)
     grey = without_rules(grey)
     small = reduced(grey, SIDE).astype(np.float32)
+    is_lighter = small.max() + small.min() > 2 * np.median(small[edge_mask(small.shape)])
     readings = [
         read_picture(small, is_light=is_light, window=window)
-        for is_light in (False, True)
+        for is_light in ((False, True) if min(grey.shape) >= SCENE else (bool(is_lighter),))
         for window in WINDOWS
         if window == max(WINDOWS) or window * math.sqrt(small.size) >= NARROWEST
     ]

@@ -6,6 +6,7 @@ they do not lie along the picture's edge, and the paper around them is even.
 """
 
 import numpy as np
+import scipy
 
 from digits.imaging.ink.geometry import sides, widened
 from digits.imaging.ink.reading import Reading
@@ -17,11 +18,15 @@ UNEVENNESS = 2.0  # times the standard deviation of the paper around it, as a sh
 PIECES = 0.35  # each
 CUT = 0.75  # if all pieces lie along the edge
 PLAIN = -2.0  # if the picture's edge is even: mostly there is only ink
+SHEET = 1.0  # but if the ink is one area, it may be a sheet of paper
 EATEN = 1.0  # if the strokes are as wide as the window: the background has a part of them
 
 AROUND = 3  # pixels of the reduced picture
 WHOLE = 0.7  # of the window: strokes that are narrower are whole
 MOST = (2.0, 8)  # unevenness and pieces that count
+SQUARE = 0.65  # of a sheet's longer side; a one by a broad pen is narrower
+FILLED = 0.6  # of its box: a sheet that is turned has more
+CONVEX = 0.88  # of the area of the rectangle with the same variance; an ellipse has 1.05
 
 
 def likeness(reading: Reading) -> float:
@@ -37,6 +42,17 @@ def likeness(reading: Reading) -> float:
         + UNEVENNESS * min(unevenness, MOST[0])
         + PIECES * min(pieces, MOST[1])
         + CUT * reading.is_cut
-        + PLAIN * (reading.level is not None)
+        + (PLAIN + SHEET * _is_area(reading)) * (reading.level is not None)
         + EATEN * is_eaten
     )
+
+
+def _is_area(reading: Reading) -> bool:
+    """Whether the pieces, with their holes filled, are one convex area, as a sheet of paper is."""
+    shortest, longest = sorted(sides(reading.box))
+    filled = scipy.ndimage.binary_fill_holes(reading.pieces[reading.box] > 0)
+    y, x = np.nonzero(filled)
+    if shortest < SQUARE * longest or len(y) < max(9, FILLED * filled.size):
+        return False
+    # A rectangle has the area 12 * sqrt(det), an ellipse 4 * pi * sqrt(det); others have less.
+    return bool(len(y) > CONVEX * 12 * np.sqrt(max(np.linalg.det(np.cov(y, x)), 1e-9)))

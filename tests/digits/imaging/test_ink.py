@@ -15,7 +15,7 @@ from tests.digits.imaging.test_model_form import DIGITS
 from tests.helpers.pictures import correlation, seven
 
 # The share of these broad digits that must be found.
-LEAST = {"hard_shadow": 0.8, "cut_tight": 0.8, "table": 0.8}
+LEAST = {"hard_shadow": 0.8, "cut_tight": 0.8}
 
 
 @pytest.mark.parametrize("name", SURROUNDINGS)
