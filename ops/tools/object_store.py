@@ -52,7 +52,9 @@ def outputs(tree: Tree) -> list[Output]:
     declared, locked = tree.declared(), tree.locked()
     if not (declared and locked):
         missing = "dvc.lock" if declared else "dvc.yaml"
-        raise InputError(f"{missing} has no stages, so the expected outputs are unknown")
+        raise InputError(
+            f"{missing} does not exist, or has no stages, so the expected outputs are unknown"
+        )
     in_git = {
         path
         for stage in declared.values()
