@@ -179,3 +179,24 @@ def test_a_remote_that_cannot_be_read_is_no_verdict(ann: Models) -> None:
     assert "error: no_bucket/x/files/md5 can't be read or written: Could not connect" in said
     (ann.folder / "dvc.lock").unlink()
     assert "dvc.lock does not exist" in doctor(ann, code=2)
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_a_shared_cache_of_links_is_as_good_as_a_cache_of_copies(ann: Models, kind: str) -> None:
+    shared = ann.folder.parent / "shared"
+    shutil.move(ann.folder / ".dvc" / "cache", shared)
+    for name, value in {"dir": str(shared), "shared": "group", "type": kind}.items():
+        ann.run("dvc", "config", f"cache.{name}", value)
+    ann.run("dvc", "checkout", "--relink", "--quiet")
+    model = ann.folder / "models" / "digit-classifier" / "model.onnx"
+    assert model.is_symlink() if kind == "symlink" else model.stat().st_nlink > 1
+    ann.commit("a shared cache of links")
+    ann.run("git", "push", "--quiet", "origin", "HEAD")
+    doctor(ann, code=0)
+    before = model.read_bytes()
+    ann.registry("promote")
+    ann.train(range(100, 120))  # replaces the links, not what they lead to
+    ann.run("git", "checkout", "--quiet", "HEAD~1")
+    ann.run("dvc", "checkout", "--quiet")
+    assert model.read_bytes() == before
+    doctor(ann, code=0)
