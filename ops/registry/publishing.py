@@ -132,7 +132,7 @@ def make_object(name: str, commit: str, text: str, when: int) -> str:
 
 def make_signed_object(name: str, commit: str, text: str, when: str) -> str:
     """As `make_object`, signed by Git, which makes the ref in a repository that is then removed."""
-    settings = [pair.partition("\n") for pair in git.run("config", "--list", "-z").split("\0")]
+    settings = [pair.partition("\n") for pair in git.names("config", "--list", "-z")]
     chosen = [(key, value) for key, _, value in settings if key.startswith(("gpg.", "user."))]
     with tempfile.TemporaryDirectory(prefix="tag-") as folder:
         environment = git.clean_environment() | {

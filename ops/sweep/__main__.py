@@ -106,8 +106,8 @@ def plan(sweep: Sweep) -> dict[Setting, list[Trial]]:
 
 def check_repository(sweep_file: Path) -> None:
     """Raises `InputError` if tracked files have uncommitted changes, or Git has no user name."""
-    names = git.run("diff", "--relative", "--name-only", "-z", "HEAD").split("\0")
-    changed = [name for name in names if name and Path(name).resolve() != sweep_file.resolve()]
+    names = git.names("diff", "--relative", "--name-only", "-z", "HEAD")
+    changed = [name for name in names if Path(name).resolve() != sweep_file.resolve()]
     if changed:
         raise InputError(
             f"a sweep runs the commit, but these files have changes that are not committed: "

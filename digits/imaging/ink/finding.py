@@ -17,19 +17,16 @@ from digits.core.arrays import Float32Array, UInt8Array
 from digits.core.errors import InputError
 from digits.imaging import decoding
 from digits.imaging.ink import checks
-from digits.imaging.ink.geometry import (
-    EIGHT,
-    box_of,
-    edge_mask,
-    enlarged,
-    reduced,
-    scaled,
-    sides,
-    widened,
-)
+from digits.imaging.ink.geometry import EIGHT, box_of, enlarged, reduced, scaled, sides, widened
 from digits.imaging.ink.likeness import likeness
 from digits.imaging.ink.pieces import SPECK
-from digits.imaging.ink.reading import Reading, contrast_with, read_picture, read_plain
+from digits.imaging.ink.reading import (
+    Reading,
+    contrast_with,
+    has_lighter_ink,
+    read_picture,
+    read_plain,
+)
 from digits.imaging.ink.ruling import without_rules
 
 SIDE = 112  # pixels: the pieces are found on a picture reduced to this
@@ -89,10 +86,10 @@ def _find_digit(grey: UInt8Array) -> tuple[UInt8Array, Reading] | None:
         return _closer(grey, plain)
     grey = without_rules(grey)
     small = reduced(grey, SIDE).astype(np.float32)
-    is_lighter = small.max() + small.min() > 2 * np.median(small[edge_mask(small.shape)])
+    is_scene = min(grey.shape) >= SCENE
     readings = [
         read_picture(small, is_light=is_light, window=window)
-        for is_light in ((False, True) if min(grey.shape) >= SCENE else (bool(is_lighter),))
+        for is_light in ((False, True) if is_scene else (has_lighter_ink(small),))
         for window in WINDOWS
         if window == max(WINDOWS) or window * math.sqrt(small.size) >= NARROWEST
     ]

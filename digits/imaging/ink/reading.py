@@ -84,11 +84,17 @@ def read_plain(small: Float32Array) -> Reading | None:
     """Read a picture that has nothing but ink on an even ground; None if it has something else."""
     edge = small[edge_mask(small.shape)]
     level = float(np.median(edge))
-    above, below = float(small.max()) - level, level - float(small.min())
+    differences = float(small.max()) - level, level - float(small.min())
     is_even = np.quantile(np.abs(edge - level), 0.98) < EVEN
-    if not is_even or min(above, below) > max(EVEN, ONE_SIDED * max(above, below)):
+    if not is_even or min(differences) > max(EVEN, ONE_SIDED * max(differences)):
         return None
-    return read_picture(small, is_light=above > below, level=level)
+    return read_picture(small, is_light=has_lighter_ink(small), level=level)
+
+
+def has_lighter_ink(small: Float32Array) -> bool:
+    """Whether what differs most from the picture's edge is lighter than it."""
+    level = np.median(small[edge_mask(small.shape)])
+    return bool(small.max() - level > level - small.min())
 
 
 def read_picture(

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from digits.core import kernels, params
 from digits.core.params import Params
-from digits.gate.rules import Rules
 from ops.tools.compute import LaunchParams
 from ops.tools.revisions import PARAMS
+from ops.tools.rules import GateParams
 
 STAGES = Path("stages")
 REFERENCE = Path("docs/reference/params.md")
@@ -21,10 +21,6 @@ ROW = re.compile(r"^\| `([\w.]+)` \| (.+?) \| ", re.MULTILINE)  # key, meaning
 PLAIN = re.compile(r"[\w./+][\w./+-]*|")
 
 Schema = dict[str, Any]
-
-
-class GateParams(Params):
-    gate: Rules
 
 
 @dataclass(frozen=True)
