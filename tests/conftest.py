@@ -1,9 +1,11 @@
 """Fixtures for all tests. What takes long to import is imported in the fixture that needs it."""
 
+import gc
 import os
 import shutil
 import signal
 import sys
+import tempfile
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import psutil
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -33,12 +36,37 @@ hypothesis.settings.load_profile("house")
 # Started in the background, a shell has the tests ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# The first one has no window, and needs two thirds of the processor time of the others.
+BROWSERS = (
+    *("chromium-headless-shell", "chromium", "chromium-browser"),
+    *("google-chrome", "google-chrome-stable"),
+)
+
+MEMORY = Path("/dev/shm")  # a folder in memory, on Linux
+ENOUGH = 8 << 30  # bytes; the files of a run are 2 GB at most
+
+
+def use_memory() -> None:
+    """Have temporary files lie in memory if there is enough: there are a hundred thousand."""
+    if "TMPDIR" in os.environ or not MEMORY.is_dir():
+        return
+    for old in MEMORY.glob("digits-tests-*"):
+        if not psutil.pid_exists(int(old.name.rpartition("-")[2])):
+            shutil.rmtree(old, ignore_errors=True)
+    if min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > ENOUGH:
+        folder = MEMORY / f"digits-tests-{os.getpid()}"
+        folder.mkdir(mode=0o700)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):  # not in a worker
+        use_memory()
         warm_python.share()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what the collection made stays, so no garbage is looked for in it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,8 +1,9 @@
 """A Python that has imported the libraries already: `python -m X` and `dvc` without their start-up.
 
 To import torch, DVC and the rest takes longer than most of what the tests ask of them. So one
-process imports them once, and forks for each command. It imports nothing of this repository: a
-command finds `digits`, `stages` and `ops` where it is run, as with any other Python.
+process imports them once, and forks for each command. A command finds `digits`, `stages` and `ops`
+where it is run, as with any other Python: the checkout's own modules, which are imported too, are
+used only if the files there are the checkout's.
 
     folder = warm_python.programs()           # has `python` and `dvc`, to go first in PATH
     subprocess.run(["python", "-m", "ops.gate", "--help"], env={"PATH": f"{folder}:{path}"})
@@ -19,6 +20,7 @@ import atexit
 import contextlib
 import ctypes
 import gc
+import hashlib
 import os
 import random
 import runpy
@@ -32,12 +34,13 @@ import threading
 import time
 import traceback
 import weakref
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 # Also the modules that DVC and others import only when a command needs them.
 LIBRARIES = (
@@ -68,6 +71,7 @@ HEAVY_MODULES = (
 )
 
 ROOMS = ("digits", "ops", "serving", "stages")
+CHECKOUT = Path(__file__).parents[2]
 
 # A thread would be missing in the forks.
 SINGLE_THREADED = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
@@ -187,8 +191,7 @@ def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
 
 def compile_checkout() -> None:
     """Compile the checkout's files once, for all copies of them: a file is known by its content."""
-    checkout = Path(__file__).parents[2]
-    paths = [p for name in ROOMS for p in (checkout / name).rglob("*.py")]
+    paths = [p for name in ROOMS for p in (CHECKOUT / name).rglob("*.py")]
     compiled = {(text := path.read_bytes()): compile(text, path, "exec") for path in paths}
     compile_anew = SourceFileLoader.source_to_code
 
@@ -202,15 +205,108 @@ def compile_checkout() -> None:
     SourceFileLoader.source_to_code = source_to_code  # type: ignore[assignment, method-assign]
 
 
+def import_checkout(missing: Iterable[str]) -> None:
+    """Import the checkout's modules, but not those that need libraries that are missing here."""
+    sys.path.insert(0, str(CHECKOUT))
+    sys.modules |= dict.fromkeys(missing)  # type: ignore[arg-type]  # None: not to be imported
+    for path in (path for room in ROOMS for path in (CHECKOUT / room).rglob("*.py")):
+        if path.name != "__main__.py":
+            with contextlib.suppress(ImportError):
+                import_module(".".join(path.relative_to(CHECKOUT).with_suffix("").parts))
+    for name in missing:
+        del sys.modules[name]
+    del sys.path[0]
+
+
+class Checkout(NamedTuple):
+    """What the process knows of the checkout: a few texts, since a fork copies what it reads."""
+
+    files: str  # of its rooms, a line each
+    times: str  # and sizes, in that order
+    digest: bytes  # of their contents
+    modules: str  # that are imported, a line each
+    paths: str  # variables that hold a path in the checkout, a line each: module and name
+
+    @classmethod
+    def read(cls) -> "Checkout":
+        paths = [p for room in ROOMS for p in (CHECKOUT / room).rglob("*") if p.is_file()]
+        names = [str(p.relative_to(CHECKOUT)) for p in paths if p.suffix != ".pyc"]
+        modules = [name for name in sys.modules if name.partition(".")[0] in ROOMS]
+        variables = [
+            f"{module} {name}"
+            for module in modules
+            for name, value in vars(sys.modules[module]).items()
+            if not name.startswith("__") and has_path(value)
+        ]
+        root, files = str(CHECKOUT), "\n".join(names)
+        known = times_of(root, files), digest_of(root, files)
+        return cls(files, *known, "\n".join(modules), "\n".join(variables))
+
+
+def times_of(root: str, files: str) -> str:
+    stats = (os.stat(f"{root}/{name}") for name in files.splitlines())
+    return "\n".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
+
+
+def digest_of(root: str, files: str) -> bytes:
+    content = hashlib.sha256()
+    for name in files.splitlines():
+        with open(f"{root}/{name}", "rb") as file:
+            content.update(hashlib.sha256(file.read()).digest())
+    return content.digest()
+
+
+def has_path(value: Any) -> bool:
+    """Whether a value is a path in the checkout, or a list of such."""
+    if isinstance(value, list | tuple):
+        return any(map(has_path, value))
+    return isinstance(value, str | Path) and str(value).startswith(str(CHECKOUT))
+
+
+def moved(value: Any, root: str) -> Any:
+    """What `has_path`, as it is in another root."""
+    if isinstance(value, list | tuple):
+        return type(value)(moved(each, root) for each in value)
+    return type(value)(root + str(value).removeprefix(str(CHECKOUT)))
+
+
+def use_checkout(checkout: Checkout) -> None:
+    """Have the checkout's modules be those of the folder that Python finds the rooms in.
+
+    If the files there are others, the modules are forgotten.
+    """
+    specs = [PathFinder.find_spec(room, sys.path) for room in ROOMS]
+    roots = {str(Path(spec.origin).parents[1]) for spec in specs if spec and spec.origin}
+    root = roots.pop() if len(roots) == 1 else "/"
+    files = checkout.files
+    try:
+        is_same = (
+            times_of(root, files) == checkout.times or digest_of(root, files) == checkout.digest
+        )
+    except FileNotFoundError:
+        is_same = False
+    if not is_same:
+        for name in checkout.modules.splitlines():
+            del sys.modules[name]
+    elif root != str(CHECKOUT):
+        for line in checkout.paths.splitlines():
+            module, name = line.split()
+            variables = vars(sys.modules[module])
+            variables[name] = moved(variables[name], root)
+
+
 def answer_requests(address: str, program: str) -> None:
     """Answer the programs at two sockets, until standard input is closed."""
     for name in LIBRARIES:
         import_module(name)
     compile_checkout()
+    import_checkout(HEAVY_LIBRARIES)
     if not os.fork():
         for name in HEAVY_LIBRARIES:
             import_module(name)
+        import_checkout(())
         address += ".heavy"
+    checkout = Checkout.read()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
     listener.listen(64)
@@ -224,6 +320,7 @@ def answer_requests(address: str, program: str) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     callers: dict[socket.socket, int] = {}
     gc.freeze()  # so that a child's collections copy no page
+    gc.set_threshold(100_000, 50, 100)  # a command ends before its garbage is much
     use_large_pages()
     for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
         finalizer.atexit = False  # a child need not undo what the libraries registered
@@ -232,17 +329,17 @@ def answer_requests(address: str, program: str) -> None:
         for key, _ in selector.select():
             if key.fileobj is listener:
                 link, _ = listener.accept()
-                words, folder, environment, files = receive(link)
+                words, folder, environment, descriptors = receive(link)
                 child = os.fork()
                 if not child:
                     try:
                         signal.set_wakeup_fd(-1)
                         for each in (listener, selector, ended, wake, link, *callers):
                             each.close()
-                        run(program, words, folder, environment, files)
+                        run(program, words, folder, environment, descriptors, checkout)
                     finally:
                         os._exit(70)  # a fault of this file
-                for descriptor in files:
+                for descriptor in descriptors:
                     os.close(descriptor)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.setpgid(child, child)  # the child does it too: who comes first is unknown
@@ -301,14 +398,19 @@ def receive(link: socket.socket) -> tuple[list[str], str, dict[str, str], list[i
 
 
 def run(
-    program: str, words: list[str], folder: str, environment: dict[str, str], files: list[int]
+    program: str,
+    words: list[str],
+    folder: str,
+    environment: dict[str, str],
+    descriptors: list[int],
+    checkout: Checkout,
 ) -> NoReturn:
     """Be the command that was asked for, as `python` would."""
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setpgid(0, 0)
-    for target, descriptor in enumerate(files):
+    for target, descriptor in enumerate(descriptors):
         os.dup2(descriptor, target)
         os.close(descriptor)
     os.chdir(folder)
@@ -321,6 +423,9 @@ def run(
     sys.argv = words[1:] if words[0] == "-m" else ["-c", *words[2:]]
     sys.path[0] = folder
     sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    use_checkout(checkout)
+    if not hasattr(sys.modules.get(words[1]), "__path__"):
+        sys.modules.pop(words[1], None)  # it runs as __main__
     main = sys.modules["__main__"] = ModuleType("__main__")
     random.seed()
     code = 0
