@@ -17,7 +17,8 @@ SOON = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}  # e
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": SOON}
+    needless = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    head = {"num_cpus": 0, "_system_config": SOON, **needless}
     made = Cluster(initialize_head=True, head_node_args=head)
     try:
         yield made

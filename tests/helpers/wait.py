@@ -13,8 +13,9 @@ from typing import Any
 
 def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
     """Ask until a condition is true, and return what it gave; an AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
+    start = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"in vain for {seconds:g} s"
-        time.sleep(0.01)  # a poll
+        waited = time.monotonic() - start
+        assert waited < seconds, f"in vain for {seconds:g} s"
+        time.sleep(min(0.01 + waited / 20, 0.25))  # a poll
     return found

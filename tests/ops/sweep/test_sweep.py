@@ -16,6 +16,7 @@ from ops.sweep import on_local
 from ops.sweep.trials import Trial
 from ops.tools import git
 from tests.helpers import ray_nodes, warm_python
+from tests.helpers.held_training import HeldTraining
 from tests.helpers.project import Project
 from tests.helpers.small import SMALL
 from tests.helpers.wait import until
@@ -23,15 +24,9 @@ from tests.helpers.wait import until
 pytestmark = pytest.mark.slow(100)
 
 COMMAND = ("python", "-m", "ops.sweep")
-LONG = SMALL | {
-    "train.shards": 2,
-    "train.batch_size": 128,
-    "train.epochs": 24,
-    "train.early_stopping.patience": 24,
-}
 SWEEP: dict[str, Any] = {
     "seeds": 2,
-    "always": LONG,
+    "always": SMALL,
     "settings": [{"train": {"optimizer": {"lr": 0.01}}}],
 }
 NAMES = {f"small-{setting}-seed{seed}" for setting in ("default", "lr=0.01") for seed in (0, 1)}
@@ -63,14 +58,15 @@ def lock_of(project: Project, name: str) -> str:
     return project.run("git", "show", f"{experiments(project)[name]}:./dvc.lock")
 
 
-def start(project: Project, *words: str) -> subprocess.Popen[bytes]:
-    """Start a sweep, dvc and trainings with the real Python, since these are killed."""
-    shell = warm_python.shell(Path(project.environment["HOME"]))
+def start(
+    project: Project, held: HeldTraining, *words: str, path: str = warm_python.REAL_PATH
+) -> subprocess.Popen[bytes]:
+    """Start a sweep whose trainings wait, on the Python of a PATH; theirs is the real one."""
     with said(project).open("wb") as file:
         return subprocess.Popen(
             [*COMMAND, "small.yaml", *words],
             cwd=project.folder,
-            env=project.environment | {"PATH": warm_python.REAL_PATH, "SHELL": str(shell)},
+            env=project.environment | {"PATH": path, "SHELL": held.shell},
             stdout=subprocess.DEVNULL,
             stderr=file,
         )
@@ -157,6 +153,7 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
     write(disturbed, "small", SWEEP | {"seeds": 1})
     disturbed.commit("a sweep of two runs")
     states = disturbed.folder / ".sweep"
+    held = HeldTraining(tmp_path)
 
     def going_on() -> int:
         return sum("continuing after epoch" in log.read_text() for log in states.glob("*.log"))
@@ -168,7 +165,7 @@ def test_interrupted_and_killed_two_at_a_time_it_ends_with_the_same_bytes(
         (signal.SIGKILL, -signal.SIGKILL, trained),
         (signal.SIGINT, 130, going_on),
     ):
-        process = start(disturbed, "--jobs", "2")
+        process = start(disturbed, held, "--jobs", "2")
         until(lambda moment=moment: moment() == 2)
         process.send_signal(kill)
         assert process.wait(timeout=240) == code
@@ -194,10 +191,14 @@ def worktree(tmp_path: Path) -> Project:
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_on_ray_with_the_sweep_killed_and_nodes_lost_it_ends_with_the_same_bytes(
-    project: Project, worktree: Project, bucket: str, monkeypatch: pytest.MonkeyPatch
+    project: Project,
+    worktree: Project,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shell = warm_python.shell(Path(worktree.environment["HOME"]))
-    monkeypatch.setenv("SHELL", str(shell))  # of the nodes
+    held = HeldTraining(tmp_path)
+    monkeypatch.setenv("SHELL", held.shell)  # of the nodes
     states = worktree.folder / ".sweep"
 
     def log(name: str) -> str:
@@ -215,12 +216,12 @@ def test_on_ray_with_the_sweep_killed_and_nodes_lost_it_ends_with_the_same_bytes
     with ray_nodes.cluster() as cluster:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         words = ("--engine", "ray", "--address", cluster.address)
-        process = start(worktree, *words)
+        process = start(worktree, held, *words, path=warm_python.path())
         until(lambda: len([*states.glob("*.resume/state.safetensors")]) == 2)
         process.kill()
         process.wait()
 
-        process = start(worktree, *words)
+        process = start(worktree, held, *words, path=warm_python.path())
         until(lambda: len(continued()) == 2)
         ran = re.findall(r": (\S+), on \S+ \(node (\w+)\)", said(worktree).read_text())
         lost = {name for name, node in ran if nodes[0].node_id.startswith(node)}.pop()
@@ -229,6 +230,7 @@ def test_on_ray_with_the_sweep_killed_and_nodes_lost_it_ends_with_the_same_bytes
         ray_nodes.lose(cluster, nodes[0])
         until(lambda: f"{lost} starts again on " in said(worktree).read_text())
         ray_nodes.lose(cluster, spare)
+        held.release()
         assert process.wait(timeout=300) == 1
         assert re.search(
             rf"^FAILED: {lost} on \S+ \(node {spare.node_id[:8]}\): its node was lost, for the "
@@ -243,7 +245,7 @@ def test_on_ray_with_the_sweep_killed_and_nodes_lost_it_ends_with_the_same_bytes
         write(worktree, "small", SWEEP | {"seeds": 1, "settings": [*SWEEP["settings"], fails]})
         worktree.run("dvc", "remote", "add", "--local", "--default", "here", bucket)
         cluster.add_node(num_cpus=1, num_gpus=1)
-        process = start(worktree, *words)
+        process = start(worktree, held, *words, path=warm_python.path())
         assert process.wait(timeout=300) == 1
     assert re.search(
         r"run \d of 2: small-\S*device=cuda\S*, on \S+ \(node \w+, GPU 0\)",
@@ -293,7 +295,7 @@ def test_experiments_stay_with_their_commit_when_head_moves(project: Project) ->
 
 def test_a_second_sweep_at_the_same_time_is_refused(tmp_path: Path) -> None:
     project = scratch(tmp_path / "project")
-    process = start(project)
+    process = start(project, HeldTraining(tmp_path), path=warm_python.path())
     until((project.folder / ".sweep" / "small-default-seed0.log").exists)
     assert "another sweep is running" in project.run(*COMMAND, "small.yaml", code=2)
     process.kill()
@@ -333,7 +335,7 @@ def test_a_wrong_setting_stops_it_before_anything_is_run(
 def test_an_experiment_of_the_same_name_with_other_parameters_is_an_error(
     project: Project,
 ) -> None:
-    write(project, "small", SWEEP | {"always": LONG | {"train.epochs": 3}})
+    write(project, "small", SWEEP | {"always": SMALL | {"train.epochs": 3}})
     output = project.run(*COMMAND, "small.yaml", code=2)
     write(project, "small", SWEEP)
     assert "the experiment small-default-seed0 exists with other parameters" in output
