@@ -16,7 +16,12 @@ from tests.helpers.servers import serve, write_model
 from tests.helpers.small import ROOT
 from tests.serving.test_predict import FILE, probabilities
 
-UNREACHABLE = ("NewConnectionError", "NameResolutionError", "Temporary failure")
+UNREACHABLE = ("NewConnectionError", "NameResolutionError", "Temporary failure", "dns error")
+UV = """#!/bin/sh
+[ "$1 $2" = "install --no-cache-dir" ] || exit 64
+shift 2
+exec {uv} pip install --python {venv} "$@"
+"""
 # Ends the server if it opens a file to write to outside of its folder for temporary files.
 WATCH = """
 import os, sys
@@ -100,7 +105,12 @@ class Container:
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> Container:
     made = Container(tmp_path_factory.mktemp("container"))
-    venv.create(made.root / "venv", with_pip=True)
+    uv = shutil.which("uv")
+    venv.create(made.root / "venv", with_pip=not uv)
+    if uv:  # it does the same in a tenth of the time
+        pip = made.root / "venv" / "bin" / "pip"
+        pip.write_text(UV.format(uv=uv, venv=made.root / "venv"))
+        pip.chmod(0o755)
     for line in (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines():
         if line and not line.startswith("#"):
             made.follow(*line.split(maxsplit=1))

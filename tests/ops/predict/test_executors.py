@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ray.cluster_utils import Cluster
 from digits.storage import model_store
 from tests.helpers import ray_nodes, tiny_models
 from tests.helpers.small import ROOT
+from tests.helpers.wait import until
 from tests.ops.tools.test_inputs import IMAGES, png, write
 
 pytestmark = [pytest.mark.slow(70), pytest.mark.filterwarnings("ignore")]  # Ray's own
@@ -58,11 +58,9 @@ def test_ray_gives_the_rows_of_one_machine_even_if_a_node_is_lost(
     np.save(here / "in" / "many.npy", images)
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     process = start(here, "in", "ray.parquet", "--engine", "ray", RAY_ADDRESS=cluster.address)
-    deadline = time.monotonic() + DEADLINE_S
     parts = here / "ray.parquet.parts"
-    while len(list(parts.glob("*.arrow"))) < 3 and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
+    until(lambda: process.poll() is not None or len(list(parts.glob("*.arrow"))) >= 3, DEADLINE_S)
+    assert process.poll() is None, process.communicate()[0]
     cluster.remove_node(nodes[0])
     assert len(list(parts.glob("*.arrow"))) < 16, "the node was not lost in mid-run"
     end(process)
