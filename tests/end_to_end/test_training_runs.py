@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.helpers import warm_python
+from tests.helpers.held_training import HeldTraining
 from tests.helpers.small import ROOT, small_params
 from tests.helpers.wait import until
 
@@ -30,14 +31,14 @@ CHANGES = {
     "train.shards": 4,  # two would give the same sum in any order
 }
 # So long that a kill finds it at work.
-LONG = CHANGES | {"train.epochs": 30, "train.early_stopping.patience": 25}
+LONG = CHANGES | {"train.epochs": 12, "train.early_stopping.patience": 12}
 OUTPUTS = ("weights.safetensors", "train.json", "training.csv")
 
 
 def start(
     folder: Path,
     prepared: Path,
-    torchrun: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
     python: str | Path = sys.executable,
     changes: Mapping[str, Any] = CHANGES,
     **settings: int,
@@ -54,7 +55,7 @@ def start(
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
-            **(torchrun or {}),
+            **(environment or {}),
             **{f"DIGITS_COMPUTE_{name.upper()}": str(n) for name, n in settings.items()},
         },
         stdout=subprocess.PIPE,
@@ -174,7 +175,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     for _ in range(2):
         process = start_long(tmp_path, prepared, python, workers=2)
         until(state.exists)
-        time.sleep(draw.uniform(0, 1))  # the moment of the kill
+        time.sleep(draw.uniform(0, 0.4))  # the moment of the kill
         process.kill()
         process.communicate()
     output = finish(start_long(tmp_path, prepared, warm(), processes=1 + seed % 2, workers=2))
@@ -212,10 +213,13 @@ def test_a_state_of_other_parameters_is_not_used(
 
 
 def test_a_second_training_beside_a_live_one_is_refused(prepared: Path, tmp_path: Path) -> None:
-    first = start_long(tmp_path, prepared, workers=1)
+    held = HeldTraining(tmp_path)
+    path = {"PYTHONPATH": f"{held.modules}:{ROOT}"}
+    first = start(tmp_path, prepared, path, workers=1)
     until((tmp_path / ".resume" / "state.safetensors").exists)
-    output = finish(start_long(tmp_path, prepared, warm(), workers=1), code=1)
+    output = finish(start(tmp_path, prepared, python=warm(), workers=1), code=1)
     assert f"process {first.pid} holds .resume" in output
+    held.release()
     finish(first)
 
 

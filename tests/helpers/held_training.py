@@ -28,18 +28,18 @@ sys.addaudithook(wait)
 
 
 class HeldTraining:
-    """Holds the trainings whose stages `shell` starts, until `release`."""
+    """Holds trainings that `shell` starts, or that have `modules` in PYTHONPATH, until `release`."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` gets the files that do it."""
         self._hold = folder / "hold"
         self._hold.touch()
-        modules = folder / "hold-modules"
-        modules.mkdir()
-        (modules / "sitecustomize.py").write_text(SITECUSTOMIZE.format(hold=str(self._hold)))
+        self.modules = folder / "hold-modules"
+        self.modules.mkdir()
+        (self.modules / "sitecustomize.py").write_text(SITECUSTOMIZE.format(hold=str(self._hold)))
         shell = folder / "hold-sh"
         shell.write_text(
-            f'#!/bin/sh\ncase "$2" in *stages.train*) export PYTHONPATH={modules} ;; esac\n'
+            f'#!/bin/sh\ncase "$2" in *stages.train*) export PYTHONPATH={self.modules} ;; esac\n'
             f'exec {warm_python.shell(folder)} "$@"\n'
         )
         shell.chmod(0o755)
