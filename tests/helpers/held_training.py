@@ -28,7 +28,7 @@ sys.addaudithook(wait)
 
 
 class HeldTraining:
-    """Holds trainings that `shell` starts, or that have `modules` in PYTHONPATH, until `release`."""
+    """Holds trainings that `shell` starts, or that have `modules` in PYTHONPATH."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` gets the files that do it."""
