@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow(50)
 
 MODEL = "models/digit-classifier/model.onnx"
 SSE = ("", "-aws-kms-key-id")
+PART = "ann"
 
 
 @pytest.fixture(scope="module")
@@ -115,17 +116,37 @@ def test_parameters_that_ran_before_train_nothing(tmp_path: Path) -> None:
         assert each.run("git", "diff", "HEAD~1", "--", "dvc.lock", "metrics") == ""
 
 
-@pytest.fixture
-def ann(bucket: s3.Bucket, tmp_path: Path) -> Models:
+@pytest.fixture(scope="module")
+def made(bucket: s3.Bucket, tmp_path_factory: pytest.TempPathFactory) -> Models:
     """A model in production and a newer one, in a part of the bucket of its own."""
-    made = Models.create(tmp_path / "ann", server=tmp_path / "server", storage=None)
+    folder = tmp_path_factory.mktemp("made")
+    made = Models.create(folder / "ann", server=folder / "server", storage=None)
     for name in ("Makefile", ".dvc/s3.config"):
         shutil.copy(ROOT / name, made.folder / name)
-    set_up(made, f"s3://{bucket.name}/{tmp_path.name}", bucket.endpoint)
+    set_up(made, f"s3://{bucket.name}/{PART}", bucket.endpoint)
     made.train(range(100, 130))
     made.registry("promote")
     made.train(range(100, 129))
+    made.run("git", "remote", "set-url", "origin", "../server")
     return made
+
+
+@pytest.fixture
+def ann(made: Models, bucket: s3.Bucket, tmp_path: Path) -> Iterator[Models]:
+    """A copy; at the end, that part of the bucket is as it was."""
+    shutil.copytree(made.folder.parent, tmp_path, dirs_exist_ok=True)
+    copy = Models(tmp_path / "ann")
+    copy.environment |= s3.CREDENTIALS | {"PYTHONPATH": str(ROOT)}
+    before = {key: bucket.read(key) for key in stored(bucket)}
+    yield copy
+    for key in stored(bucket) - before.keys():
+        bucket.client.delete_object(Bucket=bucket.name, Key=key)
+    for key, content in before.items():
+        bucket.write(key, content)
+
+
+def stored(bucket: s3.Bucket) -> set[str]:
+    return {key for key in bucket.stored() if key.startswith(f"{PART}/")}
 
 
 def refuse_checksums(
@@ -139,9 +160,9 @@ def refuse_checksums(
 
 
 def test_a_server_that_refuses_checksums_is_used_as_any_other(
-    ann: Models, bucket: s3.Bucket, tmp_path: Path
+    ann: Models, bucket: s3.Bucket
 ) -> None:
-    url, python = f"s3://{bucket.name}/{tmp_path.name}/plain", {"PYTHONPATH": str(ROOT)}
+    url, python = f"s3://{bucket.name}/{PART}/plain", {"PYTHONPATH": str(ROOT)}
     with s3.proxy(bucket.endpoint) as server:
         server.instead = refuse_checksums
         assert ".dvc/s3.config" not in set_up(ann, url, server.url)
@@ -192,10 +213,9 @@ def test_what_is_in_use_outlives_a_clean_up(ann: Models, bucket: s3.Bucket, tmp_
     """What a tag holds stays; with the tag gone, so does it."""
     ann.train(range(100, 128))
     words = ("dvc", "gc", "--force", "--cloud", "--workspace")
-    before = bucket.stored()
+    before = stored(bucket)
     ann.run(*words, "--all-tags")
-    kept = bucket.stored()
-    assert len({key for key in before - kept if f"/{tmp_path.name}/" in f"/{key}"}) == 3
+    assert len(before - stored(bucket)) == 3
     out = ("--out", "../got", "--force")
     ann.run("dvc", "artifacts", "get", ".", "digit-classifier", "--stage", "production", *out)
     assert len(json.loads((tmp_path / "got" / "model.json").read_text())["wrong"]) == 30
@@ -204,10 +224,10 @@ def test_what_is_in_use_outlives_a_clean_up(ann: Models, bucket: s3.Bucket, tmp_
 
 @pytest.mark.parametrize("how", ["truncated", "corrupt", "missing"])
 def test_damage_in_the_bucket_is_named_refused_and_mended(
-    ann: Models, bucket: s3.Bucket, tmp_path: Path, how: str
+    ann: Models, bucket: s3.Bucket, how: str
 ) -> None:
     digest = hashlib.md5((ann.folder / MODEL).read_bytes()).hexdigest()
-    key = f"{tmp_path.name}/files/md5/{digest[:2]}/{digest[2:]}"
+    key = f"{PART}/files/md5/{digest[:2]}/{digest[2:]}"
     whole = bucket.read(key)
     if how == "missing":
         bucket.client.delete_object(Bucket=bucket.name, Key=key)
