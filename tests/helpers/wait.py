@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
     """Ask until a condition is true, and return what it gave; an AssertionError after `seconds`."""
     start = time.monotonic()
     while not (found := condition()):
