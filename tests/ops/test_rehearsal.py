@@ -26,8 +26,7 @@ WORDS = ("python", "-m", "ops.rehearsal")
 def project(tmp_path: Path) -> Project:
     """With a user whose settings would spoil a rehearsal that followed them."""
     project = Project.scratch(tmp_path / "project")
-    small = yaml.safe_dump(GOOD | {"train.batch_size": 64})
-    (project.folder / "presets" / "demo.yaml").write_text(f"# Small.\n{small}")
+    (project.folder / "presets" / "demo.yaml").write_text(f"# Small.\n{yaml.safe_dump(GOOD)}")
     project.commit("small")
     (tmp_path / "home" / ".gitconfig").write_text("[tag]\n\tgpgSign = true\n")
     (tmp_path / "temporary").mkdir()
