@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from digits.gate import diff
 from digits.gate.diff import Answer
 from ops.report.content import Content
 from ops.tools import pipeline
-from ops.tools.drawing import charts, pictures
+from ops.tools.drawing import charts, pictures, templates
 from ops.tools.drawing.charts import SIDES, Dot, Node
 
 MOST_DIGITS = 60  # of the broken digits, and of the fixed ones
@@ -23,13 +22,7 @@ KINDS = {"up to date": "calm", "same as the base": "calm", "other outputs": "oth
 
 def render(content: Content) -> str:
     """Render the whole page; the template escapes names from files."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([Path(__file__).parent, charts.STYLE.parent]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment(Path(__file__).parent)
     environment.filters |= {"value": value, "percent": percent}
     return environment.get_template("report.html.jinja").render(
         content=content,

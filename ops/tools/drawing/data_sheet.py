@@ -1,13 +1,11 @@
 """The images that differ between two data sets, as a contact sheet for a page."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from digits.data.difference import Difference, Image, Prepared
-from ops.tools.drawing import pictures
+from ops.tools.drawing import pictures, templates
 
 MOST = 60  # pictures of a kind of change
 
@@ -23,17 +21,9 @@ class _Sheet:
 
 def html(difference: Difference, before: Prepared, after: Prepared) -> Markup:
     """Tables of the counts, and pictures of the images, in the style of page.css."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("data_sheet.html.jinja").render(
-        groups=difference.groups, sheets=_sheets(difference, before, after)
-    )
-    return Markup(text)
+    template = templates.environment().get_template("data_sheet.html.jinja")
+    sheets = _sheets(difference, before, after)
+    return Markup(template.render(groups=difference.groups, sheets=sheets))
 
 
 def _sheets(difference: Difference, before: Prepared, after: Prepared) -> list[_Sheet]:

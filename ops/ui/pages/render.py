@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 
 from ops.tools import git
-from ops.tools.drawing import charts
+from ops.tools.drawing import charts, templates
 from ops.ui import humanize
 from ops.ui.facts.history import LONGEST
 from ops.ui.project import Project
@@ -92,12 +92,6 @@ def _commit(project: Project) -> Commit:
 
 @cache
 def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([FOLDER / "templates", charts.STYLE.parent]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment(FOLDER / "templates")
     environment.globals["humanize"] = humanize
     return environment
