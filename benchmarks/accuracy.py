@@ -90,10 +90,12 @@ def former_runs(entry: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
 
 
 def exported(network: Network, folder: Path) -> Classifier:
-    """The network as the stage `export` writes it, into folder/model."""
-    weights, out = folder / "weights.safetensors", folder / "model"
+    """The network as the stage `export` writes it, into folder/model; without a detector."""
+    weights, detector, out = (folder / name for name in ("weights", "detector", "model"))
     save_network(network, weights)
-    export.main(["--weights", f"{weights}", "--data", f"{measure.PREPARED}", "--out", f"{out}"])
+    detector.touch()
+    words = ["--weights", weights, "--detector", detector, "--data", measure.PREPARED, "--out", out]
+    export.main([str(word) for word in words])
     return Classifier.load(out)
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from benchmarks import measure
 from benchmarks.surroundings import SURROUNDINGS, Surrounding
@@ -94,9 +94,14 @@ def inverted(photo: Photo, rng: Random) -> Photo:
 
 def larger(photo: Photo, rng: Random) -> Photo:
     """3 to 20 times as large."""
-    side = round(28 * rng.uniform(3, 20))
-    picture = Image.fromarray(photo.ink).resize((side, side), Image.Resampling.BICUBIC)
-    return replace(photo, ink=np.clip(np.asarray(picture), 0, 1))
+    return replace(photo, ink=scaled(photo.ink, rng.uniform(3, 20)))
+
+
+def scaled(ink: Float32Array, factor: float) -> Float32Array:
+    height, width = (round(factor * side) for side in ink.shape)
+    picture = Image.fromarray(ink).resize((width, height), Image.Resampling.BICUBIC)
+    result: Float32Array = np.clip(np.asarray(picture), 0, 1)
+    return result
 
 
 def off_centre(photo: Photo, rng: Random) -> Photo:
@@ -185,7 +190,39 @@ def crop_of_a_photo(clean: UInt8Array, rng: Random) -> bytes:
     return content.getvalue()
 
 
-OTHERS = {way.__name__: way for way in (blank, two_digits, noise, crop_of_a_photo)}
+def half(clean: UInt8Array, rng: Random) -> bytes:
+    """One side of a test image, dark on light. To a person, too, many of these are digits."""
+    image = np.rot90(clean[rng.integers(len(clean))], side := int(rng.integers(4)))
+    part = Photo(np.rot90(image[:14], -side).astype(np.float32) / 255, light=0, ground=1)
+    return replace(part, ink=np.pad(scaled(part.ink, 8), 20)).file()
+
+
+def letter(clean: UInt8Array, rng: Random) -> bytes:
+    """A letter that no digit looks like, dark on light, turned a little; in Pillow's own font."""
+    picture = Image.new("L", (200, 200), 255)
+    text, font = str(rng.choice(list(LETTERS))), ImageFont.load_default(rng.uniform(70, 150))
+    ImageDraw.Draw(picture).text((100, 100), text, 0, font, "mm")
+    return png(picture.rotate(rng.uniform(-10, 10), fillcolor=255))
+
+
+def scribble(clean: UInt8Array, rng: Random) -> bytes:
+    """A dark line through 6 to 13 random points."""
+    picture = Image.new("L", (200, 200), 255)
+    points = [(x, y) for x, y in rng.integers(20, 180, (rng.integers(6, 14), 2)).tolist()]
+    ImageDraw.Draw(picture).line(points, 0, 6, "curve")
+    return png(picture)
+
+
+def png(picture: Image.Image) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()
+
+
+LETTERS = "ACEFGHJKLMNPQRTUVWXYadefhkmnrtuvwxy"
+OTHERS = {
+    way.__name__: way for way in (blank, two_digits, noise, crop_of_a_photo, half, letter, scribble)
+}
 
 
 def main() -> None:

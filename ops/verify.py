@@ -206,7 +206,7 @@ def compare(expected: Record, actual: Record) -> Comparison:
     metrics = compare_metrics(expected, actual)
     exact = {"fetch", "prepare"}
     if same_kernels(expected, actual):
-        exact |= {"train", "export"}
+        exact |= {"train", "detect", "export"}
     within = all(within for _, within in metrics) and not exact & {stage for stage, _ in differing}
     verdict: Verdict = "equivalent" if within else "different"
     stage, path = differing[0]

@@ -16,6 +16,7 @@ ALLOWED = {
     "digits.data": {"digits.core", "digits.imaging"},
     "digits.model": {"digits.core", "digits.imaging", "digits.data"},
     "digits.training": {"digits.core", "digits.data", "digits.model"},
+    "digits.outliers": {"digits.core", "digits.data", "digits.model", "digits.training"},
     "digits.evaluation": {"digits.core", "digits.data", "digits.model"},
     "digits.gate": {"digits.core"},
     "digits.storage": {"digits.core"},

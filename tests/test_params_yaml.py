@@ -75,6 +75,9 @@ TRAINING: dict[str, tuple[Any, Mapping[str, Any]]] = {
     "train.early_stopping.min_delta": (10.0, {"train.epochs": 6}),
 }
 ELSEWHERE = {
+    "detector.seed",
+    "detector.outliers",
+    "detector.cost",  # tests/digits/outliers/test_training.py
     "train.device",  # few machines have two: tests/digits/test_engine.py
     "data.source",
     "data.folder",  # tests/digits/data/test_image_folder.py

@@ -19,6 +19,7 @@ from digits.core.workers import CHUNK
 from digits.data.dataset import Labelled
 from digits.imaging.preprocessing import Preprocessing
 from digits.model import classifier
+from digits.model.guard import DOUBT, GuardedNetwork
 from digits.model.network import Dropout, Network
 
 GOLDEN_PER_CLASS = 3
@@ -26,7 +27,7 @@ OPSET = 20
 IR_VERSION = 10
 
 
-def to_onnx(network: Network) -> bytes:
+def to_onnx(network: Network | GuardedNetwork) -> bytes:
     """Convert a network to one ONNX file; the same weights give the same bytes.
 
     Input `images`: uint8 (n, height, width), pixels as they are stored, without normalisation.
@@ -35,13 +36,12 @@ def to_onnx(network: Network) -> bytes:
     (torch.onnx.export would take ten seconds, nearly all of them for its imports.)
     """
     graph = _Graph()
-    x = graph.add("Cast", "images", to=TensorProto.FLOAT)
-    x = graph.add("Sub", x, graph.constant(network.mean))
-    x = graph.add("Div", x, graph.constant(network.std))
-    x = graph.add("Unsqueeze", x, graph.constant([1]))
-    logits = [graph.layer(member, x) for member in network.members]
-    mean = graph.add("Mean", *logits) if len(logits) > 1 else logits[0]
-    graph.add("Mul", mean, graph.constant(network.logit_scale), output="logits")
+    pixels = graph.add("Cast", "images", to=TensorProto.FLOAT)
+    if isinstance(network, GuardedNetwork):
+        graph.guarded(network, pixels)
+    else:
+        graph.network(network, pixels)
+    graph.nodes[-1].output[0] = "logits"
     shapes = ["n", *network.image_size], ["n", len(network.classes)]
     images = helper.make_tensor_value_info("images", TensorProto.UINT8, shapes[0])
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, shapes[1])
@@ -60,9 +60,9 @@ class _Graph:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
-    def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node; return the name of its output."""
-        output = output or f"{kind}_{len(self.nodes)}"
+        output = f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
@@ -74,6 +74,30 @@ class _Graph:
 
     def weights(self, *tensors: Tensor | None) -> list[str]:
         return [self.constant(tensor) for tensor in tensors if tensor is not None]
+
+    def network(self, network: Network, pixels: str) -> str:
+        x = self.add("Sub", pixels, self.constant(network.mean))
+        x = self.add("Div", x, self.constant(network.std))
+        x = self.add("Unsqueeze", x, self.constant([1]))
+        members = [self.layer(member, x) for member in network.members]
+        mean = self.add("Mean", *members) if len(members) > 1 else members[0]
+        return self.add("Mul", mean, self.constant(network.logit_scale))
+
+    def guarded(self, network: GuardedNetwork, pixels: str) -> str:
+        logits = self.network(network.classifier, pixels)
+        detected = self.network(network.detector, pixels)
+        classes = len(network.classes)
+        answer = self.add("ArgMax", logits, axis=1)
+        shown = self.add("GatherElements", detected, answer, axis=1)
+        none = self.add("Gather", detected, self.constant([classes]), axis=1)
+        one, number, *limits = (
+            self.constant(torch.tensor(x)) for x in (1.0, float(classes), *DOUBT)
+        )
+        odds = self.add("Exp", self.add("Sub", shown, none))
+        doubt = self.add("Clip", self.add("Reciprocal", self.add("Add", one, odds)), *limits)
+        trust, equal = self.add("Sub", one, doubt), self.add("Div", doubt, number)
+        mixed = self.add("Add", self.add("Mul", trust, self.add("Softmax", logits)), equal)
+        return self.add("Log", mixed)
 
     def layer(self, layer: nn.Module, x: str) -> str:
         match layer:
@@ -102,7 +126,9 @@ class _Graph:
         raise AssertionError(f"no ONNX node for {layer}")
 
 
-def compare(network: Network, model: bytes, images: UInt8Array, workers: int) -> None:
+def compare(
+    network: Network | GuardedNetwork, model: bytes, images: UInt8Array, workers: int
+) -> None:
     """Run torch and ONNX Runtime on the same images, and compare their answers.
 
     Raises
@@ -126,7 +152,9 @@ def compare(network: Network, model: bytes, images: UInt8Array, workers: int) ->
     )
 
 
-def torch_logits(network: Network, images: UInt8Array, threads: int) -> Float32Array:
+def torch_logits(
+    network: Network | GuardedNetwork, images: UInt8Array, threads: int
+) -> Float32Array:
     """The network's own logits, float32 (n, classes); of one thread, the same on any processor."""
     torch.set_num_threads(threads)
     with torch.inference_mode():
@@ -148,7 +176,7 @@ def preprocessing(network: Network, method: str) -> Preprocessing:
 
 def write_folder(
     folder: Path,
-    network: Network,
+    network: Network | GuardedNetwork,
     model: bytes,
     form: Preprocessing,
     test: Labelled,

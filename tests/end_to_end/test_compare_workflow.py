@@ -80,14 +80,14 @@ def test_a_good_change_of_the_evaluator_passes_and_the_base_is_scored_with_it(
     repro(origin, {"model.channels": [8, 24, 24]})
     runner = check_out("good")
     assert runner.run() == {"Compare": "success"}, runner.log
-    assert "identical: all 16 outputs have the same bytes" in runner.log
+    assert "identical: all 17 outputs have the same bytes" in runner.log
     assert "the evaluator of origin/trunk differs in digits/evaluation/metrics.py" in runner.log
     assert "Running the pipeline of " in runner.log
     assert "against origin/trunk (its evaluator)" in runner.log
     text = comment(runner.project)
     assert text == (runner.temp / "summary.md").read_text()
     assert "PASS" in text
-    assert "identical: all 16 outputs" in text
+    assert "identical: all 17 outputs" in text
     assert runner.project.run("git", "status", "--porcelain") == ""
 
 

@@ -29,7 +29,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_every_output_is_there_and_up_to_date(project: Project) -> None:
     lock = project.lock()["stages"]
     assert isinstance(lock, dict)
-    assert set(lock) == {"fetch", "prepare", "train", "export", "evaluate", "describe"}
+    expected = {"fetch", "prepare", "train", "detect", "export", "evaluate", "describe"}
+    assert set(lock) == expected
     for stage in lock.values():
         for out in stage["outs"]:
             assert (project.folder / out["path"]).exists()
@@ -124,7 +125,7 @@ def test_demo_leaves_the_tree_clean_and_works_twice(project: Project, tmp_path: 
 
 def test_verify_runs_a_commit_anew_and_compares(project: Project) -> None:
     words = ("python", "-m", "ops.verify")
-    assert "identical: all 16 outputs" in project.run(*words)
+    assert "identical: all 17 outputs" in project.run(*words)
     project.run("git", "checkout", "--quiet", "-b", "forged")
     metrics = project.folder / "metrics" / "evaluation.json"
     found = json.loads(metrics.read_text())
@@ -148,7 +149,7 @@ def test_one_epoch_of_real_mnist(project: Project) -> None:
     mirror = mirror if "://" in mirror else str(Path(mirror).resolve())
     project.run("git", "checkout", "--quiet", "main~1")
     short = ("-S", "train.epochs=1", "-S", "train.ema=0.98", "-S", "model.channels=[4,8,16]")
-    short += ("-S", "prepare.val_fraction=0.5")
+    short += ("-S", "prepare.val_fraction=0.5", "-S", "detector.outliers=100")
     project.run("dvc", "exp", "run", *short, MNIST_MIRROR=mirror)
     found = json.loads((project.folder / "metrics" / "evaluation.json").read_text())
     assert (found["source"], found["images"]) == ("mnist", 10_000)

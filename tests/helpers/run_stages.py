@@ -8,7 +8,7 @@ Example:
 
 from pathlib import Path
 
-from stages import describe, evaluate, export, fetch, prepare, train
+from stages import describe, detect, evaluate, export, fetch, prepare, train
 
 
 def run_fetch(params: Path, folder: Path) -> None:
@@ -30,9 +30,14 @@ def run_train(params: Path, prepared: Path, folder: Path) -> None:
     train.main(_words(paths | metrics | {"resume": folder / ".resume"}))
 
 
+def run_detect(params: Path, prepared: Path, folder: Path) -> None:
+    paths = {"params": params, "data": prepared, "detector": folder / "detector.safetensors"}
+    detect.main(_words(paths))
+
+
 def run_export(prepared: Path, folder: Path) -> None:
-    paths = {"weights": folder / "weights.safetensors", "data": prepared, "out": folder / "model"}
-    export.main(_words(paths))
+    weights = {name: folder / f"{name}.safetensors" for name in ("weights", "detector")}
+    export.main(_words(weights | {"data": prepared, "out": folder / "model"}))
 
 
 def run_evaluate(prepared: Path, folder: Path) -> None:

@@ -24,6 +24,7 @@ SMALL = {
     "train.ema": 0.5,
     "train.optimizer.lr": 0.2,
     "train.schedule.onecycle.warmup": 0.25,
+    "detector.outliers": 32,
 }
 
 LENIENT = {  # limits of the gate that every model is within

@@ -67,7 +67,7 @@ HEAVY_LIBRARIES = (
 )
 HEAVY_MODULES = (
     *("ops.launch", "ops.sweep", "ops.ui", "ops.verify"),
-    *("stages.export", "stages.fetch", "stages.prepare", "stages.train"),
+    *("stages.detect", "stages.export", "stages.fetch", "stages.prepare", "stages.train"),
 )
 
 ROOMS = ("digits", "ops", "serving", "stages")

@@ -88,7 +88,7 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
 
     # Elsewhere: what prepare read is brought along, by --temp, by verify, and by pull.
     project.run("dvc", "exp", "run", "--temp", "--force", "-S", "train.epochs=1")
-    assert "identical: all 16 outputs" in project.run(*PYTHON, "ops.verify")
+    assert "identical: all 17 outputs" in project.run(*PYTHON, "ops.verify")
     clone = Project(tmp_path / "clone")
     project.run("git", "clone", "--quiet", str(project.folder), str(clone.folder))
     assert "does not exist. Get it from DVC first: dvc pull" in clone.run(*correct, code=2)
@@ -148,7 +148,7 @@ def test_a_folder_of_twelve_classes_goes_all_the_way(tmp_path: Path) -> None:
             assert answer["version"] == "v1.0.0"
             assert answer["predictions"][0]["predicted"] == row["predicted"]
             assert sorted(answer["predictions"][0]["probabilities"]) == sorted(shapes.SHAPES)
-    assert "identical: all 16 outputs" in project.run(*PYTHON, "ops.verify")
+    assert "identical: all 17 outputs" in project.run(*PYTHON, "ops.verify")
 
     shapes.draw("box", 99).save(project.folder / "data/own/train/box/more.png")
     assert "Running stage 'fetch'" in project.run("dvc", "repro", "fetch")

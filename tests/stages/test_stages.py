@@ -21,6 +21,7 @@ def run(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what `train` and the stages after it write."""
     folder = tmp_path_factory.mktemp("run")
     run_stages.run_train(small_params(folder, {"train.epochs": 6}), prepared, folder)
+    run_stages.run_detect(folder / "params.yaml", prepared, folder)
     run_stages.run_export(prepared, folder)
     run_stages.run_evaluate(prepared, folder)
     run_stages.run_describe(prepared, folder)
@@ -132,6 +133,7 @@ def test_same_seed_same_bytes_in_every_output(
 ) -> None:
     monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", "3")
     run_stages.run_train(small_params(tmp_path, {"train.epochs": 6}), prepared, tmp_path)
+    run_stages.run_detect(tmp_path / "params.yaml", prepared, tmp_path)
     run_stages.run_export(prepared, tmp_path)
     run_stages.run_evaluate(prepared, tmp_path)
     run_stages.run_describe(prepared, tmp_path)

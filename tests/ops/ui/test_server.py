@@ -123,7 +123,7 @@ def keep_the_results(ui: Ui) -> None:
     path.write_text(content.replace("label_smoothing: 0.1", "label_smoothing: 0.2"))
     ui.page.wait_for_selector("main:has-text('train.label_smoothing was 0.1, is 0.2')")
     path.write_text(content)
-    ui.page.wait_for_selector("main:has-text('All 6 stages are up to date')")
+    ui.page.wait_for_selector("main:has-text('All 7 stages are up to date')")
     assert ui.page.evaluate("() => window.isTheSame")
     ui.page.get_by_role("link", name="Overview").click()
     ui.page.locator("li", has_text="New results are not committed").get_by_role("link").click()

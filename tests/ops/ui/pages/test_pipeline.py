@@ -178,7 +178,7 @@ def page(
 
 
 def test_from_the_graph_to_what_fetch_printed_on_a_phone(page: Any) -> None:
-    assert "5 of 6 stages are not up to date" in page.inner_text("main")
+    assert "6 of 7 stages are not up to date" in page.inner_text("main")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("group", name="The stages").get_by_role("link", name="fetch").click()
     page.wait_for_url("**/stages/fetch.html")

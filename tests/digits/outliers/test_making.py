@@ -1,0 +1,65 @@
+"""What a detector learns from: as large as the training images; half of it is of no class."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from digits.core import kernels
+from digits.core.arrays import UInt8Array
+from digits.data.dataset import Labelled, Raw
+from digits.outliers import making, pictures
+from digits.outliers.pictures import CANVAS
+
+# The same on an AVX-512 machine, and on a Haswell and an EPYC Rome that QEMU emulates. Another
+# digest is a fault, unless this code, Pillow or Matplotlib's fonts have changed.
+DIGEST = "af31cb78592420f157a3114406fe83c5894bdbc0410df9454e900980faec5b55"
+
+
+def test_half_are_of_no_class_and_the_same_seed_makes_the_same(uci: Raw) -> None:
+    made = [making.make(uci.train, 40, uci.source, seed) for seed in (0, 0, 1)]
+    assert made[0].images.tobytes() == made[1].images.tobytes() != made[2].images.tobytes()
+    assert made[0].images.shape == (80, *uci.train.images.shape[1:])
+    assert (made[0].labels[:40] == 10).all()
+    assert set(made[0].labels[40:]) == set(range(10))
+
+
+@pytest.mark.skipif(not kernels.are_portable(), reason="no x86-64 processor with AVX2")
+def test_they_are_the_same_on_every_processor(uci: Raw) -> None:
+    made = making.make(uci.train, 300, uci.source, 0)
+    assert hashlib.sha256(made.images.tobytes()).hexdigest() == DIGEST
+
+
+@pytest.mark.parametrize("method", ["ink-box", "resize"])
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (20, 50)])
+def test_any_size_of_image_will_do(uci: Raw, size: tuple[int, int], method: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, *size), dtype=np.uint8)
+    images[0] = 0
+    data, source = Labelled(images, uci.train.labels[:5]), replace(uci.source, method=method)
+    assert making.make(data, 80, source, 0).images.shape == (160, *size)
+
+
+def test_letters_are_outliers_only_where_the_classes_are_digits(
+    uci: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def letter(rng: pictures.Random, *images: UInt8Array) -> UInt8Array:
+        drawn.append(True)
+        return pictures.strokes(rng)
+
+    monkeypatch.setattr(making, "WAYS_FOR_DIGITS", {letter: 9})
+    making.make(uci.train, 40, replace(uci.source, classes=("a", "1")), 0)
+    assert not drawn
+    making.make(uci.train, 40, uci.source, 0)
+    assert drawn
+
+
+def test_ink_is_placed_as_large_as_another_images() -> None:
+    like = np.zeros((28, 28), np.uint8)
+    like[4:24, 10:18] = 255
+    picture = np.zeros((CANVAS, CANVAS), np.uint8)
+    picture[:10, :5] = 255
+    rows, columns = (np.flatnonzero(making.placed(picture, like).any(axis)) for axis in (1, 0))
+    assert (rows[0], len(rows), len(columns)) == (4, 20, 10)
