@@ -297,6 +297,7 @@ def use_checkout(checkout: Checkout) -> None:
 
 def answer_requests(address: str, program: str) -> None:
     """Answer the programs at two sockets, until standard input is closed."""
+    sys.executable = program  # what a command starts asks this process, too
     for name in LIBRARIES:
         import_module(name)
     compile_checkout()
@@ -336,7 +337,7 @@ def answer_requests(address: str, program: str) -> None:
                         signal.set_wakeup_fd(-1)
                         for each in (listener, selector, ended, wake, link, *callers):
                             each.close()
-                        run(program, words, folder, environment, descriptors, checkout)
+                        run(words, folder, environment, descriptors, checkout)
                     finally:
                         os._exit(70)  # a fault of this file
                 for descriptor in descriptors:
@@ -398,7 +399,6 @@ def receive(link: socket.socket) -> tuple[list[str], str, dict[str, str], list[i
 
 
 def run(
-    program: str,
     words: list[str],
     folder: str,
     environment: dict[str, str],
@@ -419,7 +419,6 @@ def run(
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False, errors="backslashreplace")
-    sys.executable = program
     sys.argv = words[1:] if words[0] == "-m" else ["-c", *words[2:]]
     sys.path[0] = folder
     sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
