@@ -5,7 +5,8 @@ import scipy
 
 from digits.core.arrays import BoolArray
 from digits.core.errors import InputError
-from digits.imaging.ink.geometry import EIGHT, edge_mask, sides
+from digits.imaging.ink.geometry import EIGHT, edge_mask, sides, thickness
+from digits.imaging.ink.pieces import STRAIGHT, axes
 from digits.imaging.ink.reading import Reading
 
 MAX_PIECES = 8  # of ink in one digit; MNIST's digits have one or two
@@ -16,6 +17,9 @@ MAX_UNEVEN = 0.31  # standard deviation of the ink's contrast, as a share of the
 SLOPE = (0.055, 0.3)  # of the grey levels at the ink's rim, a pixel, as a share of its contrast
 RIM = 2  # pixels of the reduced picture
 BLOT = (0.45, 0.3)  # thickness of a piece that is no stroke; its shorter side, of its longer one
+# A piece at the edge that is left out, but may be a stroke of the digit: its size, of the digit's;
+# its thickness, and how much of it lies along the edge, of its length; its contrast, of the ink's.
+STROKE_SIZE, STROKE_THICKNESS, STROKE_AT_EDGE, STROKE_CONTRAST = 0.1, 0.15, 0.7, (0.9, 1.4)
 DIGIT = (0.15, 0.5)  # of the ink, and of its height: columns that have both are a digit
 
 
@@ -43,6 +47,29 @@ def check_plain(reading: Reading) -> None:
         raise InputError(
             "the ink can't be told from its background. Crop the image to the digit, on plain paper"
         )
+
+
+def check_whole(reading: Reading) -> None:
+    """Refuse a picture if what is left out at its edge looks like a stroke of the same pen."""
+    pieces, written, contrast = reading.pieces, reading.written, reading.contrast
+    boxes = scipy.ndimage.find_objects(pieces)
+    left_out = pieces[edge_mask(pieces.shape) & (pieces > 0) & ~written]
+    for number, contact in zip(*np.unique(left_out, return_counts=True), strict=True):
+        piece = pieces[boxes[number - 1]] == number
+        if piece.sum() <= STROKE_SIZE * written.sum():
+            continue
+        width, extent = axes(piece)
+        strength = contrast[pieces == number].mean() / contrast[written].mean()
+        if (
+            extent < STRAIGHT * width
+            and thickness(piece) < STROKE_THICKNESS
+            and contact < STROKE_AT_EDGE * max(piece.shape)
+            and STROKE_CONTRAST[0] < strength < STROKE_CONTRAST[1]
+        ):
+            raise InputError(
+                "a line at the image's edge may belong to the digit or to what lies around it. "
+                "Leave a margin of plain paper around the digit"
+            )
 
 
 def _count_holes(written: BoolArray) -> int:

@@ -116,6 +116,7 @@ def _closer(grey: UInt8Array, reading: Reading) -> tuple[UInt8Array, Reading]:
 def _cut_out(grey: UInt8Array, reading: Reading) -> Float32Array:
     """Crop a picture to its ink, at full size; raises `InputError` if it cannot be one digit."""
     checks.check_plain(reading)
+    checks.check_whole(reading)
     contrast = _contrast(grey, reading)
     pieces, count = scipy.ndimage.label(contrast > reading.least, EIGHT)
     if not count:

@@ -84,7 +84,7 @@ def _is_rule(pieces: np.ndarray, number: int, box: Box, others: Sequence[Box]) -
     length = max(piece.shape)
     if length < SHORTEST_RULE or piece.sum() > RULE_THICKNESS * length**2 + 2 * length:
         return False
-    width, extent = _axes(piece)
+    width, extent = axes(piece)
     if _is_underline(box, extent / width, others):
         return True
     if extent < STRAIGHT * width:
@@ -110,7 +110,7 @@ def _surrounds(piece: BoolArray, box: Box, others: Sequence[Box]) -> bool:
     return False
 
 
-def _axes(piece: BoolArray) -> tuple[float, float]:
+def axes(piece: BoolArray) -> tuple[float, float]:
     """The shorter and the longer side of the rectangle with a piece's variance, pixels."""
     y, x = np.nonzero(piece)
     variances = np.maximum(np.linalg.eigvalsh(np.cov(y, x)), 1 / 12)

@@ -56,6 +56,14 @@ def test_a_circle_around_the_digit_is_left_out() -> None:
     assert find_ink(np.asarray(picture)).shape == alone.shape
 
 
+def test_a_bent_line_at_the_edge_that_may_be_a_stroke_is_refused() -> None:
+    picture = Image.new("L", (300, 300), 230)
+    picture.paste(seven(240), (55, 30))
+    ImageDraw.Draw(picture).line([(3, 60), (3, 140), (50, 200)], 20, 8)
+    with pytest.raises(InputError, match="Leave a margin of plain paper around the digit"):
+        find_ink(np.asarray(picture))
+
+
 @pytest.mark.parametrize("ink", [20, 120])
 def test_rules_are_painted_over_and_strokes_stay(ink: int) -> None:
     paper = np.asarray(seven(240))
