@@ -185,9 +185,7 @@ def crop_of_a_photo(clean: UInt8Array, rng: Random) -> bytes:
     photo = Image.fromarray(load_sample_image(("china.jpg", "flower.jpg")[rng.integers(2)]))
     side = int(rng.integers(100, 400))
     left, top = (int(rng.integers(length - side)) for length in photo.size)
-    content = io.BytesIO()
-    photo.crop((left, top, left + side, top + side)).save(content, "JPEG")
-    return content.getvalue()
+    return encoded(photo.crop((left, top, left + side, top + side)), "JPEG")
 
 
 def half(clean: UInt8Array, rng: Random) -> bytes:
@@ -202,7 +200,7 @@ def letter(clean: UInt8Array, rng: Random) -> bytes:
     picture = Image.new("L", (200, 200), 255)
     text, font = str(rng.choice(list(LETTERS))), ImageFont.load_default(rng.uniform(70, 150))
     ImageDraw.Draw(picture).text((100, 100), text, 0, font, "mm")
-    return png(picture.rotate(rng.uniform(-10, 10), fillcolor=255))
+    return encoded(picture.rotate(rng.uniform(-10, 10), fillcolor=255), "PNG")
 
 
 def scribble(clean: UInt8Array, rng: Random) -> bytes:
@@ -210,12 +208,12 @@ def scribble(clean: UInt8Array, rng: Random) -> bytes:
     picture = Image.new("L", (200, 200), 255)
     points = [(x, y) for x, y in rng.integers(20, 180, (rng.integers(6, 14), 2)).tolist()]
     ImageDraw.Draw(picture).line(points, 0, 6, "curve")
-    return png(picture)
+    return encoded(picture, "PNG")
 
 
-def png(picture: Image.Image) -> bytes:
+def encoded(picture: Image.Image, kind: str) -> bytes:
     content = io.BytesIO()
-    picture.save(content, "PNG")
+    picture.save(content, kind)
     return content.getvalue()
 
 

@@ -77,8 +77,8 @@ TRAINING: dict[str, tuple[Any, Mapping[str, Any]]] = {
 ELSEWHERE = {
     "detector.seed",
     "detector.outliers",
-    "detector.cost",  # tests/digits/outliers/test_training.py
-    "train.device",  # few machines have two: tests/digits/test_engine.py
+    "detector.cost",  # tests/digits/outliers/test_detector.py
+    "train.device",  # few machines have two: tests/digits/training/test_recipe.py
     "data.source",
     "data.folder",  # tests/digits/data/test_image_folder.py
     "data.size",

@@ -1,7 +1,9 @@
-"""The images that a detector learns from: of none of the classes, and of a class but drawn anew.
+"""Make the images that the detector learns from.
 
-The first are made in many ways, so that the detector learns what a class looks like rather than one
-way of making outliers (Hendrycks et al. 2019, Deep Anomaly Detection with Outlier Exposure).
+Half of them show none of the classes; the others are training images, most of them redrawn with
+another pen. The first half is made in many ways, so that the detector learns what a class looks
+like rather than one way of making outliers (Hendrycks et al. 2019, Deep Anomaly Detection with
+Outlier Exposure).
 """
 
 from collections.abc import Callable

@@ -17,9 +17,11 @@ MAX_UNEVEN = 0.31  # standard deviation of the ink's contrast, as a share of the
 SLOPE = (0.055, 0.3)  # of the grey levels at the ink's rim, a pixel, as a share of its contrast
 RIM = 2  # pixels of the reduced picture
 BLOT = (0.45, 0.3)  # thickness of a piece that is no stroke; its shorter side, of its longer one
-# A piece at the edge that is left out, but may be a stroke of the digit: its size, of the digit's;
-# its thickness, and how much of it lies along the edge, of its length; its contrast, of the ink's.
-STROKE_SIZE, STROKE_THICKNESS, STROKE_AT_EDGE, STROKE_CONTRAST = 0.1, 0.15, 0.7, (0.9, 1.4)
+# What is left out at the edge is like a stroke of the digit with:
+STROKE_SIZE = 0.1  # of the digit's pixels, at least
+STROKE_THICKNESS = 0.15  # of its length, at most
+STROKE_AT_EDGE = 0.7  # of its length along the edge, at most
+STROKE_CONTRAST = (0.9, 1.4)  # times the contrast of the digit's ink
 DIGIT = (0.15, 0.5)  # of the ink, and of its height: columns that have both are a digit
 
 
