@@ -308,6 +308,8 @@ def answer_requests(address: str, program: str) -> None:
         import_checkout(())
         address += ".heavy"
     checkout = Checkout.read()
+    if not Path(address).parent.exists():  # the tests have ended meanwhile
+        os._exit(0)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
     listener.listen(64)
