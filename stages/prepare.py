@@ -1,8 +1,8 @@
 """Check the raw images and split off the validation images: data/raw -> data/prepared.
 
 The split is stratified: each part has the same share of every class. Test images stay as they are;
-duplicates of training images among them are counted. Images that people labelled later
-(corrections) are added to the training images only.
+duplicates of training images among them are counted. Added to the training images only: 1s that are
+drawn again with an upstroke, and images that people labelled later (corrections).
 
     python -m stages.prepare --raw data/raw --corrections data/corrections.csv \\
         --out data/prepared --metrics metrics/data.json
@@ -21,12 +21,14 @@ from digits.core.params import Params
 from digits.data import corrections, dataset
 from digits.data.corrections import Added
 from digits.data.dataset import Source
+from digits.drawing import upstrokes
 
 
 class SplitParams(Params):
     val_fraction: Annotated[float, Field(gt=0, lt=1)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     max_class_ratio: Annotated[float, Field(ge=1)]
+    upstrokes: Annotated[float, Field(ge=0, le=1)]
 
 
 class PrepareParams(Params):
@@ -41,8 +43,10 @@ def main(argv: list[str] | None = None) -> None:
     dataset.check(raw, params.max_class_ratio)
     train, val = dataset.split_indices(raw.train.labels, params.val_fraction, params.seed)
     test = np.arange(len(raw.test))
+    own = raw.train.take(train)
+    drawn = upstrokes.add(own, raw.source, params.upstrokes, params.seed)
     corrected = corrections.load(args.corrections, raw.train.images.shape[1:])
-    added = corrections.add(raw.train.take(train), corrected, raw)
+    added = corrections.add(drawn, corrected, raw)
     splits = {"train": added.train, "val": raw.train.take(val), "test": raw.test}
 
     with files.new_directory(args.out) as folder:
@@ -53,6 +57,9 @@ def main(argv: list[str] | None = None) -> None:
         "images": {name: len(split) for name, split in splits.items()},
         "duplicates": dataset.count_duplicates(raw.test, raw.train),
     }
+    if len(drawn) > len(own):
+        report["upstrokes"] = len(drawn) - len(own)
+        print("{upstrokes} of the 1s drawn again for training, with an upstroke".format(**report))
     if corrected:
         report["corrections"] = added.used
         print(

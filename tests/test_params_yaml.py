@@ -86,6 +86,7 @@ ELSEWHERE = {
     "prepare.val_fraction",
     "prepare.seed",
     "prepare.max_class_ratio",
+    "prepare.upstrokes",
     "compute.workers",
     "compute.processes",
     "compute.backend",  # tests/ops/tools/sagemaker
@@ -132,20 +133,21 @@ def test_a_changed_parameter_changes_the_outcome(name: str, prepared: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("val_fraction", 0.2), ("seed", 1), ("max_class_ratio", 1.01)]
+    ("name", "value"),
+    [("val_fraction", 0.2), ("seed", 1), ("max_class_ratio", 1.01), ("upstrokes", 0.2)],
 )
 def test_preparation_follows_its_parameters(name: str, value: float, tmp_path: Path) -> None:
     params = small_params(tmp_path)
     run_stages.run_fetch(params, tmp_path)
     run_stages.run_prepare(params, tmp_path)
-    before = (tmp_path / "prepared" / "val-indices.npy").read_bytes()
+    before = (tmp_path / "prepared" / "train-images.npy").read_bytes()
     changed = small_params(tmp_path, {f"prepare.{name}": value})
     if name == "max_class_ratio":
         with pytest.raises(InputError, match=r"prepare\.max_class_ratio"):
             run_stages.run_prepare(changed, tmp_path)
     else:
         run_stages.run_prepare(changed, tmp_path)
-        assert (tmp_path / "prepared" / "val-indices.npy").read_bytes() != before
+        assert (tmp_path / "prepared" / "train-images.npy").read_bytes() != before
 
 
 @pytest.mark.parametrize(

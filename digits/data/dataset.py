@@ -2,7 +2,8 @@
 
 A data folder holds `<split>-images.npy` (uint8, n x height x width), `<split>-labels.npy` (uint8,
 positions in `classes`) and `source.json`. A prepared folder also holds `<split>-indices.npy`, the
-images' positions in the raw file (corrections come after these images and have no position).
+images' positions in the raw file (drawn images and corrections come after these images and have no
+position).
 """
 
 import hashlib
@@ -44,6 +45,11 @@ class Source:
     classes: tuple[str, ...]
     digests: dict[str, str]
     method: str
+
+    @property
+    def shows_digits(self) -> bool:
+        """Whether each class is one of the ten digits."""
+        return set(self.classes) <= set("0123456789")
 
 
 @dataclass(frozen=True)

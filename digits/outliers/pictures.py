@@ -1,8 +1,6 @@
 """Pictures that show none of the classes: strokes, letters, textures, parts of images, turned ones.
 
-All are uint8 (CANVAS, CANVAS); 0 is background. They are the same on every processor: all random
-numbers are uniform, and arithmetic is limited to operations that IEEE 754 rounds exactly (so no
-sines or exponentials, whose last bit depends on the processor).
+All are uint8 (CANVAS, CANVAS), and the same on every processor, as `digits.drawing.canvas` says.
 """
 
 from functools import cache
@@ -14,10 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.Image import Resampling, Transform, Transpose
 
 from digits.core.arrays import BoolArray, Float64Array, UInt8Array
-
-Random = np.random.Generator
-
-CANVAS = 56  # pixels; a pen here has no soft edges, and gets them when the picture is reduced
+from digits.drawing.canvas import CANVAS, Random, enlarged, smooth
 
 # Letters and signs that no handwritten digit looks like (so not O, I, l, S, Z and their like).
 LATIN = "ACEFGHJKLMNPQRTUVWXYabdefhijkmnrptuvwxy&?#%@+*=<>{}[]~$"
@@ -75,7 +70,7 @@ def strokes(rng: Random, *_images: UInt8Array) -> UInt8Array:
         if is_closed := len(path) > 2 and rng.integers(3) == 0:
             path = np.concatenate([path, path[:1]])
         if len(path) > 2 and rng.integers(2):
-            path = _smooth(path)
+            path = smooth(path)
         points = [(x, y) for x, y in (CANVAS * path).tolist()]
         if is_closed and rng.integers(4) == 0:
             draw.polygon(points, 255)
@@ -111,11 +106,6 @@ def texture(rng: Random, *_images: UInt8Array) -> UInt8Array:
     return grey.clip(0, 255).astype(np.uint8)
 
 
-def enlarged(image: UInt8Array) -> UInt8Array:
-    """An image of a class, on the canvas."""
-    return np.asarray(Image.fromarray(image).resize((CANVAS, CANVAS), Resampling.BICUBIC))
-
-
 def _side(rng: Random) -> BoolArray:
     """One side of a line near the middle, often level or upright."""
     across, along = rng.uniform(-1, 1), rng.choice([-1, 1])
@@ -126,15 +116,6 @@ def _side(rng: Random) -> BoolArray:
         x, y = y, x
     side: BoolArray = along * x + across * y > rng.uniform(-0.5, 0.5)
     return side
-
-
-def _smooth(path: Float64Array) -> Float64Array:
-    """Cut a path's corners, three times (Chaikin 1974)."""
-    for _ in range(3):
-        before, after = path[:-1], path[1:]
-        between = np.stack([0.75 * before + 0.25 * after, 0.25 * before + 0.75 * after], 1)
-        path = np.concatenate([path[:1], between.reshape(-1, 2), path[-1:]])
-    return path
 
 
 @cache

@@ -17,6 +17,7 @@ from digits.core.params import override
 ROOT = Path(__file__).parents[2]
 SMALL = {
     "data.source": "uci",
+    "prepare.upstrokes": 0.0,
     "model.channels": [4, 8, 8],
     "train.epochs": 2,
     "train.batch_size": 64,

@@ -9,8 +9,8 @@ import pytest
 from digits.core import kernels
 from digits.core.arrays import UInt8Array
 from digits.data.dataset import Labelled, Raw
+from digits.drawing.canvas import Random
 from digits.outliers import making, pictures
-from digits.outliers.pictures import CANVAS
 
 # The same on an AVX-512 machine, and on a Haswell and an EPYC Rome that QEMU emulates. Another
 # digest is a fault, unless this code, Pillow or Matplotlib's fonts have changed.
@@ -45,7 +45,7 @@ def test_letters_are_outliers_only_where_the_classes_are_digits(
 ) -> None:
     drawn = []
 
-    def letter(rng: pictures.Random, *images: UInt8Array) -> UInt8Array:
+    def letter(rng: Random, *images: UInt8Array) -> UInt8Array:
         drawn.append(True)
         return pictures.strokes(rng)
 
@@ -54,12 +54,3 @@ def test_letters_are_outliers_only_where_the_classes_are_digits(
     assert not drawn
     making.make(uci.train, 40, uci.source, 0)
     assert drawn
-
-
-def test_ink_is_placed_as_large_as_another_images() -> None:
-    like = np.zeros((28, 28), np.uint8)
-    like[4:24, 10:18] = 255
-    picture = np.zeros((CANVAS, CANVAS), np.uint8)
-    picture[:10, :5] = 255
-    rows, columns = (np.flatnonzero(making.placed(picture, like).any(axis)) for axis in (1, 0))
-    assert (rows[0], len(rows), len(columns)) == (4, 20, 10)

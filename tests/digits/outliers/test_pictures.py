@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from digits.data.dataset import Raw
+from digits.drawing.canvas import enlarged
 from digits.outliers import making, pictures
 
 WAYS = [*making.WAYS, *making.WAYS_FOR_DIGITS]
@@ -15,7 +16,7 @@ def test_each_way_makes_many_pictures_and_never_the_image_itself(way: making.Way
     made = [way(np.random.default_rng(seed), one, other) for seed in range(20)]
     assert {picture.dtype for picture in made} == {np.dtype(np.uint8)}
     assert len({picture.tobytes() for picture in made}) >= 18
-    assert pictures.enlarged(one).tobytes() not in {picture.tobytes() for picture in made}
+    assert enlarged(one).tobytes() not in {picture.tobytes() for picture in made}
 
 
 def test_every_font_has_the_letters_of_its_script() -> None:
