@@ -9,24 +9,34 @@ Authorization: Bearer TOKEN.
 """
 
 import argparse
+import asyncio
 import gc
+import logging.config
+import math
 import re
 import signal
+import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
+from socket import socket
 from types import FrameType
 
 import scipy.ndimage  # noqa: F401  imported at the start, so that the first photo is not slow
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 
 from digits.core import command_line, errors
-from digits.core.workers import count_workers
+from digits.core.workers import MAX_WORKERS, count_workers
 from digits.storage import model_store
-from serving import app, middleware, unix_socket
+from serving import app, middleware, processes, unix_socket
 from serving.app_state import AppState
+from serving.counts import Counts
 from serving.http_protocol import HttpProtocol
 from serving.live_model import LiveModel, log
+from serving.processes import Workers
 from serving.worker_pool import WorkerPool
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -39,12 +49,29 @@ STOP_S = 20  # to finish the requests in flight; SageMaker kills 30 s after SIGT
 
 
 class Server(uvicorn.Server):
-    """On SIGTERM, turns /readyz red, answers requests for `drain_s` seconds more, then stops."""
+    """On SIGTERM, turns /readyz red, answers requests for `drain_s` seconds more, then stops.
 
-    def __init__(self, config: uvicorn.Config, state: AppState, drain_s: float) -> None:
+    With a parent, also stops at its message or end, and leaves Ctrl-C and further signals to it.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, state: AppState, drain_s: float, parent: Connection | None
+    ) -> None:
         super().__init__(config)
-        self.state, self.drain_s = state, drain_s
+        self.state, self.drain_s, self.parent = state, drain_s, parent
         self.stop_at = float("inf")
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.parent:
+            asyncio.get_running_loop().add_reader(self.parent.fileno(), self.stop)
+            with suppress(OSError):  # it has ended, so `stop` is called
+                self.parent.send(None)
+
+    def stop(self) -> None:
+        assert self.parent is not None
+        asyncio.get_running_loop().remove_reader(self.parent.fileno())
+        self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGTERM and not self.state.draining:
@@ -53,18 +80,64 @@ class Server(uvicorn.Server):
             )
             self.state.draining = True
             self.stop_at = time.monotonic() + self.drain_s
-        else:
+        elif self.parent is None:
             super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
+        self.state.metrics.publish()
         return await super().on_tick(counter) or time.monotonic() > self.stop_at
 
 
 def main() -> None:
     args = parse_args()
-    token = middleware.token()
+    work = partial(serve, args, middleware.token(), Counts(args.workers))
+    with unix_socket.listen(args.uds) if args.uds else nullcontext() as listener:
+        if args.workers == 1:
+            work([listener] if listener else None)
+        else:
+            logging.config.dictConfig(LOGGING_CONFIG)
+            sockets = [listener] if listener else bind(args.host, args.port)
+            address = url(args.host, sockets[0]) if args.uds is None else str(args.uds)
+            started = f"{args.workers} processes running on {address} (Press CTRL+C to quit)"
+            Workers(args.workers, partial(work, sockets), started).run()
+
+
+def bind(host: str, port: int) -> list[socket]:
+    """Listen at a port, as uvicorn does."""
+    try:
+        return processes.bind(host, port)
+    except OSError as error:
+        log.error(error)
+        sys.exit(STARTUP_FAILURE)
+
+
+def url(host: str, listener: socket) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def serve(
+    args: argparse.Namespace,
+    token: str | None,
+    counts: Counts,
+    sockets: list[socket] | None,
+    number: int = 0,
+    parent: Connection | None = None,
+) -> None:
+    """Serve until a signal.
+
+    Parameters
+    ----------
+    args : of the command
+    token : that requests must have; None if they need none
+    counts : shared by all processes
+    sockets : to listen on; None to open one
+    number : of this process
+    parent : the link to the process that started several of this kind; None if this is the only one
+    """
+    counts.use(number)
     live_model = LiveModel(model_store.locate(args.model, args.stage))
-    state = AppState(live_model, WorkerPool(args.queue, count_workers()))
+    threads = math.ceil(count_workers() / args.workers)
+    state = AppState(live_model, WorkerPool(args.queue, threads), counts)
     config = uvicorn.Config(
         app.create(state, token, args.root_path),
         host=args.host,
@@ -80,14 +153,13 @@ def main() -> None:
         timeout_graceful_shutdown=STOP_S,
     )
     log.info("serves %s from %s", live_model.served, live_model.location.url)
-    if args.host not in LOCAL and token is None:
+    if args.host not in LOCAL and token is None and number == 0:
         log.warning("%s accepts other machines, and %s is not set", args.host, middleware.TOKEN)
-    with unix_socket.listen(args.uds) if args.uds else nullcontext() as listener:
-        live_model.follow(args.poll)
-        if listener:
-            log.info("running on the Unix socket %s", args.uds)
-        gc.freeze()  # the garbage collector need not look at what was loaded so far
-        Server(config, state, args.drain).run([listener] if listener else None)
+    live_model.follow(args.poll)
+    if args.uds and parent is None:
+        log.info("running on the Unix socket %s", args.uds)
+    gc.freeze()  # the garbage collector need not look at what was loaded so far
+    Server(config, state, args.drain, parent).run(sockets)
 
 
 def parse_args() -> argparse.Namespace:
@@ -116,7 +188,18 @@ def parse_args() -> argparse.Namespace:
         "is the same",
     )
     parser.add_argument(
-        "--queue", metavar="N", type=int, default=64, help="number of requests that may wait"
+        "--workers",
+        metavar="N",
+        type=int,
+        default=1,
+        help="number of processes that serve on the same port; default: 1",
+    )
+    parser.add_argument(
+        "--queue",
+        metavar="N",
+        type=int,
+        default=64,
+        help="number of requests that may wait in each process",
     )
     parser.add_argument(
         "--poll",
@@ -149,6 +232,8 @@ def parse_args() -> argparse.Namespace:
             f"--root-path is {args.root_path!r}, and the server has such paths itself; choose one "
             f"that does not start with {', '.join(sorted(own))}"
         )
+    if not 1 <= args.workers <= MAX_WORKERS:
+        parser.error(f"--workers is {args.workers}; expected 1 to {MAX_WORKERS}")
     if args.queue < 1:
         parser.error(f"--queue is {args.queue}; expected 1 or more")
     if not 0 < args.poll <= DAY_S:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from serving.counts import Counts
 from serving.live_model import LiveModel
 from serving.problem_details import Problem
 from serving.prometheus import PrometheusMetrics
@@ -17,12 +18,13 @@ class AppState:
 
     live_model: LiveModel
     pool: WorkerPool
+    counts: Counts = field(default_factory=Counts)
     metrics: PrometheusMetrics = field(init=False)
     arriving: ArrivingBodies = field(default_factory=ArrivingBodies)
     draining: bool = False  # SIGTERM came: load balancers should send requests elsewhere
 
     def __post_init__(self) -> None:
-        self.metrics = PrometheusMetrics(self.live_model, self.pool)
+        self.metrics = PrometheusMetrics(self.live_model, self.pool, self.counts)
 
     def check_ready(self) -> None:
         """Raise `Problem` 503 if the server is about to stop."""

@@ -7,7 +7,9 @@ import logging
 import tempfile
 import threading
 import time
+import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from digits.core.arrays import UInt8Array
@@ -37,6 +39,11 @@ class ServedModel:
 
     def __str__(self) -> str:
         return f"{self.version} (model {self.classifier.id[:12]})"
+
+    @cached_property
+    def number(self) -> int:
+        """Tells it from the model before and after it; the same in every process."""
+        return 1 + zlib.crc32(f"{self.classifier.id} {self.version} {self.tag}".encode())
 
     def classify(self, images: UInt8Array) -> "Classification":
         """Classify images: uint8 (n, height, width) of the model's input size."""

@@ -1,9 +1,8 @@
 """Metrics for Prometheus: requests, the queue, predictions and their drift."""
 
+import time
 from bisect import bisect_left
-from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -18,8 +17,10 @@ from prometheus_client.core import (
 from prometheus_client.utils import floatToGoString
 from starlette.types import Scope
 
+from digits.core.arrays import Int64Array
 from digits.evaluation import drift
-from serving.live_model import Classification, LiveModel
+from serving.counts import Cells, Counts
+from serving.live_model import Classification, LiveModel, ServedModel
 from serving.worker_pool import WorkerPool
 
 # One line less for each metric.
@@ -27,84 +28,98 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 WINDOW = 1000  # predictions that are compared with the evaluation's
 SECONDS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+CONFIDENCE = drift.EDGES[:-1]
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
 class Histogram:
     """Counts values up to each edge, and adds them up, in a tenth of prometheus_client's time."""
 
-    def __init__(self, edges: Sequence[float]) -> None:
-        self._edges, self._counts, self.sum = edges, [0] * (len(edges) + 1), 0.0
+    def __init__(self, edges: Sequence[float], cells: Cells) -> None:
+        """Count in cells: one for each edge, one for larger values, one for the sum."""
+        self._edges, self._cells = edges, cells
 
     def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._edges, value)] += 1
-        self.sum += value
-
-    @property
-    def buckets(self) -> list[tuple[str, float]]:
-        """Each edge, and how many values are at most as large."""
-        edges = [*map(floatToGoString, self._edges), "+Inf"]
-        return list(zip(edges, accumulate(self._counts), strict=True))
+        self._cells[bisect_left(self._edges, value)] += 1
+        self._cells[-1] += value
 
 
 class PrometheusMetrics:
     """Counts requests and predictions; reads the model and the pool when Prometheus asks.
 
-    Its methods run on the event loop alone, so they need no lock.
+    The counts are those of all processes of the server. Its methods run on the event loop alone, so
+    they need no lock.
     """
 
-    def __init__(self, live_model: LiveModel, pool: WorkerPool) -> None:
+    def __init__(self, live_model: LiveModel, pool: WorkerPool, counts: Counts) -> None:
         self.registry = prometheus_client.CollectorRegistry()
         self.registry.register(self)
-        prometheus_client.ProcessCollector(registry=self.registry)
-        self._live_model, self._pool = live_model, pool
-        self._requests: Counter[tuple[str, int]] = Counter()  # by path and status
-        self._seconds: dict[str, Histogram] = defaultdict(partial(Histogram, SECONDS))  # by path
-        self._sizes = Histogram(SIZES)
-        self._predicted: Counter[str] = Counter()
-        self._confidence = Histogram(drift.EDGES[:-1])
-        self._served = live_model.served
-        self._last: deque[tuple[int, int]] = deque(maxlen=WINDOW)  # predicted class, confidence bin
+        if counts.processes == 1:
+            prometheus_client.ProcessCollector(registry=self.registry)
+        self._live_model, self._pool, self._counts = live_model, pool, counts
+        self._seconds: dict[str, Histogram] = {}  # by path
+        self._sizes = self._histogram(SIZES, "sizes")
+        self._confidence = self._histogram(CONFIDENCE, "confidence")
+        # Of each of the last predictions: time, number of the model, class and bin of confidence.
+        self._last = counts.cells("last", width=3 * WINDOW)
+        self._next = 0  # position of the oldest in `_last`
+        self._refused_before = counts.cells("refused")[0]  # in a process that died
+        counts.cells("queue_limit")[0] = pool.limit
+        self.publish()
+
+    def _histogram(self, edges: Sequence[float], *name: str) -> Histogram:
+        return Histogram(edges, self._counts.cells(*name, width=len(edges) + 2))
 
     def count_request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request; `status` is 0 if no response was sent."""
         # The route's template, not the URL: a client must not be able to create new labels.
         path = getattr(scope.get("route"), "path", "other")
-        self._requests[path, status] += 1
+        self._counts.cells("requests", path, str(status))[0] += 1
+        if path not in self._seconds:
+            self._seconds[path] = self._histogram(SECONDS, "seconds", path)
         self._seconds[path].observe(seconds)
 
     def count_images(self, classification: Classification) -> None:
         """Count the predictions of a request."""
         model, predicted = classification.model, classification.predicted
         confidence = classification.confidence
-        bins = drift.bins(confidence)
         self._sizes.observe(len(predicted))
         for k, value in zip(predicted, confidence, strict=True):
-            self._predicted[model.classifier.classes[k]] += 1
+            self._counts.cells("predicted", model.classifier.classes[k])[0] += 1
             self._confidence.observe(value)
-        if model is not self._served and model is self._live_model.served:
-            self._served, self._last = model, deque(maxlen=WINDOW)
-        if model is self._served:
-            self._last.extend(zip(predicted, bins, strict=True))
+        now, last = time.monotonic(), self._last
+        for k, bin in zip(predicted[-WINDOW:], drift.bins(confidence[-WINDOW:]), strict=True):
+            i = self._next
+            last[i], last[i + 1], last[i + 2] = now, model.number, k * len(drift.EDGES) + bin
+            self._next = (i + 3) % len(last)
+
+    def publish(self) -> None:
+        """Tell the other processes what is counted elsewhere than here."""
+        self._counts.cells("queue")[0] = self._pool.pending
+        self._counts.cells("refused")[0] = self._refused_before + self._live_model.refused
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics but the process's; prometheus_client calls this."""
+        self.publish()
+        totals = self._counts.totals()
         requests = CounterMetricFamily(
             "digits_requests", "Responses sent", labels=["path", "status"]
         )
-        for (path, status), count in self._requests.items():
-            requests.add_metric([path, str(status)], count)
-        yield requests
         seconds = HistogramMetricFamily(
             "digits_request_seconds",
             "From the head of the request to the end of the response",
             labels=["path"],
         )
-        for path, histogram in self._seconds.items():
-            seconds.add_metric([path], histogram.buckets, histogram.sum)
+        for (name, *labels), cells in totals.items():
+            if name == "requests":
+                requests.add_metric(labels, cells[0])
+            elif name == "seconds":
+                seconds.add_metric(labels, _buckets(SECONDS, cells), cells[-1])
+        yield requests
         yield seconds
+        sizes, confidence = totals["sizes",], totals["confidence",]
         yield HistogramMetricFamily(
-            "digits_batch_size", "Images in a request", self._sizes.buckets, self._sizes.sum
+            "digits_batch_size", "Images in a request", _buckets(SIZES, sizes), sizes[-1]
         )
         served = self._live_model.served
         yield InfoMetricFamily(
@@ -113,25 +128,27 @@ class PrometheusMetrics:
             {"model": served.classifier.id, "version": served.version, "tag": served.tag or ""},
         )
         yield CounterMetricFamily(
-            "digits_models_refused", "New models refused", self._live_model.refused
+            "digits_models_refused", "New models refused", totals["refused",][0]
         )
-        yield GaugeMetricFamily("digits_queue", "Requests that wait or run", self._pool.pending)
-        yield GaugeMetricFamily("digits_queue_limit", "Limit of digits_queue", self._pool.limit)
+        yield GaugeMetricFamily("digits_queue", "Requests that wait or run", totals["queue",][0])
+        yield GaugeMetricFamily(
+            "digits_queue_limit", "Limit of digits_queue", totals["queue_limit",][0]
+        )
         predictions = CounterMetricFamily("digits_predictions", "Predictions", labels=["predicted"])
         for name in served.classifier.classes:
-            predictions.add_metric([name], self._predicted[name])
+            predictions.add_metric([name], totals.get(("predicted", name), [0.0])[0])
         yield predictions
         yield HistogramMetricFamily(
             "digits_confidence",
             "Probability of the predicted class",
-            self._confidence.buckets,
-            self._confidence.sum,
+            _buckets(CONFIDENCE, confidence),
+            confidence[-1],
         )
-        yield from self._drift()
+        yield from self._drift(served)
 
-    def _drift(self) -> Iterator[Metric]:
-        answers = self._served.answers
-        if answers is None or not self._last:
+    def _drift(self, served: ServedModel) -> Iterator[Metric]:
+        answers, last = served.answers, self._last_answers(served.number)
+        if answers is None or not len(last):
             return
         distances = GaugeMetricFamily(
             "digits_drift",
@@ -139,14 +156,27 @@ class PrometheusMetrics:
             "as in the evaluation",
             labels=["of"],
         )
-        predicted, bins = zip(*self._last, strict=True)
-        for of, last, reference in (
+        predicted, bins = np.divmod(last, len(drift.EDGES))
+        for of, values, reference in (
             ("predicted", predicted, answers.predicted),
             ("confidence", bins, answers.confidence),
         ):
-            counts = np.bincount(last, minlength=len(reference))
+            counts = np.bincount(values, minlength=len(reference))
             distances.add_metric([of], drift.distance(counts, reference))
         yield distances
-        yield GaugeMetricFamily(
-            "digits_drift_answers", "Predictions that drift is over", len(self._last)
-        )
+        yield GaugeMetricFamily("digits_drift_answers", "Predictions that drift is over", len(last))
+
+    def _last_answers(self, model: int) -> Int64Array:
+        """Of the last predictions of a model: class and bin of confidence, as `_last` has them."""
+        parts = [cells for name, cells in self._counts.all() if name == ("last",)]
+        last = np.concatenate([np.reshape(cells, (WINDOW, 3)) for cells in parts])
+        last = last[last[:, 1] == model]
+        order = np.argsort(last[:, 0], kind="stable")
+        answers: Int64Array = last[order[-WINDOW:], 2].astype(np.int64)
+        return answers
+
+
+def _buckets(edges: Sequence[float], cells: Sequence[float]) -> list[tuple[str, float]]:
+    """Each edge, and how many values are at most as large; of a histogram's cells."""
+    names = [*map(floatToGoString, edges), "+Inf"]
+    return list(zip(names, accumulate(cells[:-1]), strict=True))

@@ -1,0 +1,147 @@
+"""Several processes that serve on the same sockets, and their parent, which serves nothing.
+
+A worker sends its parent a message when it serves. It stops when it gets one, or when its parent
+has ended, which closes the link between them.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from socket import socket
+from types import FrameType
+
+from digits.core import errors
+from serving.live_model import log
+from serving.unix_socket import BACKLOG
+
+# A worker shares the memory of the libraries with its parent. It starts its threads itself.
+FORK = get_context("fork")
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+RETRY_S = 5  # before a worker is started again whose predecessor could not start
+
+Serve = Callable[[int, Connection], None]
+
+
+def bind(host: str, port: int) -> list[socket]:
+    """Listen at a port; a name may have several addresses. Raises `OSError`."""
+
+    async def listen() -> list[socket]:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(asyncio.Protocol, host, port, backlog=BACKLOG)
+        return [each.dup() for each in server.sockets]
+
+    return asyncio.run(listen())
+
+
+@dataclass
+class Worker:
+    number: int
+    process: BaseProcess
+    link: Connection
+    serves: bool = False
+
+
+class Workers:
+    """Keeps `count` workers running until a signal.
+
+    The first one starts alone: if it cannot start, its error is shown once.
+    """
+
+    def __init__(self, count: int, serve: Serve, started: str) -> None:
+        """Start no worker yet.
+
+        Parameters
+        ----------
+        count : of the workers
+        serve : called in each worker with its number and the link to its parent
+        started : the line to log when all of them serve
+        """
+        self._count, self._serve, self._started = count, serve, started
+        self._workers: list[Worker] = []
+        self._signals: list[int] = []  # that came
+
+    def run(self) -> None:
+        """Run until all workers have ended.
+
+        Raises
+        ------
+        SystemExit
+            With a worker's exit code, if it cannot start and no other one serves.
+        KeyboardInterrupt
+            After SIGINT.
+        """
+        for number in SIGNALS:
+            signal.signal(number, self._stop)
+        self._start(0)
+        while self._workers:
+            for link in connection.wait([worker.link for worker in self._workers]):
+                worker = next(each for each in self._workers if each.link is link)
+                try:
+                    worker.link.recv()
+                except (EOFError, OSError):
+                    self._replace(worker)
+                else:
+                    worker.serves = True
+                    if len(self._workers) < self._count:
+                        self._start(len(self._workers))
+                    elif self._started:
+                        log.info(self._started)
+                        self._started = ""
+        if signal.SIGINT in self._signals:
+            raise KeyboardInterrupt
+
+    def _start(self, number: int, pause_s: float = 0) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until all is set for `_stop`
+        if not self._signals:
+            link, childs = FORK.Pipe()
+            links = [*(worker.link for worker in self._workers), link]
+            target = partial(_work, self._serve, number, childs, links, pause_s)
+            process = FORK.Process(target=errors.run, args=(target,), daemon=True)
+            process.start()
+            childs.close()
+            self._workers.append(Worker(number, process, link))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def _replace(self, worker: Worker) -> None:
+        worker.process.join()
+        self._workers.remove(worker)
+        worker.link.close()
+        code = worker.process.exitcode or 0
+        if self._signals:
+            return
+        if not worker.serves and not any(each.serves for each in self._workers):
+            sys.exit(code if code > 0 else 1)
+        cause = f"with code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+        log.error("process %d has ended %s; starts another one", worker.process.pid, cause)
+        self._start(worker.number, 0 if worker.serves else RETRY_S)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Let the workers drain after SIGTERM; finish at the next signal; end at another Ctrl-C."""
+        before, self._signals = self._signals, [*self._signals, number]
+        for worker in self._workers:
+            if number == signal.SIGTERM and not before:
+                worker.process.terminate()
+            elif before in ([], [signal.SIGTERM]):
+                with suppress(OSError):  # it has just ended
+                    worker.link.send(None)
+            elif number == signal.SIGINT:
+                worker.process.kill()
+
+
+def _work(
+    serve: Serve, number: int, parent: Connection, links: list[Connection], pause_s: float
+) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to all processes
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    for link in links:  # the parent's ends, which must not outlive it
+        link.close()
+    if not parent.poll(pause_s):
+        serve(number, parent)
