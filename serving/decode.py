@@ -4,8 +4,8 @@ The JSON holds image files in base64, or pixels.
 """
 
 import base64
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import AsyncGenerator, Sequence
+from typing import Annotated
 from urllib.parse import unquote
 
 import numpy as np
@@ -23,12 +23,11 @@ from digits.imaging.preprocessing import Preprocessing
 from serving import problem_details
 from serving.problem_details import Problem
 from serving.request_body import BODY_BYTES
+from serving.worker_pool import at_once
 
 FILES = 100  # in one form or JSON
 FIELDS = 1000  # of text, which are passed over
 URL_SAFE = str.maketrans("-_", "+/")  # the two characters that base64url has in place of base64's
-
-T = TypeVar("T")
 
 Pixel = Annotated[int, Field(ge=0, le=255)]
 # FailFast: the list of all errors could take a hundred times the memory of the body.
@@ -200,7 +199,7 @@ def _parse_form(headers: Headers, body: bytes) -> list[tuple[str, bytes]]:
         headers, stream(), max_files=FILES, max_fields=FIELDS, max_part_size=BODY_BYTES
     )
     try:
-        form = _run_without_loop(parser.parse())
+        form = at_once(parser.parse)
     except (MultiPartException, UnicodeError) as error:
         raise Problem(400, f"the form can't be read: {error}") from None
     files = [
@@ -212,13 +211,3 @@ def _parse_form(headers: Headers, body: bytes) -> list[tuple[str, bytes]]:
         detail = "the form has no file, which is a field with a filename"
         raise Problem(422, detail, [("image", "missing")])
     return [(f"{name}[{i}]", file.file.read()) for i, (name, file) in enumerate(files)]
-
-
-def _run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits; to start an event loop would take longer."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    raise AssertionError("the coroutine waits")

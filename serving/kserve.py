@@ -4,9 +4,11 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 """
 
+import asyncio
 import math
 import struct
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from serving import problem_details, request_body
 from serving.app_state import state_of
 from serving.live_model import Classification, ServedModel
 from serving.problem_details import Problem
-from serving.worker_pool import SMALL_BYTES
+from serving.worker_pool import SMALL_BYTES, at_once
 
 NAME = "digit-classifier"
 JSON_LENGTH = "Inference-Header-Content-Length"  # bytes of JSON before the binary tensors
@@ -115,8 +117,10 @@ async def infer(request: Request) -> Response:
     model = _find_model(request)  # before the body: it answers even if it is replaced meanwhile
     body = await request_body.read(request, state.arriving)
     json_length = request.headers.get(JSON_LENGTH)
-    run = state.pool.run_here if len(body) <= SMALL_BYTES else state.pool.run
-    classification, response = await run(answer, model, body, json_length)
+    call = partial(answer, model, body, json_length)
+    small = len(body) <= SMALL_BYTES
+    run = state.pool.run_here(call) if small else state.pool.run(at_once, call)
+    classification, response = await run
     state.metrics.count_images(classification)
     return response
 
@@ -133,10 +137,10 @@ def _find_model(request: Request) -> ServedModel:
     return model
 
 
-def answer(
+async def answer(
     model: ServedModel, body: bytes, json_length: str | None
 ) -> tuple[Classification, Response]:
-    """Decode, classify and render one request.
+    """Decode, classify and render one request, with a pause after each of these steps.
 
     Parameters
     ----------
@@ -152,7 +156,10 @@ def answer(
     json, binary = _split(body, json_length)
     inference = _parse(json)
     images = _decode_images(inference.inputs[0], binary, model.classifier.preprocessing.size)
-    classification = model.classify(images)
+    await asyncio.sleep(0)
+    logits = model.classifier.logits(images)
+    await asyncio.sleep(0)
+    classification = model.decide(logits)
     return classification, _render(classification, inference)
 
 

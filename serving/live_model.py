@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from digits.core.arrays import UInt8Array
+from digits.core.arrays import Float32Array
 from digits.core.errors import UserError
 from digits.evaluation import drift, metrics
 from digits.gate import results
@@ -45,9 +45,9 @@ class ServedModel:
         """Tells it from the model before and after it; the same in every process."""
         return 1 + zlib.crc32(f"{self.classifier.id} {self.version} {self.tag}".encode())
 
-    def classify(self, images: UInt8Array) -> "Classification":
-        """Classify images: uint8 (n, height, width) of the model's input size."""
-        probabilities = metrics.softmax(self.classifier.logits(images)).tolist()
+    def decide(self, logits: Float32Array) -> "Classification":
+        """Classify images by their logits: float32 (n, classes)."""
+        probabilities = metrics.softmax(logits).tolist()
         return Classification(self, [row.index(max(row)) for row in probabilities], probabilities)
 
 

@@ -1,5 +1,6 @@
 """POST /predict: classify an image file, several, or pixels. SageMaker's path is /invocations."""
 
+import asyncio
 import math
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from serving import decode, request_body
 from serving.app_state import state_of
 from serving.live_model import Classification, ServedModel
 from serving.problem_details import Document
-from serving.worker_pool import SMALL_BYTES
+from serving.worker_pool import SMALL_BYTES, at_once
 
 router = APIRouter()
 
@@ -125,13 +126,13 @@ async def predict(request: Request) -> Response:
     model = state.live_model.served  # one model classifies all images of a request
     call = partial(answer, model, request.headers, body, with_input)
     if len(body) > SMALL_BYTES:
-        classification, response = await state.pool.run(call)
+        classification, response = await state.pool.run(at_once, call)
     else:
         try:
             small = math.prod(model.classifier.preprocessing.size)
             classification, response = await state.pool.run_here(call, small)
         except TooManyPixels:
-            classification, response = await state.pool.run(call)
+            classification, response = await state.pool.run(at_once, call)
     state.metrics.count_images(classification)
     return response
 
@@ -141,14 +142,14 @@ async def invocations(request: Request) -> Response:
     return await predict(request)
 
 
-def answer(
+async def answer(
     model: ServedModel,
     headers: Headers,
     body: bytes,
     with_input: bool,
     max_pixels: int | None = None,
 ) -> tuple[Classification, Response]:
-    """Decode, classify and render one request.
+    """Decode, classify and render one request, with a pause after each of these steps.
 
     Raises
     ------
@@ -156,7 +157,10 @@ def answer(
         As `decode.decode_images`.
     """
     images = decode.decode_images(headers, body, model.classifier.preprocessing, max_pixels)
-    classification = model.classify(images)
+    await asyncio.sleep(0)
+    logits = model.classifier.logits(images)
+    await asyncio.sleep(0)
+    classification = model.decide(logits)
     return classification, render(classification, images if with_input else None)
 
 

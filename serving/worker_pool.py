@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -62,17 +62,20 @@ class WorkerPool:
         finally:
             self.pending -= 1
 
-    async def run_here(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `run`, but on the event loop: for calls that take less than the hand-over to a thread.
+    async def run_here(
+        self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await the function on the event loop: for calls that take less than a thread's hand-over.
 
         All requests that have arrived are admitted or refused first, so that no more than `limit`
-        run before the event loop looks at its connections again.
+        run before the event loop looks at its connections again. Where the function sleeps for 0 s,
+        the others catch up: what one step needs stays in the processor's caches for all of them.
         """
         self._check_limit()
         self.pending += 1
         try:
             await asyncio.sleep(0)
-            return function(*args, **kwargs)
+            return await function(*args, **kwargs)
         finally:
             self.pending -= 1
 
@@ -106,6 +109,17 @@ class WorkerPool:
                 future.set_result(value)
             else:
                 future.set_exception(error)
+
+
+def at_once(function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the function returns; it awaits nothing but sleeps of 0 s, so it needs no event loop."""
+    coroutine = function(*args, **kwargs)
+    try:
+        while True:
+            coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 def _call(function: Callable[[], Any], future: "asyncio.Future[Any]") -> Result:

@@ -72,7 +72,7 @@ def test_an_answer_waits_for_no_other_work() -> None:
 def test_small_requests_that_arrive_together_share_the_limit() -> None:
     async def ask() -> list[int]:
         pool = WorkerPool(2, 1)
-        asked = [pool.run_here(int, i) for i in range(5)]
+        asked = [pool.run_here(asyncio.sleep, 0, i) for i in range(5)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         assert pool.pending == 0
         return [answer.status if isinstance(answer, Problem) else answer for answer in answers]
