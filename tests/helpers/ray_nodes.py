@@ -13,12 +13,14 @@ from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
 SOON = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}  # else 15 s
+# A task with a runtime environment uses no worker that was started before it came.
+LATE = {"enable_worker_prestart": False, "prestart_worker_first_driver": False}
 
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     needless = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
-    head = {"num_cpus": 0, "_system_config": SOON, **needless}
+    head = {"num_cpus": 0, "_system_config": SOON | LATE, **needless}
     made = Cluster(initialize_head=True, head_node_args=head)
     try:
         yield made
