@@ -61,14 +61,7 @@ class Project:
         self.run("git", "config", "user.email", "user@example.com")
 
     def run(self, *words: str, code: int = 0, **environment: str) -> str:
-        found = subprocess.run(
-            words,
-            cwd=self.folder,
-            env=self.environment | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        found = warm_python.run(words, self.folder, self.environment | environment)
         assert found.returncode == code, found.stdout
         return found.stdout
 

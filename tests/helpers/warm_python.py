@@ -25,6 +25,7 @@ import os
 import random
 import runpy
 import selectors
+import shlex
 import signal
 import socket
 import subprocess
@@ -34,7 +35,7 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.machinery import PathFinder, SourceFileLoader
@@ -84,18 +85,20 @@ DEADLINE_S = 300
 
 REAL_PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # of this environment's programs
 
+PROGRAMS = {  # and what each gives to Python before the arguments
+    "python": (),
+    "python3": (),
+    "digits": ("-m", "ops"),
+    "dvc": ("-m", "dvc"),
+    "gto": ("-c", "from gto.cli import app; app()"),
+}
+
 # Started for each command, so it imports next to nothing.
 CLIENT = """\
 import posix, sys
 import _signal, _socket
-server, heavy, real, name, *arguments = sys.argv[1:]
-if name == "dvc":
-    arguments = ["-m", "dvc", *arguments]
-elif name == "digits":
-    arguments = ["-m", "ops", *arguments]
-elif name == "gto":
-    arguments = ["-c", "from gto.cli import app; app()", *arguments]
-elif arguments[:2] == ["-u", "-m"]:  # as torchrun starts its processes
+server, heavy, real, *arguments = sys.argv[1:]
+if arguments[:2] == ["-u", "-m"]:  # as torchrun starts its processes
     arguments = arguments[1:]
 if arguments[:1] in (["-m"], ["-c"]):
     words = [posix.getcwd(), str(len(arguments)), *arguments]
@@ -117,7 +120,7 @@ if arguments[:1] in (["-m"], ["-c"]):
         if -code != _signal.SIGKILL:
             _signal.signal(-code, _signal.SIG_DFL)
         posix.kill(posix.getpid(), -code)
-    sys.exit(code)
+    posix._exit(code)  # there is nothing to end
 posix.execv(real, [real, *arguments])
 """
 
@@ -145,11 +148,11 @@ def start() -> Path:
     (folder / "client.py").write_text(CLIENT)
     bin = folder / "bin"
     bin.mkdir()
-    for name in ("python", "python3", "digits", "dvc", "gto"):
+    for name, first in PROGRAMS.items():
         program = bin / name
-        client = f"{sys.executable} -I -S {folder}/client.py {address} {','.join(HEAVY_MODULES)}"
-        client += f" {sys.executable} {name}"
-        program.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
+        client = [sys.executable, "-I", "-S", f"{folder}/client.py"]
+        client += [str(address), ",".join(HEAVY_MODULES), sys.executable, *first]
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n')
         program.chmod(0o755)
     process = subprocess.Popen(
         [sys.executable, __file__, str(address), str(bin / "python")],
@@ -158,6 +161,35 @@ def start() -> Path:
     )
     atexit.register(stop, process, folder)
     return folder
+
+
+def run(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command; its output and its errors are one text.
+
+    Like `subprocess.run`. If PATH begins with `PROGRAMS`, this asks for them itself, which saves
+    starting a program that asks.
+    """
+    arguments = [*PROGRAMS.get(words[0], ("",)), *words[1:]]
+    here = environment.get("PATH", "").partition(os.pathsep)[0]
+    if here != str(programs()) or arguments[:1] not in (["-m"], ["-c"]):
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.run(words, cwd=folder, env=environment, text=True, **both)
+    variables = (f"{name}={value}" for name, value in environment.items())
+    content = "\0".join([str(folder), str(len(arguments)), *arguments, *variables])
+    encoded = content.encode("utf-8", "surrogateescape")
+    with socket.socket(socket.AF_UNIX) as link:
+        heavy = ".heavy" if arguments[1] in HEAVY_MODULES else ""
+        link.connect(f"{programs().parent}/socket{heavy}")
+        output, inside = os.pipe()
+        with os.fdopen(output) as printed:
+            socket.send_fds(link, [len(encoded).to_bytes(4, "big")], [0, inside, inside])
+            os.close(inside)
+            link.sendall(encoded)
+            text = printed.read()
+        code = int.from_bytes(link.recv(4), "big", signed=True)
+    return subprocess.CompletedProcess(words, code, text)
 
 
 def python() -> Path:
@@ -339,7 +371,7 @@ def answer_requests(address: str, program: str) -> None:
                         signal.set_wakeup_fd(-1)
                         for each in (listener, selector, ended, wake, link, *callers):
                             each.close()
-                        run(words, folder, environment, descriptors, checkout)
+                        become(words, folder, environment, descriptors, checkout)
                     finally:
                         os._exit(70)  # a fault of this file
                 for descriptor in descriptors:
@@ -400,7 +432,7 @@ def receive(link: socket.socket) -> tuple[list[str], str, dict[str, str], list[i
     return words, folder, dict(pair.split("=", 1) for pair in variables), list(files)
 
 
-def run(
+def become(
     words: list[str],
     folder: str,
     environment: dict[str, str],
