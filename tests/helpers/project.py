@@ -9,11 +9,14 @@
 environment `"PATH": warm_python.REAL_PATH`.
 """
 
+import atexit
 import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +25,26 @@ import yaml
 from digits.core import params
 from tests.helpers import warm_python
 from tests.helpers.small import ROOT
+
+
+def copy_checkout(folder: Path) -> None:
+    """Copy the checkout's files as they are now, without results, into a new folder."""
+    folder.mkdir(parents=True)
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.check_output(listing, cwd=ROOT, text=True).splitlines():
+        if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+
+@cache
+def template() -> Path:
+    """What `Project.scratch` copies: made once in a process, and removed with it."""
+    folder = Path(tempfile.mkdtemp(prefix="scratch-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made = Project.scratch(folder / "project", repository=folder / "project")
+    made.run("git", "repack", "-a", "-d", "--quiet")
+    return made.folder
 
 
 class Project:
@@ -35,6 +58,7 @@ class Project:
             "PATH": warm_python.path(),
             "HOME": str(home),
             "SHELL": "/bin/sh",
+            "DVC_SITE_CACHE_DIR": str(home / "dvc"),  # by default below /var/tmp, where it stays
             "DIGITS_COMPUTE_WORKERS": "1",  # the tests share the cores already
         }
 
@@ -44,14 +68,14 @@ class Project:
 
         `repository` is the folder of the repository, if the project is a subfolder of it.
         """
-        folder.mkdir(parents=True)
-        listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-        for name in subprocess.check_output(listing, cwd=ROOT, text=True).splitlines():
-            if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
+        if repository is None:
+            subprocess.run(["cp", "-a", template(), folder], check=True)
+            made = cls(folder)
+            made.run("git", "update-index", "--refresh")
+            return made
+        copy_checkout(folder)
         made = cls(folder)
-        made.run("git", "init", "--quiet", "--initial-branch=main", str(repository or folder))
+        made.run("git", "init", "--quiet", "--initial-branch=main", str(repository))
         made.identify()
         made.commit("start")
         return made
