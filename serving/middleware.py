@@ -4,6 +4,7 @@ A path may begin with the prefix under which a proxy shows the server, since som
 there. HEAD is answered as GET; the protocol leaves the body out.
 """
 
+import asyncio
 import hmac
 import os
 import sys
@@ -57,18 +58,31 @@ def token() -> str | None:
     return value
 
 
-def log_request(scope: Scope, status: int) -> None:
-    """Write the same line as uvicorn, whose own logger takes as long as to decode an image."""
-    client, query = scope.get("client"), scope["query_string"].decode("latin-1")
-    address = f"{client[0]}:{client[1]}" if client else ""
-    target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
-    phrase = PHRASES.get(status, "")
-    with suppress(OSError, ValueError):  # the output is closed, or its reader has gone
-        sys.stdout.write(
+class AccessLog:
+    """Writes the same lines as uvicorn, whose own logger takes as long as to decode an image.
+
+    Those of one turn of the event loop are written together, since each write is a system call.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def add(self, scope: Scope, status: int) -> None:
+        client, query = scope.get("client"), scope["query_string"].decode("latin-1")
+        address = f"{client[0]}:{client[1]}" if client else ""
+        target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._lines.append(
             f'INFO:     {address} - "{scope["method"]} {target} HTTP/{scope["http_version"]}" '
-            f"{status} {phrase}\n"
+            f"{status} {PHRASES.get(status, '')}\n"
         )
-        sys.stdout.flush()
+
+    def _write(self) -> None:
+        text, self._lines = "".join(self._lines), []
+        with suppress(OSError, ValueError):  # the output is closed, or its reader has gone
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
 
 class Middleware:
@@ -94,6 +108,7 @@ class Middleware:
             much as a small image: the route, and its parameters
         """
         self.app, self.state, self.root_path, self.direct = app, state, root_path, direct
+        self.log = AccessLog()
         self.expected = token and f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +143,7 @@ class Middleware:
                 await refusal(scope, receive, send_with_headers)
         finally:
             if status:
-                log_request(given, status)
+                self.log.add(given, status)
             self.state.metrics.count_request(scope, status, time.perf_counter() - started)
 
     async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:

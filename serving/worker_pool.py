@@ -75,6 +75,8 @@ class WorkerPool:
         self.pending += 1
         try:
             await asyncio.sleep(0)
+            if self.pending == 1:
+                return at_once(function, *args, **kwargs)
             return await function(*args, **kwargs)
         finally:
             self.pending -= 1
