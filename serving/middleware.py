@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from digits.core.errors import InputError
 from serving import problem_details
 from serving.app_state import AppState
+from serving.http_protocol import respond
 from serving.problem_details import Problem
 
 TOKEN = "DIGITS_SERVING_TOKEN"
@@ -125,13 +126,13 @@ class Middleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._missing_headers(message)]
+                message["headers"] = self._complete(message["headers"])
             await send(message)
 
         try:
             if self._is_allowed(scope, path):
                 if scope["method"] == "POST" and path in self.direct:
-                    await self._answer(path, scope, receive, send_with_headers)
+                    status = await self._answer(path, scope, receive, send_with_headers) or status
                 else:
                     await self.app(scope, receive, send_with_headers)
             else:
@@ -146,7 +147,8 @@ class Middleware:
                 self.log.add(given, status)
             self.state.metrics.count_request(scope, status, time.perf_counter() - started)
 
-    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> int:
+        """Answer without the layers of FastAPI; the status, or 0 if `send` was called with it."""
         route, parameters = self.direct[path]
         scope.update(app=self.app, route=route, path_params=parameters)
         try:
@@ -155,8 +157,12 @@ class Middleware:
             await problem_details.from_error(error, path)(scope, receive, send)
             if not isinstance(error, Problem | ClientDisconnect):
                 raise  # uvicorn logs it
-        else:
-            await response(scope, receive, send)
+            return 0
+        status, headers = response.status_code, self._complete(response.raw_headers)
+        if not self.state.draining and respond(scope, status, headers, response.body):
+            return int(status)
+        await response(scope, receive, send)
+        return 0
 
     def _own_path(self, path: str) -> str:
         """A request's path without the prefix."""
@@ -170,7 +176,7 @@ class Middleware:
         authorization = dict(scope["headers"]).get(b"authorization", b"")
         return hmac.compare_digest(authorization, self.expected)
 
-    def _missing_headers(self, message: Message) -> list[tuple[bytes, bytes]]:
-        names = {name for name, _ in message["headers"]}
-        missing = [header for header in HEADERS if header[0] not in names]
-        return [*missing, (b"connection", b"close")] if self.state.draining else missing
+    def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        names = {name for name, _ in headers}
+        more = [header for header in HEADERS if header[0] not in names]
+        return [*headers, *more, *([(b"connection", b"close")] if self.state.draining else ())]
