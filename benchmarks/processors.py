@@ -60,12 +60,20 @@ def main() -> None:
 
 
 def run(
-    steps: int, processor: str | None = None, *, pinned: bool = True, by_index: bool = True
+    steps: int,
+    processor: str | None = None,
+    *,
+    pinned: bool = True,
+    by_index: bool = True,
+    python: str | None = None,
 ) -> dict[str, Any]:
-    """Train in a new process, natively or emulated; the digests that it prints."""
+    """Train in a new process, natively or emulated; the digests that it prints.
+
+    `python` is the program to run, by default this one.
+    """
     from digits.data import sources  # the processes that train do without
 
-    python = os.path.realpath(sys.executable)  # QEMU runs no script, and no link of a .venv
+    python = python or os.path.realpath(sys.executable)  # QEMU runs no link of a .venv
     emulator = [QEMU, "-cpu", processor] if processor else []
     environment = {name: value for name, value in os.environ.items() if name not in kernels.PINS}
     environment |= {"PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}"}

@@ -67,7 +67,7 @@ HEAVY_LIBRARIES = (
     *("torch.distributed", "safetensors.torch"),
 )
 HEAVY_MODULES = (
-    *("ops.launch", "ops.sweep", "ops.ui", "ops.verify"),
+    *("benchmarks.processors", "ops.launch", "ops.sweep", "ops.ui", "ops.verify"),
     *("stages.detect", "stages.export", "stages.fetch", "stages.prepare", "stages.train"),
 )
 

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import processors
 from digits.core import kernels
 from digits.core.errors import InputError
+from tests.helpers import warm_python
 
 # By the version of PyTorch. Made on an AMD EPYC with AVX-512; a machine that finds another digest
 # has found a fault: look for the operation that differs (python -m benchmarks.processors).
@@ -38,7 +39,7 @@ def test_a_processor_with_other_kernels_uses_them(monkeypatch: pytest.MonkeyPatc
 @portable
 @pytest.mark.slow(10)
 def test_a_short_training_has_the_bytes_that_are_known_and_others_without_the_pins() -> None:
-    pinned = processors.run(8, by_index=False)
+    pinned = processors.run(8, by_index=False, python=str(warm_python.python()))
     assert pinned["digest"] == KNOWN[pinned["torch"]]
     assert processors.run(8, pinned=False, by_index=False)["digest"] != pinned["digest"]
 
@@ -49,4 +50,5 @@ def test_an_emulated_processor_of_the_other_make_gives_the_same_bytes() -> None:
     if not shutil.which(processors.QEMU):
         assert not os.environ.get("DIGITS_REQUIRE_QEMU")
         pytest.skip(f"{processors.QEMU} is not installed (Debian: qemu-user)")
-    assert processors.run(1, "Haswell") == processors.run(1) != processors.run(1, pinned=False)
+    here = processors.run(1, python=str(warm_python.python()))
+    assert processors.run(1, "Haswell") == here != processors.run(1, pinned=False)
