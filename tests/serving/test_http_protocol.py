@@ -47,6 +47,19 @@ def test_trailers_are_no_headers(server: Server) -> None:
         assert read(connection)[0] == 200
 
 
+def test_a_client_that_reads_late_gets_all_answers_in_order(server: Server) -> None:
+    bodies = 100 * [FILE, b"no image"]
+    lines = server.log.count("POST /predict")
+    with socket.create_connection(server.address, timeout=DEADLINE_S) as connection:
+        connection.sendall(b"".join(head(f"Content-Length: {len(b)}") + b for b in bodies))
+        until(lambda: server.log.count("POST /predict") == lines + len(bodies))
+        connection.sendall(head("Content-Length: 0", "Connection: close"))
+        answers = connection.makefile("rb").read().split(b"HTTP/1.1 ")[1:-1]
+    ends = [answer.partition(b"\r\n\r\n")[2] for answer in answers]
+    assert [int(answer[:3]) for answer in answers] == 100 * [200, 422]
+    assert ends == 100 * ends[:2]
+
+
 @pytest.mark.parametrize("more", [b"x", b"\r\n"])
 def test_what_comes_after_an_early_answer_holds_no_connection(more: bytes) -> None:
     length = 1_000_000 if more == b"x" else 0

@@ -80,6 +80,24 @@ def test_small_requests_that_arrive_together_share_the_limit() -> None:
     assert asyncio.run(ask()) == [0, 1, 429, 429, 429]
 
 
+def test_small_requests_that_arrive_together_take_each_step_together() -> None:
+    taken: list[tuple[str, int]] = []
+
+    async def steps(i: int) -> None:
+        taken.append(("decode", i))
+        await asyncio.sleep(0)
+        taken.append(("classify", i))
+
+    async def ask(count: int) -> None:
+        pool = WorkerPool(8, 1)
+        await asyncio.gather(*(pool.run_here(steps, i) for i in range(count)))
+
+    asyncio.run(ask(3))
+    assert taken == [(step, i) for step in ("decode", "classify") for i in range(3)]
+    asyncio.run(ask(1))
+    assert taken[6:] == [("decode", 0), ("classify", 0)]
+
+
 def test_clients_that_leave_are_forgotten(server: Server) -> None:
     before = server.metrics().get('digits_requests_total{path="/predict",status="499"}', 0)
     for length in (100, len(FILE)):
