@@ -158,4 +158,5 @@ def test_one_epoch_of_real_mnist(project: Project) -> None:
     )  # of the published files
     assert found["accuracy"] > 0.97
     report = json.loads((project.folder / "metrics" / "data.json").read_text())
-    assert report["images"] == {"train": 54_000, "val": 6_000, "test": 10_000}
+    assert report["upstrokes"] == 485
+    assert report["images"] == {"train": 54_000 + 485, "val": 6_000, "test": 10_000}
