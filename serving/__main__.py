@@ -99,7 +99,7 @@ def main() -> None:
             sockets = [listener] if listener else bind(args.host, args.port)
             address = url(args.host, sockets[0]) if args.uds is None else str(args.uds)
             started = f"{args.workers} processes running on {address} (Press CTRL+C to quit)"
-            Workers(args.workers, partial(work, sockets), started).run()
+            Workers(args.workers, partial(work, sockets), sockets, started).run()
 
 
 def bind(host: str, port: int) -> list[socket]:

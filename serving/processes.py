@@ -54,16 +54,18 @@ class Workers:
     The first one starts alone: if it cannot start, its error is shown once.
     """
 
-    def __init__(self, count: int, serve: Serve, started: str) -> None:
+    def __init__(self, count: int, serve: Serve, sockets: list[socket], started: str) -> None:
         """Start no worker yet.
 
         Parameters
         ----------
         count : of the workers
         serve : called in each worker with its number and the link to its parent
+        sockets : that the workers listen on
         started : the line to log when all of them serve
         """
         self._count, self._serve, self._started = count, serve, started
+        self._sockets = sockets
         self._workers: list[Worker] = []
         self._signals: list[int] = []  # that came
 
@@ -125,6 +127,8 @@ class Workers:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Let the workers drain after SIGTERM; finish at the next signal; end at another Ctrl-C."""
         before, self._signals = self._signals, [*self._signals, number]
+        for listener in self._sockets:  # so that nobody can connect once the workers have stopped
+            listener.close()
         for worker in self._workers:
             if number == signal.SIGTERM and not before:
                 worker.process.terminate()

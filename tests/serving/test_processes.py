@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tests.helpers.small import ROOT
 from tests.helpers.tiny_models import model
 from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
+from tests.serving.test_request_body import head
 
 pytestmark = pytest.mark.slow(6)
 
@@ -61,6 +63,14 @@ def answered_by(worker: psutil.Process, server: Server) -> Iterator[None]:
     finally:
         for each in others:
             each.resume()
+
+
+def refuses(server: Server) -> bool:
+    try:
+        socket.create_connection(server.address, timeout=DEADLINE_S).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_all_answer_and_count_together(shared: Server) -> None:
@@ -151,8 +161,19 @@ def test_none_outlives_a_killed_parent(store: str, tmp_path: Path) -> None:
         found = workers(server)
         server.process.kill()
         until(lambda: not any(each.is_running() for each in found))
-        with pytest.raises(ConnectionRefusedError):
-            server.ask("/livez")
+        assert refuses(server)
+
+
+def test_nobody_connects_while_the_last_request_is_finished(store: str, tmp_path: Path) -> None:
+    with serve(store, tmp_path, *TWO_PROCESSES, "--drain", "0", command=SERVING) as server:
+        with socket.create_connection(server.address, timeout=DEADLINE_S) as connection:
+            connection.sendall(head(f"Content-Length: {len(FILE)}", "Expect: 100-continue"))
+            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # it waits for the body
+            server.process.terminate()
+            until(lambda: refuses(server))
+            connection.sendall(FILE)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert server.process.wait(DEADLINE_S) == 0
 
 
 def start(*words: str) -> subprocess.CompletedProcess[str]:
