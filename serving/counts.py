@@ -3,6 +3,7 @@
 import json
 import mmap
 from collections.abc import Iterator
+from operator import add
 from typing import TypeAlias
 
 CELLS, NAMES = 1 << 18, 1 << 20  # numbers of one process, and bytes; unused pages take no memory
@@ -53,8 +54,8 @@ class Counts:
         """The sums over all processes, by name."""
         totals: dict[Name, list[float]] = {}
         for name, cells in self.all():
-            others = totals.get(name, [0.0] * len(cells))
-            totals[name] = [one + other for one, other in zip(cells, others, strict=True)]
+            before = totals.get(name)
+            totals[name] = list(map(add, before, cells)) if before else list(cells)
         return totals
 
 
