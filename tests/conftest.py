@@ -8,7 +8,7 @@ import sys
 import tempfile
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,15 @@ def pytest_configure(config: pytest.Config) -> None:
         warm_python.share()
 
 
-def pytest_collection_finish() -> None:
-    gc.freeze()  # what the collection made stays, so no garbage is looked for in it
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What the collection makes stays, so no garbage is looked for in it, then and later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
