@@ -329,6 +329,7 @@ def use_checkout(checkout: Checkout) -> None:
 
 def answer_requests(address: str, program: str) -> None:
     """Answer the programs at two sockets, until standard input is closed."""
+    gc.disable()  # what is imported stays
     sys.executable = program  # what a command starts asks this process, too
     for name in LIBRARIES:
         import_module(name)
@@ -355,6 +356,7 @@ def answer_requests(address: str, program: str) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     callers: dict[socket.socket, int] = {}
     gc.freeze()  # so that a child's collections copy no page
+    gc.enable()
     gc.set_threshold(100_000, 50, 100)  # a command ends before its garbage is much
     use_large_pages()
     for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
