@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy
 
-from digits.core.arrays import Float32Array, Float64Array, UInt8Array
+from digits.core.arrays import Float32Array, Float64Array, Int64Array, UInt8Array
 
 Corruption = Callable[[Float32Array, np.random.Generator], Float32Array]
 
@@ -57,7 +57,13 @@ def scale(images: Float32Array, rng: np.random.Generator) -> Float32Array:
 
 def translation(images: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Shifted by 4 pixels to the right and 3 down, or as far left and up."""
-    return _either_way(images, rng, lambda side: np.eye(2), shift=(3, 4))
+    down, right = 3, 4
+    one, other = images[:, :-down, :-right], images[:, down:, right:]
+    sides = _sides(images, rng)[:, None, None]
+    out = np.zeros_like(images)
+    out[:, down:, right:] = np.where(sides == 1, one, 0)
+    out[:, :-down, :-right] += np.where(sides == -1, other, 0)
+    return out
 
 
 def brightness(images: Float32Array, rng: np.random.Generator) -> Float32Array:
@@ -114,23 +120,25 @@ def _rotated(angle: float) -> Float64Array:
     return np.array([[cos, -sin], [sin, cos]])
 
 
+def _sides(images: Float32Array, rng: np.random.Generator) -> Int64Array:
+    """For each image, 1 or -1 at random."""
+    return np.where(rng.random(len(images)) < 0.5, -1, 1)
+
+
 def _either_way(
-    images: Float32Array,
-    rng: np.random.Generator,
-    matrix: Callable[[int], Float64Array],
-    shift: tuple[float, float] = (0, 0),
+    images: Float32Array, rng: np.random.Generator, matrix: Callable[[int], Float64Array]
 ) -> Float32Array:
-    """Transform a random half of the images with `matrix(1)` and `shift`, the rest in reverse.
+    """Transform a random half of the images with `matrix(1)`, the rest with `matrix(-1)`.
 
     As in SciPy, a matrix maps the output's (row, column) to the input's, relative to the centre.
     """
     out = np.empty_like(images)
-    sides = np.where(rng.random(len(images)) < 0.5, -1, 1)
+    sides = _sides(images, rng)
     centre = (np.array(images.shape[1:]) - 1) / 2
     for side in (-1, 1):
         linear = np.eye(3)
         linear[1:, 1:] = matrix(side)
-        offset = centre - matrix(side) @ centre - side * np.array(shift)
+        offset = centre - matrix(side) @ centre
         out[sides == side] = scipy.ndimage.affine_transform(
             images[sides == side], linear, (0, *offset), order=1
         )
