@@ -163,9 +163,11 @@ def moto() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _clients_of_s3(request: pytest.FixtureRequest) -> None:
     """A client has read the environment. Tests of one server share it: it takes 0.2 s to make."""
-    s3fs = sys.modules.get("s3fs")
-    if s3fs and not uses_moto_itself(request):
-        s3fs.S3FileSystem.clear_instance_cache()
+    filesystem = getattr(
+        sys.modules.get("s3fs"), "S3FileSystem", None
+    )  # a thread may import it now
+    if filesystem and not uses_moto_itself(request):
+        filesystem.clear_instance_cache()
 
 
 def uses_moto_itself(request: pytest.FixtureRequest) -> bool:

@@ -9,7 +9,7 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -193,6 +193,8 @@ def project_in_repository() -> Path:
 
 def read(commit: str, path: str) -> bytes | None:
     """A file's content in a commit; None if the commit lacks it."""
+    if _is_listed(commit, path) and path not in _listing(commit, Path.cwd()):
+        return None
     words = ["git", "cat-file", "blob", f"{commit}:./{path}"]  # the project may be a subfolder
     result = subprocess.run(words, env=_environment(), capture_output=True)
     if result.returncode == 0:
@@ -251,7 +253,22 @@ class Objects:
 
 def paths(commit: str, path: str) -> list[str]:
     """The files of a commit under a folder; or the path itself if it is a file."""
+    if _is_listed(commit, path):
+        listing = _listing(commit, Path.cwd())
+        return [name for name in listing if name == path or name.startswith(f"{path}/")]
     return names("ls-tree", "-r", "-z", "--name-only", commit, path)
+
+
+def _is_listed(commit: str, path: str) -> bool:
+    """Whether `_listing` can tell what a commit has at a path."""
+    is_inside = path == os.path.normpath(path) and path.partition("/")[0] not in ("", ".", "..")
+    return is_inside and OBJECT.fullmatch(commit) is not None
+
+
+@lru_cache(maxsize=8)
+def _listing(commit: str, folder: Path) -> Mapping[str, None]:
+    """The files of a commit below the current folder, in order; a commit never changes."""
+    return dict.fromkeys(names("ls-tree", "-r", "-z", "--name-only", commit))
 
 
 def paths_here(path: str) -> list[str]:
