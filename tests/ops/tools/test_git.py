@@ -131,6 +131,23 @@ def test_an_object_that_git_lost_is_no_absent_file(repository: Path) -> None:
             read()
 
 
+def test_a_path_is_one_from_the_current_folder(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = git.commit("HEAD")
+    content = git.read(commit, "params.yaml")
+    assert content == git.read(commit, "../digits/params.yaml")
+    assert git.paths(commit, ".") == git.paths(commit, "./") == git.paths(commit, "../digits")
+    assert "params.yaml" in git.paths(commit, ".")
+    assert git.paths(commit, "params.yaml") == ["params.yaml"]
+    assert git.paths(commit, "params") == git.paths("HEAD", "params") == []
+    monkeypatch.chdir(repository)
+    assert git.read(commit, "params.yaml") is None
+    assert git.paths(commit, "params.yaml") == []
+    assert git.read(commit, "vision/digits/params.yaml") == content
+    assert "vision/digits/params.yaml" in git.paths(commit, "vision")
+
+
 def test_names_of_any_bytes_are_read(repository: Path, tmp_path: Path) -> None:
     names = [NO_UTF8, "a b", " blank", "two\nlines", "a\x85b\u2028c", "é"]
     folder = Path("data")
