@@ -58,7 +58,7 @@ class Project:
             "PATH": warm_python.path(),
             "HOME": str(home),
             "SHELL": "/bin/sh",
-            "DVC_SITE_CACHE_DIR": str(home / "dvc"),  # by default below /var/tmp, where it stays
+            "DVC_SITE_CACHE_DIR": f"{tempfile.gettempdir()}/dvc",  # else /var/tmp, on a disk
             "DIGITS_COMPUTE_WORKERS": "1",  # the tests share the cores already
         }
 
