@@ -57,8 +57,10 @@ def check_whole(reading: Reading) -> None:
     boxes = scipy.ndimage.find_objects(pieces)
     left_out = pieces[edge_mask(pieces.shape) & (pieces > 0) & ~written]
     for number, contact in zip(*np.unique(left_out, return_counts=True), strict=True):
-        piece = pieces[boxes[number - 1]] == number
-        if piece.sum() <= STROKE_SIZE * written.sum():
+        box = boxes[number - 1]
+        piece = pieces[box] == number
+        is_cut_off = (piece & written[box]).any()  # a line that the digit stands on
+        if is_cut_off or piece.sum() <= STROKE_SIZE * written.sum():
             continue
         width, extent = axes(piece)
         strength = contrast[pieces == number].mean() / contrast[written].mean()

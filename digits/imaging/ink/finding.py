@@ -3,15 +3,18 @@
 The ink is dark on light or light on dark; which of the two is unknown. What differs from the
 background falls into pieces (reading.py). Pieces along the picture's edge are a table, a corner or
 a shadow; straight and long ones are rules, underlines and boxes (pieces.py); what remains is the
-digit. A picture that is not plain is read in several ways, and the reading that looks most like
-strokes on paper is taken (likeness.py). Lines of ruled paper are painted over before (ruling.py).
-What cannot be one digit is refused (checks.py).
+digit, without dirt and punched holes. A picture that is not plain is read in several ways, and the
+reading that looks most like strokes on paper is taken (likeness.py). Lines of ruled paper are
+painted over before (ruling.py). What cannot be one digit is refused (checks.py).
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import scipy
+from PIL import Image
+from PIL.Image import Resampling
 
 from digits.core.arrays import Float32Array, UInt8Array
 from digits.core.errors import InputError
@@ -21,6 +24,7 @@ from digits.imaging.ink.geometry import EIGHT, box_of, enlarged, reduced, scaled
 from digits.imaging.ink.likeness import likeness
 from digits.imaging.ink.pieces import SPECK
 from digits.imaging.ink.reading import (
+    FAINTEST,
     Reading,
     contrast_with,
     has_lighter_ink,
@@ -31,12 +35,15 @@ from digits.imaging.ink.ruling import without_rules
 
 SIDE = 112  # pixels: the pieces are found on a picture reduced to this
 COLOUR_SIDE = 48  # pixels: and the colours on one reduced to this
-FAINTEST = 16  # grey levels of 255 between ink and background; less is no ink
 FAINT = 40  # grey levels; if the ink differs less, its colour may tell more than its grey level
 COLOURED = 1.5  # times the contrast in grey: then the colour is used
 WINDOWS = (0.35, 0.12)  # of the picture's side: wider than any stroke; narrower than most shadows
+WINDOWS_ON_SMALL = (0.35, 0.2)  # the strokes on a small image are broader
 NARROWEST = 10  # pixels; a window that is narrower is narrower than strokes
-SCENE = 48  # pixels; a picture with a shorter side shows a digit's own background, no table
+TINY = 20  # pixels; on an image with a shorter side, nothing has room but the digit
+ENLARGED = 100  # pixels; an image whose longer side is shorter is enlarged, but no tiny one
+SCENE = 48  # pixels; an image with a shorter side mostly shows a digit's own background, no table
+LIKELIER = 2.5  # likeness, more than without a table: a small image shows one
 SLIM = 0.2  # thickness of ink on a plain picture: more may be a sheet of paper on a table
 SMALL = 0.35  # of the picture's longer side; a shorter digit is read again, closer
 MARGIN = 0.4  # of the digit's length, around it
@@ -81,20 +88,43 @@ def _along_colour(image: UInt8Array) -> UInt8Array:
 
 def _find_digit(grey: UInt8Array) -> tuple[UInt8Array, Reading] | None:
     """The part of a picture that has the digit, and its reading; None if there is no ink."""
+    is_small = min(grey.shape) < SCENE
+    if min(grey.shape) >= TINY and max(grey.shape) < ENLARGED:
+        grey = _enlarged(grey)
     plain = read_plain(reduced(grey, SIDE).astype(np.float32))
     if plain and plain.thickness < SLIM:
         return _closer(grey, plain)
     grey = without_rules(grey)
     small = reduced(grey, SIDE).astype(np.float32)
-    is_scene = min(grey.shape) >= SCENE
-    readings = [
+    found = [plain] if plain else []
+    if is_small:
+        found += _readings(small, (has_lighter_ink(small),), WINDOWS[:1])
+    scenes = []
+    if min(grey.shape) >= SCENE:
+        scenes = _readings(small, (False, True), WINDOWS_ON_SMALL if is_small else WINDOWS)
+    best, scene = (max(of, key=likeness, default=None) for of in (found, scenes))
+    if scene and (best is None or likeness(scene) > likeness(best) + LIKELIER * is_small):
+        best = scene
+    return _closer(grey, best) if best else None
+
+
+def _readings(
+    small: Float32Array, polarities: Sequence[bool], windows: Sequence[float]
+) -> list[Reading]:
+    """A reduced picture, read with ink that is lighter or darker, and with windows."""
+    readings = (
         read_picture(small, is_light=is_light, window=window)
-        for is_light in ((False, True) if is_scene else (has_lighter_ink(small),))
-        for window in WINDOWS
-        if window == max(WINDOWS) or window * math.sqrt(small.size) >= NARROWEST
-    ]
-    found = [reading for reading in (plain, *readings) if reading and reading.strength >= FAINTEST]
-    return _closer(grey, max(found, key=likeness)) if found else None
+        for is_light in polarities
+        for window in windows
+        if window == max(windows) or window * math.sqrt(small.size) >= NARROWEST
+    )
+    return [reading for reading in readings if reading and reading.strength >= FAINTEST]
+
+
+def _enlarged(grey: UInt8Array) -> UInt8Array:
+    """A picture as large as the one on which the pieces are found."""
+    height, width = (round(SIDE / max(grey.shape) * side) for side in grey.shape)
+    return np.asarray(Image.fromarray(grey).resize((width, height), Resampling.BICUBIC))
 
 
 def _closer(grey: UInt8Array, reading: Reading) -> tuple[UInt8Array, Reading]:

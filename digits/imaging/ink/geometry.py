@@ -1,5 +1,7 @@
 """Boxes of pixels, reduced pictures, and the shape of a piece of ink."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy
 from PIL import Image
@@ -27,6 +29,20 @@ def is_inside(inner: Box, outer: Box) -> bool:
     return all(
         o.start - 1 <= i.start and i.stop <= o.stop + 1 for i, o in zip(inner, outer, strict=True)
     )
+
+
+def joined(boxes: Sequence[Box]) -> Box:
+    """The smallest box that holds all of these."""
+    rows, columns = (
+        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes))
+        for axis in (0, 1)
+    )
+    return rows, columns
+
+
+def overlap(one: Box, other: Box) -> bool:
+    """Whether two boxes have a pixel in common."""
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
 
 
 def widened(box: Box, margin: int, shape: tuple[int, ...]) -> Box:

@@ -21,12 +21,13 @@ from digits.imaging.ink.geometry import (
     sides,
     thickness,
 )
-from digits.imaging.ink.pieces import SPECK, find_inner, is_long
+from digits.imaging.ink.pieces import MANY, SPECK, find_inner, is_long, without_underline
 
 EVEN = 8  # grey levels; the edge of a plain picture differs less, but for single pixels
 ONE_SIDED = 0.1  # of the ink's contrast: JPEG makes the paper next to ink as much lighter
 DARKEST = 48  # grey levels; paper is lighter, even in a shadow
 INK = 0.3  # of the strongest ink; a pixel with at least this much is written
+FAINTEST = 16  # grey levels of 255 between ink and background; less is no ink
 FAINTEST_READ = 4  # grey levels; what differs less is the noise of a sensor
 WEAKER = 0.8  # times as strong: the digit's ink, compared with what is not the digit's
 ROUNDS = 3  # of reading: what is not the digit may be stronger than its ink
@@ -124,8 +125,13 @@ def read_picture(
         boxes = scipy.ndimage.find_objects(pieces)
         lengths = np.array([0] + [max(sides(box)) for box in boxes])
         is_inner = find_inner(pieces, boxes, lengths)
-        inner = contrast[is_inner[pieces]]
-        previous, strength = strength, float(np.quantile(inner, 0.95)) if len(inner) else strength
+        previous = strength
+        if is_inner.any():
+            strength = float(np.quantile(contrast[is_inner[pieces]], 0.95))
+        elif count > MANY:  # nothing but dirt; the digit's ink may be fainter
+            is_dirt = scipy.ndimage.binary_dilation(pieces > 0, EIGHT, 2)
+            fainter = _strongest(np.where(is_dirt, np.float32(0), contrast))
+            strength = fainter if fainter > FAINTEST else strength
         if strength > WEAKER * previous:
             break
     is_cut = not (is_inner & is_long(lengths, picture.shape)).any()
@@ -134,7 +140,7 @@ def read_picture(
     if not is_cut:
         sizes[~is_inner] = 0
     largest = int(sizes.argmax())
-    written = (sizes >= max(1, SPECK * sizes[largest]))[pieces]
+    written = without_underline((sizes >= max(1, SPECK * sizes[largest]))[pieces])
     return Reading(
         picture,
         is_light,
