@@ -63,6 +63,56 @@ def underline(picture: Image.Image, rng: Random) -> Image.Image:
     return _with_lines(wide, rng, [(left - 5, y, right + 5, y + slope)])
 
 
+def two_underlines(picture: Image.Image, rng: Random) -> Image.Image:
+    """Two lines below the digit."""
+    wide = _framed(picture, round(0.2 * max(picture.size)), paper(picture))
+    left, _, right, bottom = ink_box(wide)
+    over = 0.1 * wide.width
+    lines = [
+        (left - over, y, right + over, y)
+        for y in (bottom + 0.05 * wide.height, bottom + 0.1 * wide.height)
+    ]
+    return _with_lines(wide, rng, lines)
+
+
+def comb(picture: Image.Image, rng: Random) -> Image.Image:
+    """A form's box without its upper half."""
+    wide = _framed(picture, round(0.2 * max(picture.size)), paper(picture))
+    left, right = 0.08 * wide.width, 0.92 * wide.width
+    top, bottom = 0.6 * wide.height, 0.9 * wide.height
+    sides = [(left, top, left, bottom), (left, bottom, right, bottom), (right, bottom, right, top)]
+    return _with_lines(wide, rng, sides)
+
+
+def dashed_box(picture: Image.Image, rng: Random) -> Image.Image:
+    """A box of dashes around the digit."""
+    wide = _framed(picture, round(0.2 * max(picture.size)), paper(picture))
+    width, height = wide.size
+    dashes = []
+    for start in np.arange(0.08, 0.92, 0.06).tolist():
+        for line in (0.08, 0.92):
+            end = start + 0.03
+            dashes += [
+                (start * width, line * height, end * width, line * height),
+                (line * width, start * height, line * width, end * height),
+            ]
+    return _with_lines(wide, rng, dashes)
+
+
+def punched_holes(picture: Image.Image, rng: Random) -> Image.Image:
+    """Two holes at the left, to file the paper."""
+    wide = _framed(picture, round(0.15 * max(picture.size)), paper(picture))
+    x, radius = 0.08 * wide.width, 0.05 * min(wide.size)
+    return _with_discs(wide, [(x, share * wide.height, radius) for share in (0.25, 0.75)])
+
+
+def dirt(picture: Image.Image, rng: Random) -> Image.Image:
+    """25 specks."""
+    places = rng.uniform(0, 1, (25, 2)) * picture.size
+    radii = rng.uniform(0.002, 0.012, 25) * max(picture.size)
+    return _with_discs(picture, [(x, y, r) for (x, y), r in zip(places, radii, strict=True)])
+
+
 def lined(picture: Image.Image, rng: Random) -> Image.Image:
     """Lined paper."""
     lines = _ruled(picture, rng)
@@ -124,7 +174,8 @@ def tiny(picture: Image.Image, rng: Random) -> Image.Image:
 SURROUNDINGS: dict[str, Surrounding] = {
     way.__name__: way
     for way in (
-        *(table, turned, strip_of_table, frame, box, underline, lined, crossed),
+        *(table, turned, strip_of_table, frame, box, comb, dashed_box),
+        *(underline, two_underlines, lined, crossed, punched_holes, dirt),
         *(red_on_green, cut_tight),
         *(hard_shadow, soft_shadow, light_from_one_side, dark_corners, tiny),
     )
@@ -197,6 +248,16 @@ def _with_lines(
         ImageDraw.Draw(mask).line(line, 255, width)
     soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(0.7)), np.float32)[..., None] / 255
     return _image(np.asarray(picture) * (1 - strength * soft))
+
+
+def _with_discs(picture: Image.Image, discs: list[tuple[float, float, float]]) -> Image.Image:
+    """Draw dark discs: x, y and radius of each."""
+    drawn = picture.copy()
+    for x, y, radius in discs:
+        ImageDraw.Draw(drawn).ellipse(
+            (x - radius, y - radius, x + radius, y + radius), (35, 35, 35)
+        )
+    return drawn
 
 
 def _half(picture: Image.Image, rng: Random, width: float) -> Float32Array:

@@ -34,9 +34,15 @@ RAW = measure.ROOT / "data" / "raw"
 BASELINE_EPOCHS = 14
 FAST = presets.load("fast")
 RECIPES: dict[str, dict[str, Any]] = {
-    "0.990": {**FAST, "model.channels": [16, 16, 64]},
+    "0.990": {**FAST, "model.channels": [8, 16, 40]},
     "0.992": FAST,
-    "0.995": presets.load("short"),
+    "0.995": {
+        **presets.load("short"),
+        "model.channels": [8, 32, 64],
+        "train.epochs": 2,
+        "train.batch_size": 128,
+        "train.shards": 2,
+    },
 }
 
 

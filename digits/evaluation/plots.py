@@ -1,47 +1,76 @@
 """Draw an evaluation as PNG pictures; equal evaluations give equal bytes."""
 
+import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from digits.core.arrays import UInt8Array
 from digits.evaluation import metrics
-from digits.evaluation.canvas import BAD, GOOD, INK, MUTED, Canvas, Chart
 from digits.evaluation.evaluate import Evaluation
 
-# In pixels, as everything here: the pictures have 120 to an inch.
-WIDTH, HEIGHT = 1320, 984  # of the overview
-LEFT, RIGHT, TOP, BOTTOM = 78, 12, 78, 60  # its margins
-GAP, BELOW = 138, 108  # between its charts
+INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
+GOOD, BAD = "#2563eb", "#dc2626"
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # part of matplotlib, so the same on every machine
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "figure.dpi": 120,
+}
 WORST, COLUMNS = 32, 8
-CELL = (150, 192)  # width and height of an error's cell
-CAPTION = 60  # at the top of a cell
-HEADING = 60  # above the cells
+CELL = (1.25, 1.6)  # inches: width and height of an error's cell
+CAPTION = 0.5  # inches, at the top of a cell
 MAX_NAME = 18  # characters of a class's name
-PER_LETTER = 7  # height of a letter of an upright name
-# ColorBrewer's Reds, from none to all.
-REDS = (
-    *((255, 245, 240), (254, 224, 210), (252, 187, 161), (252, 146, 114), (251, 106, 74)),
-    *((239, 59, 44), (203, 24, 29), (165, 15, 21), (103, 0, 13)),
-)
 
 
 def overview(evaluation: Evaluation) -> bytes:
     """Draw confusion matrix, recall by class, calibration and robustness on one PNG."""
     e = evaluation
-    below = BELOW + (PER_LETTER * max(map(len, _names(e))) if _are_upright(e) else 0)
-    width = (WIDTH - LEFT - RIGHT - GAP) / 2
-    height = (HEIGHT - TOP - BOTTOM - below) / 2
-    across, down = LEFT + width + GAP, TOP + height + below
-    canvas = Canvas(WIDTH, HEIGHT)
-    accuracy = metrics.accuracy(e.predicted, e.labels)
-    heading = f"{accuracy:.2%} of {len(e.labels):,} test images right, {len(e.wrong)} wrong"
-    canvas.text(13, 10, heading, 15, anchor="la", bold=True)
-    _draw_confusion(canvas.chart(LEFT + (width - height) / 2, TOP, height, height), e)
-    _draw_recall(canvas.chart(across, TOP, width, height, y=_range_of_recall(e)), e)
-    _draw_reliability(canvas.chart(LEFT, down, width, height, (0, 1.04), (0, 1.06)), e)
-    _draw_robustness(canvas.chart(across, down, width, height, (0, 1.15)), e)
-    return canvas.png()
+    longest = max(len(_short(name)) for name in e.classes)
+    # In inches. matplotlib's own layout would draw each text three times.
+    left, right, top, bottom, gap = 0.65, 0.1, 0.65, 0.5, 1.15
+    below = 0.9 + (0.06 * longest if _are_upright(e) else 0)
+    width, height = (11 - left - right - gap) / 2, (8.2 - top - bottom - below) / 2
+    with sheet(11, 8.2, layout=None) as (figure, png):
+        axes = figure.subplots(2, 2)
+        figure.subplots_adjust(
+            left=left / 11,
+            right=1 - right / 11,
+            top=1 - top / 8.2,
+            bottom=bottom / 8.2,
+            wspace=gap / width,
+            hspace=below / height,
+        )
+        accuracy = metrics.accuracy(e.predicted, e.labels)
+        figure.suptitle(
+            f"{accuracy:.2%} of {len(e.labels):,} test images right, {len(e.wrong)} wrong",
+            x=0.01,
+            y=0.99,
+            ha="left",
+            fontsize=15,
+            fontweight="bold",
+        )
+        _draw_confusion(axes[0, 0], e)
+        _draw_recall(axes[0, 1], e)
+        _draw_reliability(axes[1, 0], e)
+        _draw_robustness(axes[1, 1], e)
+    return png.getvalue()
 
 
 def worst_errors(evaluation: Evaluation, images: UInt8Array) -> bytes:
@@ -55,135 +84,133 @@ def worst_errors(evaluation: Evaluation, images: UInt8Array) -> bytes:
     e = evaluation
     order = e.wrong[np.argsort(-e.confidence[e.wrong], kind="stable")][:WORST]
     rows = max(1, math.ceil(len(order) / COLUMNS))
-    width, height = CELL
-    canvas = Canvas(COLUMNS * width, HEADING + rows * height)
-    heading = f"The {len(order)} most confident of {len(e.wrong)} errors"
-    canvas.text(12, 12, heading, 13, anchor="la", bold=True)
-    names = _names(e)
-    for k, i in enumerate(order.tolist()):
+    width, top = COLUMNS * CELL[0], 0.5  # inches; the heading is above `top`
+    height = top + rows * CELL[1]
+    with sheet(width, height, layout=None) as (figure, png):
+        axis = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        axis.set_axis_off()
+        heading = f"The {len(order)} most confident of {len(e.wrong)} errors"
+        axis.text(0.1, 0.1, heading, va="top", fontsize=13, fontweight="bold")
+        # All digits are one image, since one axis for each digit takes five times as long.
+        axis.imshow(
+            _montage(images[order], rows),
+            cmap="gray_r",
+            vmin=0,
+            vmax=255,
+            interpolation="nearest",
+            extent=(0, width, height, top),
+            aspect="auto",
+        )
+        for k, i in enumerate(order.tolist()):
+            row, column = divmod(k, COLUMNS)
+            x, y = CELL[0] * (column + 0.5), top + CELL[1] * row + CAPTION
+            label, read = (_short(e.classes[c]) for c in (e.labels[i], e.predicted[i]))
+            title, size = f"{label} read as {read}", 10
+            if len(title) > MAX_NAME:
+                title, size = f"{label}\nas {read}", 6
+            axis.text(x, y - 0.15, title, ha="center", va="bottom", fontsize=size)
+            note = f"{e.confidence[i]:.0%} sure, #{i}"
+            axis.text(x, y - 0.02, note, ha="center", va="bottom", fontsize=7, color=MUTED)
+    return png.getvalue()
+
+
+def _montage(images: UInt8Array, rows: int) -> UInt8Array:
+    """Arrange images in a grid of cells, each centred in its cell, below the caption."""
+    height, width = images.shape[1:]
+    inch = max(height, width) / (CELL[1] - CAPTION)  # in pixels of an image
+    cell_width, cell_height = round(CELL[0] * inch), round(CELL[1] * inch)
+    grid = np.zeros((rows * cell_height, COLUMNS * cell_width), np.uint8)
+    for k, image in enumerate(images):
         row, column = divmod(k, COLUMNS)
-        centre, top = width * (column + 0.5), HEADING + height * row
-        label, read = names[e.labels[i]], names[e.predicted[i]]
-        title, size, bottom = f"{label} read as {read}", 10, 42
-        if len(title) > MAX_NAME:
-            title, size, bottom = f"{label}\nas {read}", 6, 44
-        canvas.text(centre, top + bottom, title, size, anchor="md")
-        note = f"{e.confidence[i]:.0%} sure, #{i}"
-        canvas.text(centre, top + CAPTION - 2, note, 7, MUTED, anchor="md")
-        canvas.image(centre, top + height, images[i], height - CAPTION)
-    return canvas.png()
+        y = (row + 1) * cell_height - max(height, width)
+        x = column * cell_width + (cell_width - width) // 2
+        grid[y : y + height, x : x + width] = image
+    return grid
 
 
-def _names(e: Evaluation) -> list[str]:
-    """The names of the classes, shortened."""
-    return [name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…" for name in e.classes]
+def _short(name: str) -> str:
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
 
 
 def _are_upright(e: Evaluation) -> bool:
-    """Whether the names of the classes would overlap below a chart."""
+    """Whether the names of the classes would overlap below an axis."""
     return len(e.classes) * max(map(len, e.classes)) > 40
 
 
-def _name_classes(chart: Chart, e: Evaluation) -> None:
-    """Write the names of the classes below the chart, upright if they would overlap."""
-    size = min(9, 250 / len(e.classes))
-    for k, name in enumerate(_names(e)):
-        x = chart.left + chart.width * (k + 0.5) / len(e.classes)
-        if _are_upright(e):
-            chart.canvas.upright_text(x, chart.bottom + 6, name, size, MUTED, anchor="t")
-        else:
-            chart.canvas.text(x, chart.bottom + 6, name, size, MUTED, anchor="ma")
+def _name_classes(axis: Axes, e: Evaluation) -> None:
+    """Write the names of the classes below the axis, upright if they would overlap."""
+    names = [_short(name) for name in e.classes]
+    axis.set_xticks(range(len(names)), names, rotation=90 if _are_upright(e) else 0)
 
 
-def _draw_confusion(chart: Chart, e: Evaluation) -> None:
+@contextmanager
+def sheet(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Iterator[tuple[Figure, io.BytesIO]]:
+    """Make a figure in this module's style; its PNG is in the buffer when the block has ended."""
+    png = io.BytesIO()
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout=layout)
+        yield figure, png
+        figure.savefig(png, format="png", metadata={"Software": None})  # no version in the bytes
+
+
+def _draw_confusion(axis: Axes, e: Evaluation) -> None:
     counts = e.confusion
     errors = counts - np.diag(np.diag(counts))
-    darkest = max(1, 1.4 * errors.max())
-    edges = np.linspace(0, chart.width, len(counts) + 1)
-    chart.canvas.box(chart.left, chart.top, chart.right, chart.bottom, _red(0))
+    axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(1, 1.4 * errors.max()))
     for (i, j), n in np.ndenumerate(counts):
-        left, right = chart.left + edges[j : j + 2]
-        top, bottom = chart.top + edges[i : i + 2]
-        if errors[i, j]:
-            chart.canvas.box(left, top, right, bottom, _red(errors[i, j] / darkest))
         if n:
             colour, size = MUTED if i == j else INK, min(9, 130 / len(counts))
-            chart.canvas.text((left + right) / 2, (top + bottom) / 2, str(n), size, colour)
-    size = min(9, 200 / len(counts))
-    for i, name in enumerate(_names(e)):
-        y = chart.top + (edges[i] + edges[i + 1]) / 2
-        chart.canvas.text(chart.left - 6, y, name, size, MUTED, anchor="rm")
-    widest = 8 * max(map(len, _names(e)))
-    chart.title("Which class was taken for which")
-    chart.canvas.upright_text(
-        chart.left - 24 - widest, _middle(chart)[1], "actual", 9, MUTED, anchor="m"
-    )
-    below = PER_LETTER * max(map(len, _names(e))) if _are_upright(e) else 0
-    chart.canvas.text(_middle(chart)[0], chart.bottom + 40 + below, "predicted", 9, MUTED)
-    _name_classes(chart, e)
+            axis.text(j, i, str(n), ha="center", va="center", color=colour, fontsize=size)
+    axis.set(title="Which class was taken for which", xlabel="predicted", ylabel="actual")
+    _name_classes(axis, e)
+    axis.set_yticks(range(len(e.classes)), [_short(name) for name in e.classes])
+    axis.tick_params(length=0)
 
 
-def _middle(chart: Chart) -> tuple[float, float]:
-    return chart.left + chart.width / 2, chart.top + chart.height / 2
-
-
-def _red(share: float) -> str:
-    """The colour of a share, from 0 to 1."""
-    at = np.linspace(0, 1, len(REDS))
-    return "#" + "".join(f"{round(np.interp(share, at, c)):02x}" for c in zip(*REDS, strict=True))
-
-
-def _recall(e: Evaluation) -> list[float]:
-    recall: list[float] = (np.diag(e.confusion) / e.confusion.sum(axis=1)).tolist()
-    return recall
-
-
-def _range_of_recall(e: Evaluation) -> tuple[float, float]:
-    floor = max(0.0, math.floor(20 * (min(_recall(e)) - 0.002)) / 20)
-    return floor, 1 + 0.1 * (1 - floor)
-
-
-def _draw_recall(chart: Chart, e: Evaluation) -> None:
-    recall, floor = _recall(e), chart.y[0]
-    step = next(step for step in (1, 2, 5, 10, 20) if 100 * (1 - floor) <= 6 * step)
-    percents = range(step * math.ceil(100 * floor / step - 1e-6), 101, step)
-    chart.ticks_y({percent / 100: f"{percent}%" for percent in percents})
-    wide = chart.width / len(recall)
+def _draw_recall(axis: Axes, e: Evaluation) -> None:
+    recall = np.diag(e.confusion) / e.confusion.sum(axis=1)
+    floor = max(0.0, math.floor(20 * (recall.min() - 0.002)) / 20)
+    bars = axis.bar(range(len(recall)), recall, color=GOOD, width=0.7)
     size = min(8, 100 / len(recall))
-    for k, r in enumerate(recall):
-        x, top = chart.left + wide * (k + 0.5), chart.y_of(r)
-        chart.canvas.box(x - 0.35 * wide, top, x + 0.35 * wide, chart.bottom, GOOD)
-        chart.canvas.text(x, top - 4, f"{100 * r:.1f}", size, MUTED, anchor="ms")
-    chart.axes()
-    chart.title("Recall by class")
-    _name_classes(chart, e)
+    axis.bar_label(bars, [f"{100 * r:.1f}" for r in recall], padding=2, fontsize=size, color=MUTED)
+    _name_classes(axis, e)
+    axis.set(title="Recall by class", ylim=(floor, 1 + 0.1 * (1 - floor)))
+    axis.yaxis.set_major_formatter(PercentFormatter(1))
+    grid(axis, "y")
 
 
-def _draw_reliability(chart: Chart, e: Evaluation) -> None:
-    fifths = {k / 5: f"{k / 5:.1f}" for k in range(6)}
-    chart.ticks_x(fifths)
-    chart.ticks_y(fifths)
-    chart.canvas.dashed_line(chart.x_of(0), chart.y_of(0), chart.x_of(1), chart.y_of(1), MUTED)
-    for b in e.reliability:
-        diameter = 1.7 * math.sqrt(20 + 60 * math.log10(b.images))
-        chart.canvas.dot(chart.x_of(b.confidence), chart.y_of(b.accuracy), diameter, GOOD)
+def _draw_reliability(axis: Axes, e: Evaluation) -> None:
     ece = metrics.expected_calibration_error(e.reliability)
-    x, y = _middle(chart)
-    chart.title(f"Calibration: expected error {ece:.4f}")
-    chart.canvas.text(x, chart.bottom + 40, "confidence (a larger dot: more images)", 9, MUTED)
-    chart.canvas.upright_text(chart.left - 50, y, "accuracy", 9, MUTED, anchor="m")
+    axis.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    for b in e.reliability:
+        size = 20 + 60 * math.log10(b.images)
+        axis.scatter(b.confidence, b.accuracy, s=size, color=GOOD, alpha=0.85, linewidths=0)
+    axis.set(
+        title=f"Calibration: expected error {ece:.4f}",
+        xlabel="confidence (a larger dot: more images)",
+        ylabel="accuracy",
+        xlim=(0, 1.04),
+        ylim=(0, 1.06),
+    )
+    grid(axis, "both")
 
 
-def _draw_robustness(chart: Chart, e: Evaluation) -> None:
-    chart.ticks_x({k / 4: f"{k / 4:.0%}" for k in range(5)})
-    rows = sorted(e.robustness.items(), key=lambda row: -row[1])
-    high = chart.height / len(rows)
-    for k, (name, value) in enumerate(rows):
-        y, right = chart.top + high * (k + 0.5), chart.x_of(value)
-        colour = BAD if value < 0.9 else GOOD
-        chart.canvas.box(chart.left, y - 0.35 * high, right, y + 0.35 * high, colour)
-        chart.canvas.text(chart.left - 6, y, name.replace("_", " "), 9, MUTED, anchor="rm")
-        chart.canvas.text(right + 7, y, f"{value:.1%}", 8, MUTED, anchor="lm")
-    chart.axes()
-    mean = sum(value for _, value in rows) / len(rows)
-    chart.title(f"Accuracy under corruptions: {mean:.1%} on average")
+def _draw_robustness(axis: Axes, e: Evaluation) -> None:
+    rows = sorted(e.robustness.items(), key=lambda row: row[1])
+    names = [name.replace("_", " ") for name, _ in rows]
+    values = [value for _, value in rows]
+    bars = axis.barh(names, values, color=[BAD if v < 0.9 else GOOD for v in values], height=0.7)
+    axis.bar_label(bars, [f"{v:.1%}" for v in values], padding=4, fontsize=8, color=MUTED)
+    mean = sum(values) / len(values)
+    axis.set(title=f"Accuracy under corruptions: {mean:.1%} on average", xlim=(0, 1.15))
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    grid(axis, "x")
+
+
+def grid(axis: Axes, which: Literal["x", "y", "both"]) -> None:
+    axis.grid(axis=which, color=GRID, linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.tick_params(length=0)

@@ -1,32 +1,19 @@
 """Draw a sweep as a PNG picture; the same outcomes give the same bytes."""
 
-import io
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from digits.evaluation.canvas import BAD, DPI, GOOD, GRID, INK, MUTED, POINTS
+from digits.evaluation.plots import BAD, GOOD, INK, MUTED, grid, sheet
 from ops.sweep.outcomes import Outcome, describe
 
 COLOURS = {"better": GOOD, "worse": BAD}
 MOST = 100  # rows: the table has all, and nobody reads a longer picture
 CHART, ROW, TOP, BOTTOM, GAP = 4.8, 0.36, 0.6, 0.7, 0.15  # inches
 COLUMNS = (58, 130, 138)  # of the text: points to the right of the chart
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # part of matplotlib, so the same on every machine
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": MUTED,
-    "figure.dpi": DPI,
-}
+POINTS = 72  # an inch
 
 
 def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
@@ -43,9 +30,8 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
     labels = [outcome.setting.label for outcome in drawn]
     cells = [(f"{outcome.mean:.2%}".replace("%", " %"), *describe(outcome)) for outcome in drawn]
     height = TOP + ROW * len(drawn) + BOTTOM
-    png = io.BytesIO()
-    with rc_context(STYLE):
-        figure = Figure((CHART, height))
+    # matplotlib's own layout would measure each text several times.
+    with sheet(CHART, height, layout=None) as (figure, png):
         left = GAP + width_of(figure, labels) + GAP
         right = COLUMNS[-1] / POINTS + width_of(figure, (mark for *_, mark in cells)) + GAP
         width = left + CHART + right
@@ -76,10 +62,7 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
         )
         axis.xaxis.set_major_formatter(PercentFormatter(1))
         axis.spines["left"].set_visible(False)
-        axis.grid(axis="x", color=GRID, linewidth=0.8)
-        axis.set_axisbelow(True)
-        axis.tick_params(length=0)
-        figure.savefig(png, format="png", metadata={"Software": None})  # no version in the bytes
+        grid(axis, "x")
     return png.getvalue()
 
 

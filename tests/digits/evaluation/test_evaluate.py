@@ -66,26 +66,6 @@ def test_pictures_are_pngs_of_stable_bytes() -> None:
         assert "Software" not in picture.info
 
 
-def test_each_error_is_shown_in_a_cell_of_its_own() -> None:
-    images = np.zeros((5, 28, 28), np.uint8)
-    images[[0, 2, 4]] = 255
-    right = plots.worst_errors(FOUND, images)
-    images[[1, 3]] = 255
-    pixels = np.asarray(Image.open(io.BytesIO(plots.worst_errors(FOUND, images))).convert("L"))
-    black = (pixels == 0).sum()
-    assert black == 2 * 112 * 112
-    assert (np.asarray(Image.open(io.BytesIO(right)).convert("L")) == 0).sum() == 0
-
-
-def test_a_picture_has_room_for_many_classes_of_long_names_and_for_large_images() -> None:
-    for classes in (tuple(f"class number {k} of many" for k in range(30)), ("日本", "x")):
-        labels = np.arange(len(classes), dtype=np.uint8)
-        probabilities = np.roll(np.eye(len(classes)), 1, axis=1)
-        wrong = Evaluation(classes, labels, probabilities, FOUND.robustness)
-        assert plots.overview(wrong) != plots.overview(FOUND)
-        plots.worst_errors(wrong, np.zeros((len(classes), 200, 300), np.uint8))
-
-
 def test_a_perfect_model_has_a_picture_too() -> None:
     perfect = Evaluation(FOUND.classes, FOUND.labels, np.eye(2)[FOUND.labels], FOUND.robustness)
     assert plots.worst_errors(perfect, np.zeros((5, 28, 28), np.uint8)).startswith(b"\x89PNG")

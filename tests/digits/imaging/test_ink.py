@@ -1,7 +1,5 @@
 """The ink of one digit is found, whatever lies around it. benchmarks/photos.py has the figures."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -122,52 +120,10 @@ def test_a_small_image_of_a_sheet_on_a_table_is_read_as_a_large_one() -> None:
     assert correlation(model_form.convert(small, DIGITS), large) > 0.8
 
 
-def on_plain_paper() -> tuple[Image.Image, np.ndarray]:
-    """A picture of a seven, to draw on, and its ink."""
+def test_a_line_that_a_digit_stands_on_is_cut_off() -> None:
     picture = Image.new("L", (300, 300), 230)
     picture.paste(seven(120), (90, 90))
-    return picture, find_ink(np.asarray(picture))
-
-
-def draw_two_underlines(draw: ImageDraw.ImageDraw) -> None:
-    draw.line((60, 230, 240, 230), 20, 4)
-    draw.line((60, 244, 240, 244), 20, 4)
-
-
-def draw_a_comb(draw: ImageDraw.ImageDraw) -> None:
-    draw.line([(30, 190), (30, 270), (270, 270), (270, 190)], 20, 4)
-
-
-def draw_a_dashed_box(draw: ImageDraw.ImageDraw) -> None:
-    for start in range(30, 270, 20):
-        for line in (30, 270):
-            draw.line((start, line, start + 10, line), 20, 4)
-            draw.line((line, start, line, start + 10), 20, 4)
-
-
-def draw_punched_holes(draw: ImageDraw.ImageDraw) -> None:
-    for y in (80, 220):
-        draw.ellipse((10, y - 14, 38, y + 14), 20)
-
-
-def draw_dirt(draw: ImageDraw.ImageDraw) -> None:
-    for x, y in np.random.default_rng(0).integers(0, 300, (60, 2)).tolist():
-        if not (80 < x < 220 and 80 < y < 220):
-            draw.ellipse((x - 3, y - 3, x + 3, y + 3), 20)
-
-
-@pytest.mark.parametrize(
-    "draw",
-    [draw_two_underlines, draw_a_comb, draw_a_dashed_box, draw_punched_holes, draw_dirt],
-)
-def test_marks_beside_the_digit_are_left_out(draw: Callable[[ImageDraw.ImageDraw], None]) -> None:
-    picture, alone = on_plain_paper()
-    draw(ImageDraw.Draw(picture))
-    assert find_ink(np.asarray(picture)).shape == alone.shape
-
-
-def test_a_line_that_a_digit_stands_on_is_cut_off() -> None:
-    picture, alone = on_plain_paper()
+    alone = find_ink(np.asarray(picture))
     ImageDraw.Draw(picture).line((60, 191, 240, 191), 20, 6)
     height, width = find_ink(np.asarray(picture)).shape
     assert width < 1.1 * alone.shape[1]
