@@ -88,12 +88,12 @@ def _along_colour(image: UInt8Array) -> UInt8Array:
 
 def _find_digit(grey: UInt8Array) -> tuple[UInt8Array, Reading] | None:
     """The part of a picture that has the digit, and its reading; None if there is no ink."""
-    is_small = min(grey.shape) < SCENE
+    is_small, original = min(grey.shape) < SCENE, grey
     if min(grey.shape) >= TINY and max(grey.shape) < ENLARGED:
         grey = _enlarged(grey)
     plain = read_plain(reduced(grey, SIDE).astype(np.float32))
     if plain and plain.thickness < SLIM:
-        return _closer(grey, plain)
+        return _closer(original, plain)
     grey = without_rules(grey)
     small = reduced(grey, SIDE).astype(np.float32)
     found = [plain] if plain else []
@@ -105,7 +105,7 @@ def _find_digit(grey: UInt8Array) -> tuple[UInt8Array, Reading] | None:
     best, scene = (max(of, key=likeness, default=None) for of in (found, scenes))
     if scene and (best is None or likeness(scene) > likeness(best) + LIKELIER * is_small):
         best = scene
-    return _closer(grey, best) if best else None
+    return _closer(original if best is plain else grey, best) if best else None
 
 
 def _readings(
