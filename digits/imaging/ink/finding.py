@@ -91,7 +91,7 @@ def _find_digit(grey: UInt8Array) -> tuple[UInt8Array, Reading] | None:
     is_small, original = min(grey.shape) < SCENE, grey
     if min(grey.shape) >= TINY and max(grey.shape) < ENLARGED:
         grey = _enlarged(grey)
-    plain = read_plain(reduced(grey, SIDE).astype(np.float32))
+    plain = read_plain(*(reduced(one, SIDE).astype(np.float32) for one in (original, grey)))
     if plain and plain.thickness < SLIM:
         return _closer(original, plain)
     grey = without_rules(grey)

@@ -81,15 +81,18 @@ class Reading:
         return box_of(self.written)
 
 
-def read_plain(small: Float32Array) -> Reading | None:
-    """Read a picture that has nothing but ink on an even ground; None if it has something else."""
-    edge = small[edge_mask(small.shape)]
+def read_plain(original: Float32Array, small: Float32Array) -> Reading | None:
+    """Read a picture that has nothing but ink on an even ground; None if it has something else.
+
+    Whether it has is seen on the original: next to ink, an enlarged picture has lighter pixels.
+    """
+    edge = original[edge_mask(original.shape)]
     level = float(np.median(edge))
-    differences = float(small.max()) - level, level - float(small.min())
+    differences = float(original.max()) - level, level - float(original.min())
     is_even = np.quantile(np.abs(edge - level), 0.98) < EVEN
     if not is_even or min(differences) > max(EVEN, ONE_SIDED * max(differences)):
         return None
-    return read_picture(small, is_light=has_lighter_ink(small), level=level)
+    return read_picture(small, is_light=has_lighter_ink(original), level=level)
 
 
 def has_lighter_ink(small: Float32Array) -> bool:
