@@ -127,7 +127,7 @@ class Workers:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Let the workers drain after SIGTERM; finish at the next signal; end at another Ctrl-C."""
         before, self._signals = self._signals, [*self._signals, number]
-        for listener in self._sockets:  # so that nobody can connect once the workers have stopped
+        for listener in self._sockets:  # else clients could connect when no worker is left
             listener.close()
         for worker in self._workers:
             if number == signal.SIGTERM and not before:

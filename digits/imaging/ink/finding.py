@@ -96,7 +96,7 @@ def _find_digit(grey: UInt8Array) -> tuple[UInt8Array, Reading] | None:
         return _closer(original, plain)
     grey = without_rules(grey)
     small = reduced(grey, SIDE).astype(np.float32)
-    found = [plain] if plain else []
+    found = [plain] if plain and plain.strength >= FAINTEST else []
     if is_small:
         found += _readings(small, (has_lighter_ink(small),), WINDOWS[:1])
     scenes = []

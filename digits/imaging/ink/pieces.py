@@ -36,9 +36,9 @@ UNDERLINE = (3, 4)  # times as wide as high; times as long as thick
 STRAIGHT = 10  # times as long as thick: no stroke of a digit but a 1
 WHOLE_SIDE = 0.85  # of the picture's longer side: a rule, if straight
 IN_RING = 0.2  # of a ring's length, at least: a digit in it; a zero has smaller dots
-BLOB = 0.5  # of the length of a digit, at most: a spot beside it
-NEAR = 4  # pixels of the reduced picture: marks that are further away are beside the digit
-MANY = 8  # short marks
+BLOB = 0.5  # of the digit's length; a spot beside the digit is shorter
+NEAR = 4  # pixels of the reduced picture; a mark at a larger distance is not part of the digit
+MANY = 8  # short marks; if there are more, they are dirt or a dashed line
 OVERHANG = 0.12  # of the digit's width, to either side: of a line that the digit stands on
 FRAME = 0.9  # of a piece's pixels lie along the sides of its box
 
@@ -83,7 +83,7 @@ def is_long(lengths: np.ndarray, shape: tuple[int, ...]) -> BoolArray:
 def _find_blobs(
     pieces: np.ndarray, boxes: list[Box], is_inner: BoolArray, is_digit: BoolArray
 ) -> BoolArray:
-    """Which pieces are spots beside the digit, such as punched holes, by their number."""
+    """Which pieces, by number, are round spots beside the digit: punched holes, blots."""
     is_blob = np.zeros_like(is_inner)
     numbers = np.flatnonzero(is_inner).tolist()
     if len(numbers) == 1:
@@ -101,12 +101,12 @@ def _find_blobs(
 
 
 def _find_dirt(boxes: list[Box], is_inner: BoolArray, is_digit: BoolArray) -> BoolArray:
-    """Which pieces are short marks all over the picture, dirt or a dashed line, by number."""
-    is_short, is_long = is_inner & ~is_digit, is_inner & is_digit
+    """Which pieces, by number, are short marks all over the picture: dirt, or a dashed line."""
+    is_short = is_inner & ~is_digit
     if is_short.sum() > MANY:
         short, long = (
             [boxes[i - 1] for i in np.flatnonzero(chosen).tolist()]
-            for chosen in (is_short, is_long)
+            for chosen in (is_short, is_inner & is_digit)
         )
         if not long or _is_beyond(joined(short), joined(long)):
             return is_short
