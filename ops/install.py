@@ -12,6 +12,7 @@ TORCH=cuda.
 import argparse
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -76,7 +77,9 @@ def make_venv() -> list[str]:
 def install_command() -> None:
     """Put `digits` into .venv/bin."""
     python, script = VENV.absolute() / "bin" / "python", VENV / "bin" / "digits"
-    script.write_text(f"#!{python}\n{COMMAND}", encoding="utf-8")
+    # As pip does it: for sh a command, since #! takes no path with a space; for Python a text.
+    start = f"#!/bin/sh\n'''exec' {shlex.quote(str(python))} \"$0\" \"$@\"\n' '''\n"
+    script.write_text(start + COMMAND, encoding="utf-8")
     script.chmod(0o755)
 
 

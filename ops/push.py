@@ -65,7 +65,10 @@ def push_data() -> None:
 def small_outputs(cache: Store) -> Iterator[Output]:
     """Yield the outputs in DVC's run cache that are files, not folders; each content once."""
     oids = set()
-    for entry in sorted(Path(cache.path).parents[1].glob("runs/*/*/*")):
+    folder = Path(cache.path).parents[1]
+    for entry in sorted(folder.glob("runs/*/*/*")):
+        if not dvc_files.RUN.fullmatch(entry.relative_to(folder).as_posix()):
+            continue  # a part of an entry, which a killed DVC left
         run = dvc_files.parse_run(entry.read_bytes(), str(entry))
         for out in run.outs:
             output = object_store.stored_output(run.cmd, out, str(entry))

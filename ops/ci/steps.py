@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from digits.core import command_line
 from digits.core.command_line import say
 from digits.core.errors import InputError, first
 from ops.tools import git
@@ -41,6 +42,8 @@ def environment(*, credentials: bool) -> dict[str, str]:
     variables = dict(os.environ)
     if not credentials:
         variables = {key: value for key, value in variables.items() if key not in CREDENTIALS}
+    # Whatever folder the user typed the command in, the paths of its steps are of the root.
+    variables.pop(command_line.STARTED_IN, None)
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
     return variables
 

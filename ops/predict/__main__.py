@@ -20,7 +20,6 @@ Exit code 0: all images have a row. 2: something is missing, broken or can't be 
 """
 
 import argparse
-import json
 import re
 import sys
 import tempfile
@@ -37,7 +36,7 @@ from digits.model.classifier import Classifier
 from digits.storage import filesystem
 from ops.predict import batch, executors
 from ops.predict.executors import Executor, Task
-from ops.predict.job import Job, Plan, Request, delete_parts, make_plan
+from ops.predict.job import Job, Plan, Request, delete_parts, make_plan, read_record
 from ops.tools import inputs
 from ops.tools.inputs import Input
 from ops.tools.models import ENDPOINT, bring_model
@@ -130,8 +129,7 @@ def find_complete(output: str, plan: Plan) -> Manifest | None:
     storage, name = filesystem.find_file(output)
     if not filesystem.is_file(storage, name):
         return None
-    content = filesystem.read(storage, name + MANIFEST)
-    manifest = Manifest.parse(json.loads(content), output + MANIFEST) if content else None
+    manifest = read_record(Manifest, storage, name + MANIFEST)
     if manifest is None or manifest.plan != plan:
         raise InputError(f"{output} exists, from another run: remove it, or name another output")
     return manifest

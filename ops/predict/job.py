@@ -9,12 +9,13 @@ twice, whoever computes a part and however often.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from digits.core import files
 from digits.core.errors import InputError, first
@@ -26,6 +27,8 @@ from ops.tools import inputs
 from ops.tools.inputs import Chunk
 
 CHUNKS, PLAN = "chunks.jsonl", "plan.json"
+
+P = TypeVar("P", bound=Params)
 
 
 class Request(Params):
@@ -69,10 +72,9 @@ class Job:
 
         Raises `InputError` if the parts belong to another request.
         """
-        content = filesystem.read(storage, PLAN)
-        if content is None:
+        plan = read_record(Plan, storage, PLAN)
+        if plan is None:
             return None
-        plan = Plan.parse(json.loads(content), storage.path(PLAN))
         before, now = plan.run.model_dump(), request.model_dump()
         if before != now:
             differences = (f"{k} {before[k]}, not {now[k]}" for k in now if before[k] != now[k])
@@ -124,6 +126,22 @@ def make_plan(request: Request, chunks: Iterable[Chunk], folder: Path) -> Plan:
         sha256=digest.hexdigest(),
         taken=tuple(f"{_listed(names)}: {words}" for words, names in taken.items()),
     )
+
+
+def read_record(kind: type[P], storage: Storage, name: str) -> P | None:
+    """A JSON file of an earlier run, as its type; None if there is none.
+
+    Raises `InputError` if the file is damaged.
+    """
+    content = filesystem.read(storage, name)
+    try:
+        return None if content is None else kind.model_validate_json(content)
+    except ValidationError as error:
+        path, problem = storage.path(name), error.errors()[0]["msg"]
+        raise InputError(
+            f"{path} is damaged, or of another version of this command: {problem}. Remove it, then "
+            f"run the same command again"
+        ) from None
 
 
 def delete_parts(storage: Storage) -> None:

@@ -17,7 +17,7 @@ from digits.core import files, params
 from digits.core.command_line import say
 from digits.core.errors import InputError
 from ops.sweep import on_local, ray_node, trials
-from ops.sweep.ray_node import OBJECT, Job, Made, News
+from ops.sweep.ray_node import Job, Made, News
 from ops.sweep.trials import FOLDER, Ended, Started, Trial
 from ops.tools import compute, dvc, dvc_files, git, ray_cluster
 from ops.tools.revisions import PARAMS
@@ -273,7 +273,7 @@ def add_to_cache(packed: bytes) -> None:
         # A folder's list comes after its files.
         for name in sorted(names, key=lambda name: name.endswith(".dir")):
             made = Path(folder, name).absolute()
-            if match := OBJECT.fullmatch(name):
+            if match := dvc_files.OBJECT.fullmatch(name):
                 oid = "".join(match.groups())
                 if hashlib.md5(made.read_bytes()).hexdigest() != oid.removesuffix(".dir"):
                     raise InputError(f"a node sent {name} with another content")

@@ -6,7 +6,6 @@ DVC remote. The experiment leaves as a bundle, its outputs in the same two ways.
 
 import io
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -26,13 +25,12 @@ from digits.core.workers import WORKERS_VARIABLE
 from ops.sweep import trials
 from ops.sweep.trials import RESUME, Trial
 from ops.tools import any_path, dvc, git, lock
+from ops.tools.dvc_files import OBJECT, RUN
 
 POLL_S = 0.5
 PREFIX, LOCK = "digits-trial-", "lock"  # of a trial's folder on its node
 CACHE = Path(".dvc/cache")
 STATE = Path(RESUME) / "state.safetensors"
-OBJECT = re.compile(r"files/md5/([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)")  # in DVC's cache
-RUN = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}")  # an entry of its run cache
 # Ray sets these for its workers; a trial has the environment that its node gives to everybody.
 OF_RAY = ("PYTHONPATH", "OMP_NUM_THREADS")
 

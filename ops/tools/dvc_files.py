@@ -7,6 +7,7 @@ InputError
 """
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any
@@ -17,6 +18,9 @@ from digits.core.errors import InputError
 from digits.core.params import Params, parse_yaml
 
 MD5 = r"^[0-9a-f]{32}(\.dir)?$"
+# Paths in DVC's cache: of an object, and of an entry of the run cache.
+OBJECT = re.compile(r"files/md5/([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)")
+RUN = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}")
 
 
 def _one_text(command: Any) -> Any:

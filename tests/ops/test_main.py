@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow(6)
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone that is a subfolder of a larger repository, with `digits` in its .venv."""
     outer = tmp_path_factory.mktemp("larger")
-    folder = outer / "vision" / "digits"
+    folder = outer / "my vision" / "digits"
     shutil.copytree(
         ROOT,
         folder,

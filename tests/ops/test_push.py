@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
+from ops import push
+from ops.tools import object_store
 from tests.helpers.project import Project
 
 
@@ -16,3 +20,16 @@ def test_commits_go_to_the_git_server_if_there_is_one(tmp_path: Path) -> None:
     assert project.run("git", "ls-remote", "origin", "main").split()[0] == head.strip()
     (tmp_path / "server" / "HEAD").unlink()
     assert "git push origin HEAD failed" in project.run(*push, code=2)
+
+
+def test_a_part_of_a_run_that_a_killed_dvc_left_stops_no_push(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project.scratch(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    part = Path(".dvc/cache/runs/ab") / ("a" * 64) / f"{'b' * 64}.Xy3.tmp"
+    part.parent.mkdir(parents=True)
+    part.with_name("b" * 64).write_text("cmd: python")
+    part.write_text("cmd")
+    with object_store.stores() as (cache, _):
+        assert list(push.small_outputs(cache)) == []

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from digits.core import command_line
 from digits.core.errors import InputError
 from ops.ci import compare, steps
 from ops.tools import git
@@ -95,3 +96,10 @@ def test_only_steps_that_need_the_remote_get_its_credentials(
         variables = steps.environment(credentials=credentials)
         assert ("AWS_SECRET_ACCESS_KEY" in variables) == credentials
     assert "secret-key" not in "".join(capfd.readouterr())
+
+
+def test_the_paths_of_a_step_are_of_the_root_although_the_user_is_in_a_subfolder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(command_line.STARTED_IN, "/project/docs")
+    assert command_line.STARTED_IN not in steps.environment(credentials=True)

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from digits.core.errors import InputError
 from digits.evaluation import metrics
 from digits.model.classifier import Classifier
 from digits.storage import filesystem, model_store
@@ -218,6 +219,18 @@ def test_the_parts_of_another_run_are_not_taken(
             run(patch, "scans", "out.parquet")
     with pytest.raises(__main__.InputError, match=r"another run \(threshold 0\.9, not 0\.5\)"):
         run(monkeypatch, "scans", "out.parquet", "--threshold", "0.5")
+
+
+def test_a_damaged_file_of_an_earlier_run_is_named_with_the_way_out(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, "scans", "out.csv")
+    write(".", {"out.csv.manifest.json": b'{"plan": '})
+    with pytest.raises(InputError, match=r"out\.csv\.manifest\.json is damaged.* Remove it"):
+        run(monkeypatch, "scans", "out.csv")
+    write("out.csv.parts", {"plan.json": b'{"rows": 27}'})
+    with pytest.raises(InputError, match=r"out\.csv\.parts/plan\.json is damaged.* Remove it"):
+        run(monkeypatch, "scans", "out.csv")
 
 
 def test_an_output_is_never_replaced_by_that_of_another_run(
