@@ -21,6 +21,35 @@ def test_write_replaces_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write(path, "one")
+
+    def fill() -> None:
+        with files.replacing(path) as file:
+            file.write(b"two")
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fill()
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_content_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut, a file that was renamed without this can be empty."""
+    path, synced = tmp_path / "file", []
+
+    def fsync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_size, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.write(path, "content")
+    assert synced == [(len("content"), False)]
+
+
 def test_a_device_or_a_pipe_is_written_to_and_stays_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)

@@ -112,6 +112,21 @@ def test_an_image_that_is_absent_or_another_one_is_named(path: Path) -> None:
         add(path)
 
 
+def test_a_line_is_written_after_its_image(path: Path) -> None:
+    """Else a full disk would leave a line whose image is nowhere."""
+    before = path.read_bytes()
+    path.with_suffix("").write_text("in the way")
+    with pytest.raises(FileExistsError):
+        corrections.write(path, [(IMAGES[6], "b", "x.png")])
+    assert path.read_bytes() == before
+
+
+def test_the_name_of_a_stored_image_never_changes() -> None:
+    """Git has these names: of another one, an image would not be the one that was labelled."""
+    expected = "cc17d569d72ced159ac6fff9e562e34d42d977be384ac9b4745959ca00e17529"
+    assert corrections.image_digest(np.arange(6, dtype=np.uint8).reshape(2, 3)) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

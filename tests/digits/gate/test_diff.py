@@ -71,6 +71,9 @@ def test_changed_images_come_with_the_erring_models_answer_the_surest_first() ->
     broken, fixed = diff.changed_images([base], [candidate])
     assert [(a.index, a.predicted, a.confidence) for a in broken] == [(4, "a", 0.8), (3, "a", 0.5)]
     assert [(a.index, a.label, a.confidence) for a in fixed] == [(1, "a", 0.6)]
+    other = run({3: ("b", "a", 0.7), 4: ("b", "a", 0.2)})
+    broken, _ = diff.changed_images([base, base], [candidate, other])
+    assert [(a.index, a.confidence) for a in broken] == [(4, 0.8), (3, 0.7)]
 
 
 def test_contested_are_the_images_that_some_get_wrong_and_some_do_not() -> None:

@@ -121,7 +121,10 @@ def test_more_test_images_in_the_training_set_are_blocked() -> None:
     found = judging.judge([with_duplicates(1)], [with_duplicates(2)], RULES)
     text = "2 test images are also among the training images; in the base, 1 are"
     assert found.reasons == [Reason("duplicates", text)]
-    assert judging.judge([with_duplicates(1)], [with_duplicates(1)], RULES).reasons == []
+    one, two = with_duplicates(1), with_duplicates(2)
+    assert judging.judge([one, one], [one, two], RULES).reasons == found.reasons
+    assert judging.judge([one, two], [one, two], RULES).reasons == []
+    assert judging.judge([one], [one], RULES).reasons == []
     judging.judge([run(COMMON)], [with_duplicates(0)], RULES)
     with pytest.raises(InputError, match=r"run: data\.json is missing, so it is unknown whether"):
         judging.judge([run(COMMON)], [with_duplicates(1)], RULES)
@@ -136,6 +139,11 @@ def test_more_test_images_in_the_training_set_are_blocked() -> None:
         ({"test_set": "c" * 64}, {}, "test_set differs"),
         ({"source": "folder"}, {}, "source differs, folder and mnist"),
         ({"size": 9_000}, {}, "images differs, 9000 and 10000"),
+        (
+            {"support": {"0": 1001, "1": 999}, "recall": {"0": 999 / 1001, "1": 997 / 999}},
+            {},
+            "support differs",
+        ),
         ({"robustness": {"blur": 0.9}}, {}, "the names in robustness differs"),
         ({}, {"robustness": {"blur": 0.9}}, "the names in robustness differs"),
     ],

@@ -1,5 +1,7 @@
 """Models in S3 when the server, or the way to it, fails; URLs and settings that are wrong."""
 
+import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -219,6 +221,21 @@ def test_an_encryption_that_s3_does_not_have_is_refused(
 
 
 MISSPELT = ["s3:/bucket/x", "s3:bucket/x", "S3://bucket/x", "s3//bucket/x", "s3a://b/x", "gs://b/x"]
+
+
+def test_a_folder_has_the_name_of_a_file_on_the_disk_before_the_next_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut, no pointer may name a model that is not there."""
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append((is_folder, (tmp_path / "pointer").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    filesystem.write(filesystem.find(str(tmp_path)), "pointer", b"content")
+    assert synced == [(False, False), (True, True)]
 
 
 @pytest.mark.parametrize("url", [*MISSPELT, "s3://", "s3:", ""])

@@ -7,17 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from digits.core import params
 from digits.core.errors import InputError
 from digits.core.params import override
 from digits.data import dataset
+from digits.data.dataset import Labelled
 from digits.evaluation import metrics
 from digits.model.network import Architecture, Network
 from digits.training import loop
 from digits.training.calibration import calibrate
+from digits.training.checkpoint import Checkpoint
+from digits.training.curve import Epoch
 from digits.training.loop import Trained
 from digits.training.recipe import Recipe
+from digits.training.shard import Shards
 from tests.helpers.small import ROOT, SMALL
 
 # Of two shards, the sum would be the same in any order.
@@ -31,7 +36,9 @@ EVERYTHING_ON = {
 }
 
 
-def train(prepared: Path, changes: Mapping[str, Any] | None = None, workers: int = 2) -> Trained:
+def parts(
+    prepared: Path, changes: Mapping[str, Any] | None = None
+) -> tuple[Network, Recipe, Labelled, Labelled]:
     document = override(DOCUMENT, changes or {})
     torch.manual_seed(0)
     network = Network(
@@ -42,9 +49,11 @@ def train(prepared: Path, changes: Mapping[str, Any] | None = None, workers: int
         std=79.0,
     )
     recipe = Recipe.parse(document["train"])
-    return loop.train(
-        network, recipe, dataset.load(prepared, "train"), dataset.load(prepared, "val"), workers
-    )
+    return network, recipe, dataset.load(prepared, "train"), dataset.load(prepared, "val")
+
+
+def train(prepared: Path, changes: Mapping[str, Any] | None = None, workers: int = 2) -> Trained:
+    return loop.train(*parts(prepared, changes), workers)
 
 
 def digest(trained: Trained) -> str:
@@ -160,9 +169,10 @@ def test_early_stopping_restores_the_best_epoch(prepared: Path) -> None:
     assert trained.best.epoch == 1 + int(np.argmin(nll))
     assert len(trained.curve) in (trained.best.epoch + 2, 12)
     val = dataset.load(prepared, "val")
+    network = calibrate(trained.network, trained.best.calibration)
     with torch.inference_mode():
-        logits = trained.network(torch.from_numpy(val.images).float())
-    assert metrics.accuracy(logits.argmax(1).numpy(), val.labels) == trained.best.val_accuracy
+        probabilities = metrics.softmax(network(torch.from_numpy(val.images).float()).numpy())
+    assert metrics.nll(probabilities, val.labels) == pytest.approx(trained.best.val_nll, rel=1e-5)
 
 
 def test_the_logits_are_calibrated_on_the_validation_images(prepared: Path) -> None:
@@ -203,7 +213,71 @@ def test_a_network_without_batch_norm_learns(prepared: Path) -> None:
     assert trained.best.val_accuracy > 0.8
 
 
-def test_the_curve_is_of_the_averaged_weights(prepared: Path) -> None:
-    trained = train(prepared)
-    assert [row.epoch for row in trained.curve] == [1, 2]
-    assert all(math.isfinite(row.train_loss) for row in trained.curve)
+def test_an_epoch_takes_each_image_once_in_an_order_of_its_own(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[Tensor, float]] = []
+    compute = Shards.sum
+
+    def recorded(self: Shards, batch: Tensor, step: int) -> Tensor:
+        row = compute(self, batch, step)
+        assert step == len(steps)
+        steps.append((batch, row[-1].item()))
+        return row
+
+    monkeypatch.setattr(Shards, "sum", recorded)
+    curve = train(prepared, {"train.batch_size": 100}).curve
+    n = len(dataset.load(prepared, "train"))
+    per_epoch = math.ceil(n / 100)
+    assert n % 100  # the last batch is short
+    assert [row.epoch for row in curve] == [1, 2]
+    orders = []
+    for row, epoch in zip(curve, (steps[:per_epoch], steps[per_epoch:]), strict=True):
+        orders.append(torch.cat([batch for batch, _ in epoch]).tolist())
+        assert sorted(orders[-1]) == list(range(n))
+        loss = sum(len(batch) * loss for batch, loss in epoch) / n
+        assert row.train_loss == pytest.approx(loss)
+    assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize(
+    ("what", "different"),
+    [
+        ("nothing", None),
+        ("training images", "data"),
+        ("validation images", "data"),
+        ("classes", "parameters"),
+        ("recipe", "parameters"),
+    ],
+)
+def test_a_training_continues_only_from_a_checkpoint_of_its_own(
+    prepared: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+    different: str | None,
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(curve: list[Epoch]) -> None:
+        raise Killed
+
+    network, recipe, data, val = parts(prepared)
+    kept = Checkpoint(tmp_path / "state")
+    with pytest.raises(Killed):
+        loop.train(network, recipe, data, val, 1, kept, kill)
+    match what:
+        case "training images":
+            data = Labelled(255 - data.images, data.labels)
+        case "validation images":
+            val = Labelled(255 - val.images, val.labels)
+        case "classes":
+            network.classes = network.classes[::-1]
+        case "recipe":
+            recipe = recipe.model_copy(update={"seed": 1})
+    capsys.readouterr()
+    trained = loop.train(network, recipe, data, val, 1, kept)
+    told = "continuing after epoch 1" if different is None else f"had different {different}\n"
+    assert told in capsys.readouterr().err
+    assert digest(trained) == digest(loop.train(network, recipe, data, val, 1))
