@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from digits.core.command_line import STARTED_IN
 from digits.training.progress import PROGRESS
 from ops.tools import lock, processes
 from ops.ui.facts import jobs
@@ -137,8 +138,10 @@ def start(job: Job) -> subprocess.Popen[bytes]:
         "PYTHONUNBUFFERED": "1",
         "GIT_TERMINAL_PROMPT": "0",  # there is no terminal to answer in
     }
+    environment = os.environ | variables
+    environment.pop(STARTED_IN, None)  # a job's paths are of the root
     with open(job.log, "wb") as log:
-        return processes.start_owned([program, *arguments], log, os.environ | variables)
+        return processes.start_owned([program, *arguments], log, environment)
 
 
 def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -35,7 +35,7 @@ child.kill()
 DEAF = "import signal, time; signal.signal(2, signal.SIG_IGN); print('deaf'); time.sleep(600)"
 SAYS = """\
 import os, sys
-print(sys.argv[1:], os.environ["%s"])
+print(sys.argv[1:], os.environ.get("DIGITS_STARTED_IN"), os.environ["%s"])
 sys.exit(3)
 """
 
@@ -45,6 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     for name, text in {"waits": WAITS, "deaf": DEAF, "says": SAYS % PROGRESS}.items():
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
+    monkeypatch.setenv("DIGITS_STARTED_IN", str(tmp_path / "docs"))  # not for a job's paths
     monkeypatch.chdir(tmp_path)
     made = Runner()
     with made.open():
@@ -90,7 +91,7 @@ def test_a_second_command_waits_for_the_first(run: Runner) -> None:
     assert ended
     assert ended.code == 3
     assert ended.started >= jobs.read(first.id).ended  # type: ignore[operator, union-attr]
-    assert second.log.read_text().startswith("['a b', '$(id)'] ")
+    assert second.log.read_text().startswith("['a b', '$(id)'] None ")
     assert second.log.read_text().strip().endswith(str(second.progress))
     assert [job.id for job in jobs.every()] == [second.id, first.id]
 
