@@ -29,7 +29,7 @@ def main() -> None:
     end_with_parent()
     if local or "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun started this process
         return run_here(module, arguments)
-    params = load_params("params.yaml")
+    params = load_params()
     if params.backend == "sagemaker":
         return run_on_sagemaker(params, module, arguments)
     workers = params.workers

@@ -67,7 +67,7 @@ def small_outputs(cache: Store) -> Iterator[Output]:
     oids = set()
     folder = Path(cache.path).parents[1]
     for entry in sorted(folder.glob("runs/*/*/*")):
-        if not dvc_files.RUN.fullmatch(entry.relative_to(folder).as_posix()):
+        if not dvc_files.RUN_PATH.fullmatch(entry.relative_to(folder).as_posix()):
             continue  # a part of an entry, which a killed DVC left
         run = dvc_files.parse_run(entry.read_bytes(), str(entry))
         for out in run.outs:

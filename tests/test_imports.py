@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.tools.imports import PACKAGES, imported
+from digits.core.errors import ROOMS
+from ops.tools.imports import imported
 from tests.helpers.small import ROOT
 
 # What the files of a room may import, besides their own room.
@@ -39,7 +40,7 @@ ASK_THE_GATE = {"ops.report", "ops.registry", "ops.evaluators", "ops.ui"}
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-    for package in PACKAGES
+    for package in ROOMS
     for path in (ROOT / package).rglob("*.py")
     if path.name != "__init__.py"
 }
@@ -101,7 +102,7 @@ def test_there_is_no_circle_even_where_an_import_is_lazy() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(p for n in PACKAGES for p in (ROOT / n).rglob("__init__.py")), ids=str
+    "path", sorted(p for n in ROOMS for p in (ROOT / n).rglob("__init__.py")), ids=str
 )
 def test_a_packages_own_file_only_says_what_it_is_for(path: Path) -> None:
     """So that to import a module imports that one, and `imports.reached` may pass these by."""

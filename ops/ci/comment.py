@@ -7,13 +7,12 @@ belongs to, not the text.
 
 from pathlib import Path
 
-from digits.core.errors import first
+from digits.core.errors import ROOMS, ROOT, first
 from ops.ci.host import MARKER, FinishedRun, Host
 from ops.tools import imports
 
 LIMIT = 60_000  # characters of the report in a comment, of which GitHub accepts 65,536
 CUT = "\n\n(cut here)"
-ROOT = Path(__file__).parents[2]
 # A change of what these import changes how the change itself is judged.
 JUDGES = ("ci/__main__", "gate/__main__", "report/__main__", "verify", "evaluators", "launch")
 # So does a change of these; the seeds' file imports all of the training, which does not judge.
@@ -59,7 +58,7 @@ def decides(name: str, code: set[str]) -> bool:
     """
     folder, _, rest = name.partition("/")
     shadows = name.endswith(".py") and (not rest or not (ROOT / folder).is_dir())
-    is_package = name.endswith("/__init__.py") and folder in imports.PACKAGES
+    is_package = name.endswith("/__init__.py") and folder in ROOMS
     return name in code or name.startswith(FILES) or shadows or is_package
 
 

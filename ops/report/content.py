@@ -184,9 +184,9 @@ def _changed_params(before: Tree | None, after: Tree) -> Changes | None:
 
     The gate's rules are left out: the decision compares them.
     """
-    params = pipeline.document(before, revisions.PARAMS) if before else {}
+    params = pipeline.parameters(before) if before else {}
     if not params:
         return None
-    sides = (params, pipeline.document(after, revisions.PARAMS))
+    sides = (params, pipeline.parameters(after))
     old, new = ({k: v for k, v in side.items() if k != "gate"} for side in sides)
     return changes(old, new)

@@ -30,7 +30,7 @@ class Local:
         self._new: list[Trial] = []
         self._running: dict[Trial, subprocess.Popen[bytes]] = {}
         self._environment = git.clean_environment() | compute.environment_for_clones()
-        params = compute.load_params("params.yaml")
+        params = compute.load_params()
         if jobs > 1 and params.backend == "local":
             self._environment[WORKERS_VARIABLE] = str(share_of_workers(params, jobs))
 

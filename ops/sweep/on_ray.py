@@ -54,7 +54,7 @@ class OnRay:
         self._ray, self._commit = ray, commit
         self._running: dict[Any, Trial] = {}
         base = params.parse_yaml(git.read(commit, PARAMS) or b"", f"{commit[:9]}:{PARAMS}")
-        where = compute.load_params(PARAMS)
+        where = compute.load_params()
         if where.backend != "local":
             raise InputError(f"compute.backend is {where.backend}; on Ray a trial runs on its node")
         self._processes = where.processes
@@ -273,7 +273,7 @@ def add_to_cache(packed: bytes) -> None:
         # A folder's list comes after its files.
         for name in sorted(names, key=lambda name: name.endswith(".dir")):
             made = Path(folder, name).absolute()
-            if match := dvc_files.OBJECT.fullmatch(name):
+            if match := dvc_files.OBJECT_PATH.fullmatch(name):
                 oid = "".join(match.groups())
                 if hashlib.md5(made.read_bytes()).hexdigest() != oid.removesuffix(".dir"):
                     raise InputError(f"a node sent {name} with another content")

@@ -25,7 +25,7 @@ from digits.core.workers import WORKERS_VARIABLE
 from ops.sweep import trials
 from ops.sweep.trials import RESUME, Trial
 from ops.tools import any_path, dvc, git, lock
-from ops.tools.dvc_files import OBJECT, RUN
+from ops.tools.dvc_files import OBJECT_PATH, RUN_PATH
 
 POLL_S = 0.5
 PREFIX, LOCK = "digits-trial-", "lock"  # of a trial's folder on its node
@@ -241,7 +241,7 @@ def bundle_of(trial: Trial, job: Job, project: Path) -> bytes:
 def objects(cache: Path) -> set[str]:
     """The objects and runs in a cache of DVC, as paths in it."""
     paths = (path.relative_to(cache).as_posix() for path in cache.rglob("*") if path.is_file())
-    return {path for path in paths if OBJECT.fullmatch(path) or RUN.fullmatch(path)}
+    return {path for path in paths if OBJECT_PATH.fullmatch(path) or RUN_PATH.fullmatch(path)}
 
 
 def pack(cache: Path, paths: Iterable[str]) -> bytes:
@@ -263,7 +263,7 @@ def unpack(packed: bytes, cache: Path) -> set[str]:
     """
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         names = tar.getnames()
-        if strange := [n for n in names if not (OBJECT.fullmatch(n) or RUN.fullmatch(n))]:
+        if strange := [n for n in names if not (OBJECT_PATH.fullmatch(n) or RUN_PATH.fullmatch(n))]:
             raise InputError(f"{strange[0]!r} is no object of DVC's cache")
         tar.extractall(cache, filter="data")
     return set(names)

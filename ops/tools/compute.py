@@ -21,12 +21,12 @@ class LaunchParams(Params):
     compute: ComputeParams
 
 
-def load_params(path: str) -> ComputeParams:
-    """Read the section `compute`, with the overrides of the environment."""
-    section = dict(read_yaml(path).get("compute", {}))
+def load_params() -> ComputeParams:
+    """Read the section `compute` of params.yaml, with the overrides of the environment."""
+    section = dict(read_yaml("params.yaml").get("compute", {}))
     section.pop("sagemaker", None)  # ops/tools/sagemaker/settings.py reads it
     section |= overrides(PREFIX, ComputeParams)
-    origin = f"{path}, or {PREFIX}<KEY> in the environment"
+    origin = f"params.yaml, or {PREFIX}<KEY> in the environment"
     return LaunchParams.parse({"compute": section}, origin).compute
 
 

@@ -19,8 +19,8 @@ from digits.core.params import Params, parse_yaml
 
 MD5 = r"^[0-9a-f]{32}(\.dir)?$"
 # Paths in DVC's cache: of an object, and of an entry of the run cache.
-OBJECT = re.compile(r"files/md5/([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)")
-RUN = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}")
+OBJECT_PATH = re.compile(r"files/md5/([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)")
+RUN_PATH = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}")
 
 
 def _one_text(command: Any) -> Any:

@@ -75,15 +75,13 @@ def find_commit(rev: str) -> str | None:
     None if there is no such commit; raises `InputError` if Git can't tell, as in a repository of
     another owner.
     """
-    return _parse(rev) or experiments().get(rev) or experiments(of_all=True).get(rev)
+    return _parse(rev) or next((e.commit for e in nearest_experiments() if e.name == rev), None)
 
 
-def experiments(of: str = "HEAD", *, of_all: bool = False) -> dict[str, str]:
-    """The commit of each DVC experiment by name: those of a revision, or the newest of all."""
+def experiments(of: str = "HEAD") -> dict[str, str]:
+    """The commit of each DVC experiment of a revision, by name."""
     base = _parse(of)
-    if not base:
-        return {}
-    return {e.name: e.commit for e in all_experiments() if of_all or e.base == base}
+    return {e.name: e.commit for e in all_experiments() if e.base == base}
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,8 @@ def experiment_reference(name: str, base: str) -> str:
 def all_experiments() -> list[Experiment]:
     """Every DVC experiment, the oldest first; several may have one name, from different commits.
 
-    A ref that names no commit as its base is not DVC's. Anybody's remote may have it, and Git could
-    take its text for an option.
+    A ref whose name has no commit as its base is not DVC's. It may come from anybody's remote, and
+    Git could take its text for an option.
     """
     form = "--format=%(objectname) %(refname:lstrip=2)"
     listing = lines("for-each-ref", "--sort=committerdate", form, "refs/exps/*/*/*")
@@ -119,7 +117,7 @@ def all_experiments() -> list[Experiment]:
 
 
 def _commits(names: set[str]) -> set[str]:
-    """Those of some full names that are commits of this repository."""
+    """Of full names of objects, those of the commits in this repository."""
     if not names:
         return set()
     form = "--batch-check=%(objectname) %(objecttype)"
@@ -129,7 +127,7 @@ def _commits(names: set[str]) -> set[str]:
 
 
 def seconds(text: str) -> int:
-    """A time as Git prints it, in seconds since 1970: any commit can have none, or one too late."""
+    """A time as Git prints it, in seconds since 1970; anybody's commit can have none, or any."""
     return min(int(text or 0), LATEST)
 
 

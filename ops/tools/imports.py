@@ -3,13 +3,9 @@
 import ast
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from digits.core.errors import InputError
-
-PACKAGES = ("digits", "stages", "ops", "serving", "benchmarks")
-
-ROOT = Path(__file__).parents[2]
+from digits.core.errors import ROOMS, ROOT, InputError
 
 Read = Callable[[str], bytes | None]
 
@@ -58,7 +54,7 @@ def imported(content: bytes) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] in PACKAGES}
+    return {name for name in names if name.split(".")[0] in ROOMS}
 
 
 def _file(module: str) -> str:

@@ -10,7 +10,7 @@ from digits.core.errors import InputError
 from digits.storage import model_store
 from ops.tools import git, tags
 from ops.tools.dvc import MODEL, fetch_committed
-from ops.tools.revisions import METRICS, RUN
+from ops.tools.revisions import EVALUATION
 
 ENDPOINT = "sagemaker://"
 
@@ -76,9 +76,9 @@ def find_release(stage: str) -> Release:
 
 def bring_release(release: Release) -> dict[str, bytes]:
     """The model folder and its evaluation, by file name."""
-    evaluation = git.read(release.commit, METRICS + RUN)
+    evaluation = git.read(release.commit, EVALUATION)
     if evaluation is None:
-        raise InputError(f"{release.commit[:9]} has no {METRICS}{RUN}: its model was not evaluated")
+        raise InputError(f"{release.commit[:9]} has no {EVALUATION}: its model was not evaluated")
     with tempfile.TemporaryDirectory(prefix="deploy-") as temporary:
         folder = Path(temporary, "model")
         fetch_committed(release.commit, MODEL, folder)

@@ -18,13 +18,13 @@ from digits.core.errors import InputError
 from digits.core.params import changes, parse_yaml
 from ops.tools import disk, dvc, git, processes, stage_runs
 from ops.tools.dvc_files import Declared, Locked, Options
+from ops.tools.revisions import LOCK, PARAMS
 from ops.tools.stage_runs import StageRun
 from ops.tools.tree import WORKING_TREE, Tree
 
 State = Literal["up to date", "out of date", "never run", "missing", "running", "failed"]
 Kind = Literal["command", "file", "parameter", "stage", "output"]
 Document = Mapping[str, Any]
-PARAMS = "params.yaml"
 RWLOCK = Path(".dvc/tmp/rwlock")  # the paths that DVC's processes read and write now
 
 
@@ -53,9 +53,7 @@ class Reason:
                 return f"{self.name}: {shown(self.before)} -> {shown(self.now)}"
             case "stage":
                 return f"{self.name} has to run first"
-            case "output":
-                return f"{self.name} {self.difference}"
-            case "file":
+            case "file" | "output":
                 return f"{self.name} {self.difference}"
 
     @property
@@ -126,7 +124,7 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
     """
     declared = tree.declared()
     locked = tree.locked()
-    params = document(tree, PARAMS)
+    params = parameters(tree)
     base_locked = base.locked() if base else {}
     makers = {path: name for name, stage in declared.items() for path in stage.outputs}
     digests = {out.path: out.md5 for entry in locked.values() for out in entry.outs}
@@ -259,7 +257,7 @@ def shown(value: Any) -> str:
 
 
 def edges(stages: Sequence[Stage]) -> list[tuple[int, int, str]]:
-    """The positions of two stages, and the path or the folder that the second has of the first."""
+    """Pairs of stages, by position: the second reads the path or folder that the first writes."""
     position = {stage.name: i for i, stage in enumerate(stages)}
     return [
         (
@@ -272,14 +270,14 @@ def edges(stages: Sequence[Stage]) -> list[tuple[int, int, str]]:
     ]
 
 
-def document(tree: Tree, path: str) -> dict[str, Any]:
-    """A YAML file of a tree; empty if there is none."""
-    content = tree.read(path)
-    return {} if content is None else parse_yaml(content, path)
+def parameters(tree: Tree) -> dict[str, Any]:
+    """The content of a tree's params.yaml; empty if there is none."""
+    content = tree.read(PARAMS)
+    return {} if content is None else parse_yaml(content, PARAMS)
 
 
 def _digest(tree: Tree, path: str) -> str | None:
-    """None if the tree has no such file or folder, or it is outside of the repository."""
+    """As `Tree.digest`; None too if the path is outside of the repository."""
     try:
         return tree.digest(path)
     except InputError:
@@ -321,7 +319,7 @@ def _changed_files(tree: Tree, path: str, before: str) -> str:
     if not before.endswith(".dir"):
         return ""
     until = tree.commit or git.find_commit("HEAD")
-    commit = until and git.run("log", "-1", "--format=%H", until, "--", "dvc.lock")
+    commit = until and git.run("log", "-1", "--format=%H", until, "--", LOCK)
     if not commit or _digest(Tree(commit), path) != before:
         return ""
     one, two = Tree(commit).files(path), tree.files(path)

@@ -10,22 +10,20 @@ from ops.tools.dvc import set_params
 PRESETS = Path("presets")
 
 
-def names(folder: Path = PRESETS) -> dict[str, str]:
+def names() -> dict[str, str]:
     """The purpose of each preset, by name: the first line of its file."""
     lines = {
         path.stem: path.read_text(encoding="utf-8", errors="replace")
-        for path in sorted(folder.glob("*.yaml"))
+        for path in sorted(PRESETS.glob("*.yaml"))
     }
     return {name: text.partition("\n")[0].removeprefix("#").strip() for name, text in lines.items()}
 
 
-def load(name: str, folder: Path = PRESETS) -> dict[str, Any]:
+def load(name: str) -> dict[str, Any]:
     """A preset's overrides by dotted key; raises `InputError` if there is no such preset."""
-    path = folder / f"{name}.yaml"
-    if path not in folder.glob("*.yaml"):
-        raise InputError(
-            f"there is no preset {name!r}; expected one of: {', '.join(names(folder))}"
-        )
+    path = PRESETS / f"{name}.yaml"
+    if path not in PRESETS.glob("*.yaml"):
+        raise InputError(f"there is no preset {name!r}; expected one of: {', '.join(names())}")
     return flat(read_yaml(path))
 
 

@@ -19,7 +19,7 @@ from ops.tools.tree import WORKING_TREE, Tree
 Rows = list[dict[str, float]]
 
 METRICS = "metrics"
-RUN = "/evaluation.json"
+EVALUATION = f"{METRICS}/evaluation.json"
 FILES = ("evaluation.json", "errors.csv", "data.json", "train.json")
 PARAMS = "params.yaml"
 LOCK = "dvc.lock"
@@ -64,7 +64,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def states(folder: Path) -> dict[str, tuple[int, ...] | None]:
-    """What changes when a metrics file is written, by name; None if there is nothing."""
+    """For each metrics file, values that change when it is written; None if there is no file."""
     found: dict[str, tuple[int, ...] | None] = dict.fromkeys(FILES)
     for name in FILES:
         try:
@@ -103,7 +103,7 @@ def runs_in_tree(tree: Tree, name: str) -> list[Run]:
             folders[folder][file] = tree.read(path) or b""
     if not folders:
         raise InputError(
-            f"{name} has no {METRICS}{RUN} to compare with. If this is the first model, add --first"
+            f"{name} has no {EVALUATION} to compare with. If this is the first model, add --first"
         )
     return [results.parse(f"{name}:{folder}", folders[folder]) for folder in sorted(folders)]
 
@@ -177,6 +177,7 @@ def read_table(tree: Tree, path: str) -> Rows:
 
 def count_looks(test_set: str, rev: str = "HEAD") -> int:
     """How many commits changed the metrics on this test set; each counts as a look at it."""
-    path = f"{METRICS}{RUN}"
-    commits = git.run("log", "--format=%H", rev, "--", path).split()
-    return max(1, sum(test_set.encode() in (git.read(c, path) or b"") for c in commits))
+    commits = git.lines("log", "--format=%H", rev, "--", EVALUATION)
+    with git.Objects() as objects:
+        contents = (objects.read(f"{commit}:./{EVALUATION}") or b"" for commit in commits)
+        return max(1, sum(test_set.encode() in content for content in contents))

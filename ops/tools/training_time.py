@@ -22,7 +22,7 @@ def estimate_s(params: Mapping[str, Any], data: Path = Path(DATA)) -> float | No
 
     None if it can't be known: the data are not prepared, or another computer trains.
     """
-    where = compute.load_params("params.yaml")
+    where = compute.load_params()
     if where.backend != "local" or where.processes > 1:
         return None
     kernels.pin()

@@ -55,13 +55,13 @@ class _Document(Params):
     compute: _Compute
 
 
-def load_settings(path: str = "params.yaml") -> Settings:
+def load_settings() -> Settings:
     """Read the section, with the overrides of the environment.
 
     Raises `InputError` if a key is unknown, missing or of another type; the message names each of
     them.
     """
-    section = dict(read_yaml(path).get("compute", {}).get("sagemaker") or {})
+    section = dict(read_yaml("params.yaml").get("compute", {}).get("sagemaker") or {})
     section |= compute.overrides(ENVIRONMENT, Settings)
-    origin = f"{path}, or {ENVIRONMENT}<KEY> in the environment"
+    origin = f"params.yaml, or {ENVIRONMENT}<KEY> in the environment"
     return _Document.parse({"compute": {"sagemaker": section}}, origin).compute.sagemaker

@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from digits.core import files
 from digits.core.command_line import say
-from digits.core.errors import InputError
+from digits.core.errors import ROOT, InputError
 from digits.core.params import read_yaml
 from ops.tools import imports
 from ops.tools.sagemaker import aws, bucket, container
@@ -28,7 +28,6 @@ from ops.tools.sagemaker.aws import Clients
 from ops.tools.sagemaker.bucket import Content
 from ops.tools.sagemaker.settings import Settings, load_settings
 
-ROOT = Path(__file__).parents[3]  # of the repository
 # The modules that start the stage in the container; ops.launch imports this one to start the job.
 LAUNCHERS = ("ops/launch.py", "ops/tools/sagemaker/container.py")
 HERE_ONLY = "ops/tools/sagemaker/training.py"

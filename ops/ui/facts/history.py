@@ -22,7 +22,7 @@ from ops.gate.bases import Base
 from ops.gate.decision import judge
 from ops.gate.sentences import explain
 from ops.tools import dvc_files, git, imports, revisions, tags, tree
-from ops.tools.revisions import LOCK, METRICS, PARAMS, RUN, runs_in_tree
+from ops.tools.revisions import EVALUATION, LOCK, METRICS, PARAMS, runs_in_tree
 from ops.tools.rules import rules_in
 from ops.tools.tags import Tag
 from ops.tools.tree import Contents, KeptTree
@@ -276,7 +276,7 @@ class _Repository:
 def _history() -> list[_Commit]:
     """The commits of HEAD and main that changed the metrics."""
     heads = ["HEAD", *git.lines("for-each-ref", "--format=%(objectname)", "refs/heads/main")]
-    return _log("--parents", "--topo-order", *heads, "--", f"{METRICS}{RUN}")
+    return _log("--parents", "--topo-order", *heads, "--", EVALUATION)
 
 
 def _described(commits: Sequence[str]) -> dict[str, _Commit]:
@@ -300,7 +300,7 @@ def _log(*words: str, stdin: str | None = None) -> list[_Commit]:
 
 @cache  # a commit's history never changes
 def _last_run(commit: str) -> str | None:
-    return git.run("log", "-1", "--format=%H", commit, "--", f"{METRICS}{RUN}") or None
+    return git.run("log", "-1", "--format=%H", commit, "--", EVALUATION) or None
 
 
 def _read(tree: KeptTree) -> Results:

@@ -12,7 +12,7 @@ from digits.gate.diff import Figure, Unit
 from ops.tools import git
 from ops.tools.drawing import charts
 from ops.tools.pipeline import Stage
-from ops.tools.revisions import METRICS, RUN
+from ops.tools.revisions import EVALUATION
 from ops.tools.tables import count
 from ops.ui.facts import history, jobs, registry
 from ops.ui.facts.history import Run
@@ -97,7 +97,7 @@ def headline(to_do: Sequence[Step], *, has_production: bool) -> str:
 def main_line(project: Project) -> list[Run]:
     """The runs that lead to HEAD's metrics, the oldest first; of a merge, by its first parent."""
     commits = {run.commit: run for run in history.runs(project) if not run.is_experiment}
-    hash = git.run("log", "-1", "--format=%H", "HEAD", "--", f"{METRICS}{RUN}")
+    hash = git.run("log", "-1", "--format=%H", "HEAD", "--", EVALUATION)
     line = []
     while hash in commits:
         run = commits.pop(hash)
