@@ -9,11 +9,14 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from digits.core import files, kernels
 from digits.core.errors import InputError, Unreachable
-from digits.data import dataset
+from digits.data import corrections, dataset
 from digits.data.dataset import Labelled, Raw
+from digits.model import onnx_export
 from tests.helpers import run_stages
 from tests.helpers.small import small_params
+from tests.helpers.tables import IMAGES, LABELS, npz
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +76,35 @@ def test_a_bad_mirror_leaves_what_was_there(
 
 def test_prepare_counts_test_images_that_were_trained_on(tmp_path: Path, uci: Raw) -> None:
     leaked = Labelled(uci.test.images.copy(), uci.test.labels)
-    leaked.images[:3] = uci.train.images[:3]
+    leaked.images[:3] = uci.train.images[0]
     (tmp_path / "raw").mkdir()
     dataset.save(tmp_path / "raw", uci.source, {"train": uci.train, "test": leaked})
     run_stages.run_prepare(small_params(tmp_path), tmp_path)
     assert json.loads((tmp_path / "metrics" / "data.json").read_text())["duplicates"] == 3
+
+
+def test_prepare_trains_on_corrections_and_says_of_which(tmp_path: Path, uci: Raw) -> None:
+    (tmp_path / "raw").mkdir()
+    dataset.save(tmp_path / "raw", uci.source, {"train": uci.train, "test": uci.test})
+    path = tmp_path / "corrections.csv"
+    path.write_text("sha256,label,origin\n")
+    corrections.write(path, [(255 - uci.train.images[0], "7", "scans/x.png")])
+    run_stages.run_prepare(small_params(tmp_path), tmp_path)
+    source, counts = dataset.load_description(tmp_path / "prepared")
+    assert source.digests == {**uci.source.digests, "corrections": files.sha256(path)}
+    assert counts == {"train": 1081, "val": 120, "test": 597}
+    assert dataset.load(tmp_path / "prepared", "train").labels[-1] == 7
+    assert json.loads((tmp_path / "metrics" / "data.json").read_text())["corrections"] == 1
+
+
+def test_fetch_reads_own_tables_as_the_parameters_say(tmp_path: Path) -> None:
+    wide = np.concatenate([IMAGES, IMAGES], 2)
+    (tmp_path / "a.npz").write_bytes(npz(x_train=wide, y_train=LABELS, x_test=wide, y_test=LABELS))
+    own = {"data.source": "folder", "data.folder": str(tmp_path / "a.npz")}
+    for transpose, size in ((False, (8, 16)), (True, (16, 8))):
+        params = small_params(tmp_path, {**own, "data.transpose": transpose})
+        run_stages.run_fetch(params, tmp_path)
+        assert dataset.load(tmp_path / "raw", "train").images.shape[1:] == size
 
 
 def test_prepare_refuses_a_class_that_is_too_rare(tmp_path: Path, uci: Raw) -> None:
@@ -139,6 +166,34 @@ def test_same_seed_same_bytes_in_every_output(
     run_stages.run_describe(prepared, tmp_path)
     first, second = contents(run), contents(tmp_path)
     assert {name for name in first if first[name] != second.get(name)} == set()
+
+
+def test_export_refuses_a_model_that_answers_otherwise_than_the_network(
+    run: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the detector were forgotten."""
+    convert = onnx_export.to_onnx
+    monkeypatch.setattr(onnx_export, "to_onnx", lambda network: convert(network.classifier))
+    for name in ("weights.safetensors", "detector.safetensors"):
+        (tmp_path / name).symlink_to(run / name)
+    with pytest.raises(InputError, match="torch and ONNX Runtime disagree"):
+        run_stages.run_export(prepared, tmp_path)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.skipif(not kernels.are_portable(), reason="the processor has other kernels only")
+def test_no_stage_computes_with_the_kernels_of_one_make(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MKL_CBWR")
+    params = small_params(tmp_path)
+    for stage in (
+        lambda: run_stages.run_train(params, prepared, tmp_path),
+        lambda: run_stages.run_detect(params, prepared, tmp_path),
+        lambda: run_stages.run_export(prepared, tmp_path),
+    ):
+        with pytest.raises(InputError, match="the bytes would be this machine's own"):
+            stage()
 
 
 def test_a_missing_input_says_what_to_run(tmp_path: Path, prepared: Path) -> None:
