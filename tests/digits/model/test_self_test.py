@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from digits.core.errors import InputError
-from digits.model import self_test
+from digits.model import classifier, self_test
 from tests.helpers.tiny_models import digest, model
 
 
@@ -18,6 +18,30 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 def test_a_model_that_answers_as_expected_passes(tmp_path: Path) -> None:
     write(tmp_path, model(1))
     assert self_test.check(tmp_path) == 30
+
+
+@pytest.mark.parametrize(
+    ("logits", "agrees"),
+    [
+        ([[1.0, 1.00002]], True),
+        ([[1.0, 1.0002]], False),
+        ([[1.00001, 1.0]], False),  # another class, however close
+        ([[float("nan"), float("nan")]], False),
+        ([[0.0, float("nan")]], False),
+    ],
+)
+def test_logits_agree_that_are_close_and_name_the_same_class(
+    logits: list[list[float]], agrees: bool
+) -> None:
+    expected = np.array([[1.0, 1.00001]], np.float32)
+    found = classifier.compare(np.array(logits, np.float32), expected)
+    assert found.agrees is agrees
+
+
+def test_a_call_runs_on_one_thread() -> None:
+    """The server and the batch have threads of their own."""
+    options = classifier.session(model(1)["model.onnx"]).get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
 
 
 @pytest.mark.parametrize("change", [1.0, float("nan")])

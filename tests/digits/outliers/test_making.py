@@ -23,6 +23,14 @@ def test_half_are_of_no_class_and_the_same_seed_makes_the_same(uci: Raw) -> None
     assert made[0].images.shape == (80, *uci.train.images.shape[1:])
     assert (made[0].labels[:40] == 10).all()
     assert set(made[0].labels[40:]) == set(range(10))
+    known = {i.tobytes(): k for i, k in zip(uci.train.images, uci.train.labels, strict=True)}
+    as_they_were = [
+        known[image.tobytes()] == label
+        for image, label in zip(made[0].images[40:], made[0].labels[40:], strict=True)
+        if image.tobytes() in known
+    ]
+    assert len(as_they_were) > 5
+    assert all(as_they_were)
 
 
 @pytest.mark.skipif(not kernels.are_portable(), reason="no x86-64 processor with AVX2")
