@@ -43,6 +43,13 @@ def test_translation_is_in_pixels() -> None:
     assert 1.5 < shift.abs().max() < 2.01
 
 
+def test_translation_is_as_far_in_a_frame_that_is_not_square() -> None:
+    limits = NONE.model_copy(update={"translation": 4.0})
+    wide = torch.nn.functional.pad(dot(), (29, 29))
+    found = augment(wide, limits, torch.Generator().manual_seed(0))[:, :, 29:58]
+    torch.testing.assert_close(found, moved(limits), rtol=0, atol=0.05)
+
+
 def test_rotation_keeps_the_distance_to_the_centre_and_stays_in_its_limit() -> None:
     found = centres(moved(NONE.model_copy(update={"rotation": 30.0})))
     torch.testing.assert_close(found.norm(dim=1), centres(dot()).norm(dim=1), rtol=0.03, atol=0)

@@ -16,13 +16,14 @@ from digits.data import dataset
 from digits.data.dataset import Labelled
 from digits.evaluation import metrics
 from digits.model.network import Architecture, Network
-from digits.training import loop
+from digits.training import loop, weights
 from digits.training.calibration import calibrate
 from digits.training.checkpoint import Checkpoint
 from digits.training.curve import Epoch
 from digits.training.loop import Trained
+from digits.training.optimizer import Optimizer, update
 from digits.training.recipe import Recipe
-from digits.training.shard import Shards
+from digits.training.shard import Shard, Shards
 from tests.helpers.small import ROOT, SMALL
 
 # Of two shards, the sum would be the same in any order.
@@ -213,11 +214,29 @@ def test_a_network_without_batch_norm_learns(prepared: Path) -> None:
     assert trained.best.val_accuracy > 0.8
 
 
+@pytest.mark.parametrize(("ema", "last"), [(0.999, 4), (0.0, 1)])
+def test_the_average_is_even_until_its_decay_is_reached(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, ema: float, last: int
+) -> None:
+    after = []
+
+    def recorded(optimizer: Optimizer, current: Tensor, *others: Tensor, **named: Any) -> None:
+        update(optimizer, current, *others, **named)
+        after.append(current.clone())
+
+    monkeypatch.setattr(loop, "update", recorded)
+    network = train(prepared, {"train.epochs": 1, "train.ema": ema}).network
+    assert len(after) == 4
+    averaged = weights.join(weights.parameters(network))
+    torch.testing.assert_close(averaged, torch.stack(after[-last:]).mean(0))
+
+
 def test_an_epoch_takes_each_image_once_in_an_order_of_its_own(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[tuple[Tensor, float]] = []
-    compute = Shards.sum
+    seeds: list[int] = []
+    compute, compute_shard = Shards.sum, Shard.row
 
     def recorded(self: Shards, batch: Tensor, step: int) -> Tensor:
         row = compute(self, batch, step)
@@ -225,7 +244,12 @@ def test_an_epoch_takes_each_image_once_in_an_order_of_its_own(
         steps.append((batch, row[-1].item()))
         return row
 
+    def recorded_shard(self: Shard, *inputs: Any) -> Tensor:
+        seeds.append(inputs[-1])
+        return compute_shard(self, *inputs)
+
     monkeypatch.setattr(Shards, "sum", recorded)
+    monkeypatch.setattr(Shard, "row", recorded_shard)
     curve = train(prepared, {"train.batch_size": 100}).curve
     n = len(dataset.load(prepared, "train"))
     per_epoch = math.ceil(n / 100)
@@ -238,6 +262,7 @@ def test_an_epoch_takes_each_image_once_in_an_order_of_its_own(
         loss = sum(len(batch) * loss for batch, loss in epoch) / n
         assert row.train_loss == pytest.approx(loss)
     assert orders[0] != orders[1]
+    assert len(set(seeds)) == len(seeds) == 4 * len(steps)  # each shard is augmented differently
 
 
 @pytest.mark.parametrize(
