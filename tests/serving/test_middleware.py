@@ -25,6 +25,7 @@ from tests.serving.test_predict import FILE, check_problem
 pytestmark = pytest.mark.slow(2)
 
 TOKEN = "a-token-of-some-length"
+PREFIX = "/p"  # with which paths of the server begin too: /predict, /ping
 
 
 def test_it_listens_on_this_machine_alone(server: Server) -> None:
@@ -69,21 +70,21 @@ def test_a_token_is_asked_for_where_one_is_set(model_folder: Path, tmp_path: Pat
 def test_behind_a_proxy_with_a_prefix_all_is_as_without(
     behind: Server, removes_prefix: bool
 ) -> None:
-    with prefix_proxy(behind.address, "/digits", removes_prefix) as url:
+    with prefix_proxy(behind.address, PREFIX, removes_prefix) as url:
         shown = replace(behind, url=url)
-        document = shown.ask("/digits/openapi.json").json
-        assert document["servers"] == [{"url": "/digits"}]
+        document = shown.ask(f"{PREFIX}/openapi.json").json
+        assert document["servers"] == [{"url": PREFIX}]
         for path in document["paths"]:
-            assert shown.ask(f"/digits{path}").status in (200, 401, 405)
+            assert shown.ask(f"{PREFIX}{path}").status in (200, 401, 405)
         right = {"Authorization": f"Bearer {TOKEN}"}
-        answer = shown.ask("/digits/predict", FILE, **right)
+        answer = shown.ask(f"{PREFIX}/predict", FILE, **right)
         assert (answer.status, answer.body) == (200, behind.ask("/predict", FILE, **right).body)
-        check_problem(shown.ask("/digits/predict", FILE), 401)
-        assert "error" in shown.ask("/digits/v2/models/other", **right).json  # KServe's field
-        assert shown.ask("/digits").body == shown.ask("/digits/").body
-        check_problem(behind.ask("/digitsx/livez", **right), 404)
+        check_problem(shown.ask(f"{PREFIX}/predict", FILE), 401)
+        assert "error" in shown.ask(f"{PREFIX}/v2/models/other", **right).json  # KServe's field
+        assert shown.ask(PREFIX).body == shown.ask(f"{PREFIX}/").body
+        check_problem(behind.ask(f"{PREFIX}x/livez", **right), 404)
         for path in middleware.OPEN:
-            assert shown.ask(f"/digits{path}").status == behind.ask(path).status == 200
+            assert shown.ask(f"{PREFIX}{path}").status == behind.ask(path).status == 200
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def behind(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A server that a proxy shows under a prefix."""
     folder = tmp_path_factory.mktemp("behind")
     with serve(
-        model_folder, folder, "--root-path", "/digits/", **{middleware.TOKEN: TOKEN}
+        model_folder, folder, "--root-path", f"{PREFIX}/", **{middleware.TOKEN: TOKEN}
     ) as found:
         yield found
 
