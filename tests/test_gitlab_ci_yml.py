@@ -11,6 +11,7 @@ MAIN = {"CI_COMMIT_BRANCH": "trunk", "CI_DEFAULT_BRANCH": "trunk"}
 MERGE_REQUEST = {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_DEFAULT_BRANCH": "trunk"}
 PUSH = {"CI_PIPELINE_SOURCE": "push", **MAIN}
 SET_UP = {"DEPLOY_URL": "s3://models/digits", "PUBLISH_SITE": "true"}
+GROUP = "resource_group"
 ALL_TASKS = {"TASK": "retrain", "VERSION": "1.2.0"}  # as a stranger would name them
 
 
@@ -62,8 +63,14 @@ def test_what_runs_a_strangers_code_neither_pushes_nor_deploys() -> None:
         assert not re.search("TOKEN|git push|ops.deploy|registry", str(job["script"]))
 
 
+def test_the_report_of_a_change_that_is_blocked_is_kept() -> None:
+    assert gitlab_job("compare")["artifacts"]["when"] == "always"
+
+
 def test_every_job_has_a_stage_and_none_runs_twice_at_a_time_where_it_writes() -> None:
+    groups = [group for name in gitlab_jobs.names() if (group := gitlab_job(name).get(GROUP))]
+    assert len(set(groups)) == len(groups)  # and none waits for another
     for name in gitlab_jobs.names():
         job = gitlab_job(name)
         assert job["stage"] in read()["stages"]
-        assert job.get("interruptible") or "resource_group" in job
+        assert job.get("interruptible") or GROUP in job

@@ -10,6 +10,7 @@ from urllib.error import HTTPError
 from digits.core.errors import InputError
 
 PAGE = 100
+TIMEOUT_S = 30  # without an answer, or a further part of it
 MAX_ANSWER = 500  # characters of an error's answer that a message quotes
 
 
@@ -56,7 +57,7 @@ def send(
     for header, value in (headers or {}).items():
         request.add_unredirected_header(header, value)
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             answer: bytes = response.read(limit)
     except HTTPError as error:
         text = error.read().decode(errors="replace")

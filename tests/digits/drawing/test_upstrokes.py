@@ -23,6 +23,13 @@ def test_a_share_of_the_ones_is_drawn_and_nothing_else_changes(uci: Raw) -> None
     assert added[0].images.tobytes() == added[1].images.tobytes() != added[2].images.tobytes()
 
 
+def test_the_ones_are_those_of_the_class_1_wherever_it_is_in_the_list(uci: Raw) -> None:
+    source = replace(uci.source, classes=("7", "3", "1"))
+    labels = np.arange(len(uci.train), dtype=np.uint8) % 3
+    added = upstrokes.add(Labelled(uci.train.images, labels), source, 0.01, 0)
+    assert added.labels[len(labels) :].tolist() == [2] * 4
+
+
 @pytest.mark.parametrize("classes", [tuple("023456789x"), tuple("abcdefghi1")])
 def test_none_are_drawn_where_no_class_is_a_one_or_classes_are_no_digits(
     uci: Raw, classes: tuple[str, ...]

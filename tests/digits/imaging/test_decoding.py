@@ -160,12 +160,21 @@ def png(width: int, height: int, data: bytes, bits: int = 8, colour_type: int = 
         (encode(seven(), "JPEG")[:400], "the image is truncated"),
         (png(2, 2, zlib.compress(bytes(6)), colour_type=3), "the image is damaged$"),  # no palette
         (png(60_000, 60_000, b""), "60,000 x 60,000 pixels; expected .* at most 67,108,864"),
+        (encode(Image.fromarray(np.float32([[0, np.nan]])), "TIFF"), "holds NaN or infinity"),
         (bytes(decoding.MAX_BYTES + 1), "33,554,433 bytes; expected at most 33,554,432"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_reason(content: bytes, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         decoding.decode(content)
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP"])
+def test_an_image_of_more_pixels_than_the_caller_allows_is_not_decoded(format: str) -> None:
+    content = encode(seven(28), format)
+    assert decoding.decode(content, 784).shape == (28, 28)
+    with pytest.raises(decoding.TooManyPixels, match=r"28 x 28 pixels; expected .* at most 783"):
+        decoding.decode(content, 783)
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (784,), (9, 9, 2)])

@@ -1,6 +1,7 @@
 """A change merged into its base, and what the steps of a job get; compare itself: end_to_end."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from digits.core import command_line
 from digits.core.errors import InputError
 from ops.ci import compare, steps
+from ops.ci.host import Change
 from ops.tools import git
 
 
@@ -87,14 +89,61 @@ def test_a_step_that_was_killed_passes_nothing() -> None:
         assert compare.worst(0, 1, code) == 2
 
 
+STEPS = [
+    "pull data/raw, with credentials",
+    "repro --no-run-cache fetch",
+    "repro --no-run-cache --force --downstream prepare",
+    "--here",
+    "--rules trunk --seeds 3",
+    "--base trunk, with credentials",
+    "--base trunk --base-model --override because --markdown=comparison/report.md "
+    "--html=comparison/report.html",
+    "--base trunk --base-model --override because",
+]
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("failing", "code", "expected"),
+    [
+        ("none", 0, 0),
+        ("ops.verify", 1, 1),
+        ("ops.experiment", 1, 2),  # a seed that was not trained proves nothing
+        ("ops.evaluators", 2, 2),
+        ("ops.report", 2, 0),
+        ("ops.gate", 1, 1),
+        ("ops.gate", 2, 2),
+    ],
+)
+def test_each_step_counts_and_only_those_that_need_the_remote_get_its_credentials(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failing: str, code: int, expected: int
+) -> None:
+    program, steps_file = tmp_path / ".git" / "python", tmp_path / ".git" / "steps"
+    program.write_text(
+        f"""#!/bin/sh
+module=$2; shift 2
+echo "$*${{AWS_SECRET_ACCESS_KEY:+, with credentials}}" >> {steps_file}
+[ "$module" != {failing} ] || exit {code}
+"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert compare.compare(Change("trunk", seeds=3, override="because")) == expected
+    assert steps_file.read_text().splitlines() == STEPS
+
+
 def test_only_steps_that_need_the_remote_get_its_credentials(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-key")
+    secrets = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+    for name in secrets:
+        monkeypatch.setenv(name, "secret-key")
     for credentials in (False, True):
         steps.python("os", credentials=credentials)  # a module that ends at once
         variables = steps.environment(credentials=credentials)
-        assert ("AWS_SECRET_ACCESS_KEY" in variables) == credentials
+        assert secrets & variables.keys() == (secrets if credentials else set())
     assert "secret-key" not in "".join(capfd.readouterr())
 
 
