@@ -11,20 +11,20 @@ from markupsafe import Markup, escape
 from ops.tools.tables import count
 
 
-def day(seconds: float) -> str:
-    """As in 3 Nov 2026."""
+def on_day(seconds: float) -> Markup:
+    """As in 3 Nov 2026, as HTML; seconds since 1970."""
+    return _time(seconds, "%b %Y")
+
+
+def when(seconds: float) -> Markup:
+    """As in 3 Nov 2026, 14:05 UTC, as HTML; seconds since 1970."""
+    return _time(seconds, "%b %Y, %H:%M UTC")
+
+
+def _time(seconds: float, form: str) -> Markup:
     moment = time.gmtime(seconds)
-    return f"{moment.tm_mday} {time.strftime('%b %Y', moment)}"
-
-
-def moment(seconds: float) -> str:
-    """As in 3 Nov 2026, 14:05 UTC."""
-    return f"{day(seconds)}, {time.strftime('%H:%M', time.gmtime(seconds))} UTC"
-
-
-def iso(seconds: float) -> str:
-    """For the attribute `datetime`."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    exact, shown = (time.strftime(f, moment) for f in ("%Y-%m-%dT%H:%M:%SZ", form))
+    return Markup('<time datetime="{}">{} {}</time>').format(exact, moment.tm_mday, shown)
 
 
 def span(seconds: float) -> str:

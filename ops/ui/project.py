@@ -37,14 +37,19 @@ class Project:
     """The repository in the current folder; a function of it may be kept with `lru_cache`.
 
     moment : changes whenever something that the pages show changes
-    is_live : there is a server behind the pages, so they may run commands
-    read_only : the server runs no commands
+    is_live : there is a server behind the pages
+    read_only : nothing runs commands
     """
 
     moment: str
     is_live: bool = False
     read_only: bool = True
     elsewhere: Elsewhere = NOWHERE
+
+    @property
+    def can_run(self) -> bool:
+        """Whether the pages may run commands."""
+        return self.is_live and not self.read_only
 
 
 def read(

@@ -35,7 +35,7 @@ from ops.ui.facts import jobs
 from ops.ui.live import actions, command_pages, events, label_page, parameters
 from ops.ui.live.runner import Runner
 from ops.ui.pages.render import html
-from ops.ui.project import NOWHERE, Elsewhere, Project
+from ops.ui.project import Elsewhere, Project
 from ops.ui.security import Guard
 
 HOST = "127.0.0.1"
@@ -53,7 +53,7 @@ class Context:
     stopping: threading.Event
 
 
-def run(port: int, *, read_only: bool, elsewhere: Elsewhere = NOWHERE) -> None:
+def run(port: int, *, read_only: bool, elsewhere: Elsewhere) -> None:
     """Serve until Ctrl-C, which also stops the running command.
 
     Raises
@@ -68,29 +68,20 @@ def run(port: int, *, read_only: bool, elsewhere: Elsewhere = NOWHERE) -> None:
             listener.listen()  # before the address is printed
         except OSError as error:
             raise InputError(f"port {port} can't be used: {error}. Choose: --port N") from None
-        port = listener.getsockname()[1]
         project.check_folder()
-        runner = Runner()
+        context = Context(read_only, elsewhere, Runner(), events.Watcher(), threading.Event())
         if read_only:
-            serve(listener, port, runner, True, elsewhere)
+            serve(listener, context)
         else:
-            with runner.open():
+            with context.runner.open():
                 threading.Thread(target=parameters.types, daemon=True).start()  # takes seconds
-                serve(listener, port, runner, False, elsewhere)
+                serve(listener, context)
 
 
-def serve(
-    listener: socket.socket,
-    port: int,
-    runner: Runner,
-    read_only: bool,
-    elsewhere: Elsewhere,
-) -> None:
-    token = secrets.token_urlsafe(24)
-    stopping = threading.Event()
-    context = Context(read_only, elsewhere, runner, events.Watcher(), stopping)
+def serve(listener: socket.socket, context: Context) -> None:
+    port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
     config = uvicorn.Config(
-        Guard(app(context), port, token, read_only),
+        Guard(app(context), port, token, context.read_only),
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=3,
@@ -98,7 +89,7 @@ def serve(
     print(f"Open http://{HOST}:{port}/?token={token}\nCtrl-C stops it", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has stopped
-        Server(config, stopping).run([listener])
+        Server(config, context.stopping).run([listener])
 
 
 class Server(uvicorn.Server):
@@ -114,6 +105,7 @@ class Server(uvicorn.Server):
 
 
 def app(context: Context) -> ASGIApp:
+    """The pages; what reads the repository runs on threads, as plain functions do in Starlette."""
     application = Starlette(
         routes=[
             Route("/events", changes),
@@ -133,67 +125,74 @@ def app(context: Context) -> ASGIApp:
     return application
 
 
-async def page(request: Request) -> Response:
+def page(request: Request) -> Response:
     here = current(request)
     path = request.path_params["path"] or "index.html"
     make = {**contents.resources(here), **label_page.resources(here)}.get(path)
     if make is None:
         raise HTTPException(404)
     kind = mimetypes.guess_type(PurePath(path).name)[0] or "application/octet-stream"
-    return Response(await run_in_threadpool(make), media_type=kind)
+    return Response(make(), media_type=kind)
 
 
 async def run_page(request: Request) -> Response:
+    given = await sent_fields(request) if request.method == "POST" else request.query_params
+    return await run_in_threadpool(form_page, request, dict(given))
+
+
+def form_page(request: Request, given: dict[str, str]) -> Response:
     """A form; sent with the command that it showed, it runs this command."""
-    here = writable(request)
-    is_sent = request.method == "POST"
-    given = await sent_fields(request) if is_sent else dict(request.query_params)
-    name = given.pop("action", "reproduce")
-    if name not in actions.ACTIONS:
+    if shared(request).read_only:
         raise HTTPException(404)
+    here, is_sent = current(request), request.method == "POST"
+    name, action = take_action(given, "reproduce")
     if is_sent:
-        action = actions.ACTIONS[name]
-        form = await run_in_threadpool(action.fill_in, given)
+        form = action.fill_in(given)
         if form.is_complete and given.get("command") == form.command:
             query = command_pages.query(name, form)
             job = shared(request).runner.add(action.title, form.words, query)
             return RedirectResponse(f"/{job.page}", 303)
-    content = await run_in_threadpool(command_pages.form_page, here, name, given, sent=is_sent)
+    content = command_pages.form_page(here, name, given, sent=is_sent)
     return HTMLResponse(content, 422 if is_sent else 200)
 
 
 async def preview(request: Request) -> Response:
     """The command of a form as it is filled in, and what is wrong, by field."""
     given = await sent_fields(request)
-    name = given.pop("action", "")
-    if name not in actions.ACTIONS:
-        raise HTTPException(404)
-    form = await run_in_threadpool(actions.ACTIONS[name].fill_in, given)
+    name, action = take_action(given)
+    form = await run_in_threadpool(action.fill_in, given)
     shown = {"command": form.command, "problems": form.problems, "errors": list(form.errors)}
     return JSONResponse(
         shown | ({"sweep": command_pages.sweep_text(form)} if name == "sweep" else {})
     )
 
 
-async def list_page(request: Request) -> Response:
-    return HTMLResponse(await run_in_threadpool(command_pages.list_page, current(request)))
+def take_action(given: dict[str, str], default: str = "") -> tuple[str, actions.Action]:
+    """Take the action's name out of a form's fields; return it and the action."""
+    name = given.pop("action", default)
+    if name not in actions.ACTIONS:
+        raise HTTPException(404)
+    return name, actions.ACTIONS[name]
 
 
-async def job_page(request: Request) -> Response:
-    job = requested(request)
-    return HTMLResponse(await run_in_threadpool(command_pages.job_page, current(request), job))
+def list_page(request: Request) -> Response:
+    return HTMLResponse(command_pages.list_page(current(request)))
 
 
-async def job_output(request: Request) -> Response:
+def job_page(request: Request) -> Response:
+    return HTMLResponse(command_pages.job_page(current(request), requested(request)))
+
+
+def job_output(request: Request) -> Response:
     job = requested(request)
     if not job.log.is_file():
         return PlainTextResponse("")
     return FileResponse(job.log, media_type="text/plain; charset=utf-8")
 
 
-async def stop(request: Request) -> Response:
+def stop(request: Request) -> Response:
     job = requested(request)
-    await run_in_threadpool(shared(request).runner.stop, job.id)
+    shared(request).runner.stop(job.id)
     return RedirectResponse(f"/{job.page}" if jobs.read(job.id) else "/jobs.html", 303)
 
 
@@ -213,25 +212,23 @@ def stream(events: AsyncIterator[str]) -> Response:
     return StreamingResponse(events, media_type="text/event-stream")
 
 
-async def explain(request: Request, error: Exception) -> Response:
+def explain(request: Request, error: Exception) -> Response:
     """An error for the user, as a page that says what to do."""
-    return await problem_page(request, "This can't be shown", str(error), 503)
+    return problem_page(request, "This can't be shown", str(error), 503)
 
 
-async def refuse(request: Request, error: Exception) -> Response:
+def refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = "There is no such page" if error.status_code == 404 else error.detail
-    return await problem_page(request, title, "", error.status_code)
+    return problem_page(request, title, "", error.status_code)
 
 
-async def problem_page(request: Request, title: str, text: str, status: int) -> Response:
+def problem_page(request: Request, title: str, text: str, status: int) -> Response:
     read_only = shared(request).read_only
     nothing = Project(f"{time.monotonic_ns()}", is_live=True, read_only=read_only)  # nothing kept
     try:
         path = request.url.path.removeprefix("/")
-        content = await run_in_threadpool(
-            html, nothing, path, "problem.html.jinja", title, text=text
-        )
+        content = html(nothing, path, "problem.html.jinja", title, text=text)
     except UserError:  # Git fails, so there is no commit to show either
         return PlainTextResponse(f"{title}\n\n{text}\n", status)
     return HTMLResponse(content, status)
@@ -245,13 +242,6 @@ def shared(request: Request) -> Context:
 def current(request: Request) -> Project:
     context = shared(request)
     return project.read(is_live=True, read_only=context.read_only, elsewhere=context.elsewhere)
-
-
-def writable(request: Request) -> Project:
-    """The project; there is no form where nothing can run."""
-    if shared(request).read_only:
-        raise HTTPException(404)
-    return current(request)
 
 
 def requested(request: Request) -> jobs.Job:

@@ -4,14 +4,15 @@ To read and compare 70,000 images takes seconds, and images of a digest never ch
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from digits.core.arrays import UInt8Array
 from digits.data import difference
+from digits.data.dataset import Labelled
 from digits.data.difference import Image, Prepared
 from ops.tools import data_revisions
 from ops.tools.data_revisions import DataRevision
@@ -106,7 +107,7 @@ def _summarise(data: Prepared) -> Summary:
         digests=data.source.digests,
         size=next(iter(data.splits.values())).images.shape[1:],
         counts=data.counts,
-        samples={label: _samples(data, i) for i, label in enumerate(data.classes)},
+        samples=samples(next(iter(data.splits.values())), data.classes),
         repeated=len(repeated),
         two_labels=sum(two for _, two in repeated),
         in_test=sum({image.split for image in same} > {"test"} for same, _ in repeated),
@@ -117,13 +118,15 @@ def _summarise(data: Prepared) -> Summary:
     )
 
 
-def _samples(data: Prepared, label: int) -> str:
-    """Images of a class from all over the training images, side by side."""
-    train = next(iter(data.splits.values()))
-    of_class = np.flatnonzero(train.labels == label)
-    chosen = of_class[np.linspace(0, len(of_class) - 1, min(SAMPLES, len(of_class))).astype(int)]
-    strip: UInt8Array = np.hstack(list(train.images[chosen]))
-    return pictures.data_uri(strip)
+def samples(train: Labelled, classes: Sequence[str]) -> dict[str, str]:
+    """By class, a picture of images from all over those of the class, side by side."""
+    strips = {}
+    for label, name in enumerate(classes):
+        of_class = np.flatnonzero(train.labels == label)
+        if len(of_class):
+            spread = np.linspace(0, len(of_class) - 1, min(SAMPLES, len(of_class))).astype(int)
+            strips[name] = pictures.data_uri(np.hstack(list(train.images[of_class[spread]])))
+    return strips
 
 
 def _places(same: list[Image]) -> str:

@@ -1,5 +1,6 @@
 """Read what deployments serve, in the background, so that a slow bucket blocks no page."""
 
+import shlex
 import threading
 import time
 from dataclasses import dataclass
@@ -69,6 +70,12 @@ def ask(url: str) -> Served:
         return Served(url, {}, str(error))
     found = {name: pointer for name, pointer in pointers.items() if pointer}
     return Served(url, found, None if found else "no model was deployed there yet")
+
+
+def command(url: str, environment: str) -> str:
+    """The command that deploys there what the registry says."""
+    option = "" if environment == ENVIRONMENTS[0] else f" --stage {environment}"
+    return f"digits deploy --to {shlex.quote(url)}{option}"
 
 
 def _question(url: str, is_live: bool) -> _Question:

@@ -344,13 +344,11 @@ ACTIONS = {
 }
 
 
-def _choice(
-    given: Given, name: str, label: str, choices: Sequence[tuple[str, str]], note: str = ""
-) -> Field:
+def _choice(given: Given, name: str, label: str, choices: Sequence[tuple[str, str]]) -> Field:
     values = [value for value, _ in choices]
     value = given.get(name, values[0] if values else "")
     error = "" if value in values else f"{value!r} is not one of them"
-    return Field(name, label, "choice", value, choices, note=note, error=error if values else "")
+    return Field(name, label, "choice", value, choices, error=error if values else "")
 
 
 def _text(given: Given, name: str, label: str, note: str, options: Sequence[str] = ()) -> Field:

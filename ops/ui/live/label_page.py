@@ -21,9 +21,7 @@ MOST_BYTES = 1 << 16  # of a request
 
 
 def resources(project: Project) -> Resources:
-    if not project.is_live or project.read_only:
-        return {}
-    return {"labels.html": partial(page, project)}
+    return {"labels.html": partial(page, project)} if project.can_run else {}
 
 
 def page(project: Project) -> bytes:

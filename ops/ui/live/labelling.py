@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -201,10 +201,18 @@ def _model() -> dict[str, Any]:
 
 def progress(output: Output) -> Progress:
     """How far the labelling is, by the file of the labels."""
-    return _progress(output, _read_labels(output))
+    labels = _read_labels(output)
+    known = [labels[row.path] for row in output.rows if row.path in labels]
+    return Progress(
+        total=len(output.rows),
+        labelled=sum(label != SKIPPED for label in known),
+        skipped=sum(label == SKIPPED for label in known),
+        position=next((i for i, row in enumerate(output.rows) if row.path not in labels), None),
+        last=next(reversed(labels.items()), None),
+    )
 
 
-def give(output: Output, path: str, label: str) -> Progress:
+def give(output: Output, path: str, label: str) -> None:
     """Give an image a label, or skip it with an empty one.
 
     Raises
@@ -219,23 +227,23 @@ def give(output: Output, path: str, label: str) -> Progress:
     with _writing:
         labels = _read_labels(output)
         labels.pop(path, None)
-        return _write_labels(output, {**labels, path: label})
+        _write_labels(output, {**labels, path: label})
 
 
-def undo(output: Output) -> Progress:
+def undo(output: Output) -> None:
     """Take back the last label, or the last skip."""
     with _writing:
         labels = _read_labels(output)
         if labels:
             labels.popitem()
-        return _write_labels(output, labels)
+        _write_labels(output, labels)
 
 
-def revisit(output: Output) -> Progress:
+def revisit(output: Output) -> None:
     """Have the skipped images come again."""
     with _writing:
         labels = _read_labels(output)
-        return _write_labels(output, {path: label for path, label in labels.items() if label})
+        _write_labels(output, {path: label for path, label in labels.items() if label})
 
 
 def picture(output: Output, position: int) -> dict[str, str]:
@@ -253,18 +261,13 @@ def picture(output: Output, position: int) -> dict[str, str]:
     return {"original": pictures.photo_uri(original), "seen": pictures.data_uri(seen)}
 
 
-def command(output: Output) -> Sequence[str]:
-    """The words of the command that takes the labels."""
-    return "digits", "correct", str(output.labels_file)
-
-
 def state(output: Output) -> dict[str, Any]:
     """What the page shows: the progress and the next image."""
     now = progress(output)
     values: dict[str, Any] = {
         "output": str(output.path),
         "labels_file": str(output.labels_file),
-        "command": shlex.join(command(output)),
+        "command": shlex.join(["digits", "correct", str(output.labels_file)]),
         "classes": classes(output),
         "total": now.total,
         "labelled": now.labelled,
@@ -283,17 +286,6 @@ def state(output: Output) -> dict[str, Any]:
     return values
 
 
-def _progress(output: Output, labels: dict[str, str]) -> Progress:
-    known = [labels[row.path] for row in output.rows if row.path in labels]
-    return Progress(
-        total=len(output.rows),
-        labelled=sum(label != SKIPPED for label in known),
-        skipped=sum(label == SKIPPED for label in known),
-        position=next((i for i, row in enumerate(output.rows) if row.path not in labels), None),
-        last=next(reversed(labels.items()), None),
-    )
-
-
 def _read_labels(output: Output) -> dict[str, str]:
     """The labels by path, in the order of labelling."""
     if not output.labels_file.exists():
@@ -301,7 +293,6 @@ def _read_labels(output: Output) -> dict[str, str]:
     return {row["path"]: row["label"] for row in corrections.rows(output.labels_file, LABELS)}
 
 
-def _write_labels(output: Output, labels: dict[str, str]) -> Progress:
+def _write_labels(output: Output, labels: dict[str, str]) -> None:
     rows = [{"path": path, "label": label} for path, label in labels.items()]
     files.write(output.labels_file, files.csv_table(rows, LABELS))
-    return _progress(output, labels)

@@ -1,6 +1,5 @@
 """What is not as it should be, and the command that mends it: the overview's list of steps."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
@@ -108,13 +107,12 @@ def _deployments(project: Project) -> Iterator[Step]:
         for environment, pointer in served.pointers.items():
             holder = holders.get(environment)
             if holder and holder.version != pointer.version:
-                option = "" if environment == "production" else f" --stage {environment}"
                 yield Step(
                     "stale",
                     "differs",
                     f"{served.url} serves {pointer.version}",
                     f"The registry says that {environment} is {holder.version}.",
-                    f"digits deploy --to {shlex.quote(served.url)}{option}",
+                    deployments.command(served.url, environment),
                     page="versions.html",
                 )
 

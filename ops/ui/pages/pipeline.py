@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
-from time import localtime, strftime
 
 from markupsafe import Markup
 
@@ -101,7 +100,6 @@ def _html(
         path_of=path_of,
         shown=pipeline.shown,
         duration=duration,
-        moment=moment,
         size=size,
         short=short,
         remedy=remedy,
@@ -132,11 +130,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def moment(seconds: float) -> str:
-    """A time on this computer's clock, from seconds since 1970."""
-    return strftime("%Y-%m-%d %H:%M", localtime(seconds))
 
 
 def size(number: int | None) -> str:

@@ -44,7 +44,7 @@ def html(project: Project, path: str, template: str, title: str, **values: Any) 
     title : the heading
     values : what the template shows
     """
-    navigation = NAVIGATION | (LIVE_NAVIGATION if project.is_live and not project.read_only else {})
+    navigation = NAVIGATION | (LIVE_NAVIGATION if project.can_run else {})
     text = (
         _templates()
         .get_template(template)

@@ -9,21 +9,19 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 from markupsafe import Markup
 
 from digits.core.errors import InputError
 from digits.core.params import flat
 from digits.data import dataset
 from ops.tools import disk, stage_runs
-from ops.tools.drawing import charts, pictures
+from ops.tools.drawing import charts
 from ops.tools.dvc_files import Entry
 from ops.tools.pipeline import Stage
 from ops.tools.revisions import read_table
 from ops.tools.tree import WORKING_TREE
-from ops.ui.facts import model_card
+from ops.ui.facts import data_summary, model_card
 
-SAMPLES = 12  # of a class
 DIGEST = re.compile("[0-9a-f]{64}")
 FEW = 8  # values of a list or a section that are shown
 ALTERNATIVES = {
@@ -244,12 +242,6 @@ def words_changed(before: str, now: str) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=4)
 def _samples(folder: Path, _: str | None) -> dict[str, str]:
-    """Training images of each class, side by side, from all over those of a folder of a digest."""
+    """Some training images of each class in a folder; kept for its digest."""
     train, classes = dataset.load(folder, "train"), dataset.load_source(folder).classes
-    strips = {}
-    for label, name in enumerate(classes):
-        of_class = np.flatnonzero(train.labels == label)
-        if len(of_class):
-            spread = np.linspace(0, len(of_class) - 1, min(SAMPLES, len(of_class))).astype(int)
-            strips[name] = pictures.data_uri(np.hstack(list(train.images[of_class[spread]])))
-    return strips
+    return data_summary.samples(train, classes)

@@ -64,6 +64,7 @@ def overview(project: Project) -> bytes:
         registry=known,
         holders=holders(known),
         deployed=deployed(known, deployments.read(project)),
+        command=deployments.command,
         shown=SHOWN,
     )
 
@@ -139,7 +140,7 @@ def ways(project: Project, known: Registry, version: Version) -> list[Way]:
         verb = {"rollback": "Roll back to", "promote": "Promote"}.get(action or "", "Assign")
         text = shlex.join(words) + (' --reason "..."' if action == "rollback" else "")
         form = None
-        if action and project.is_live and not project.read_only:
+        if action and project.can_run:
             number = version.name.removeprefix("v")
             fields = {"to" if action == "rollback" else "version": number, "stage": stage}
             form = f"run.html?{urlencode({'action': action, **fields})}"

@@ -7,7 +7,8 @@
   const DASHES = ["", "6 3", "2 3", "10 3 2 3", "12 4", "5 2 1 2 1 2"];
   const COLOURS = 6;
 
-  window.digits = Object.assign(window.digits ?? {}, { curves });
+  const { make } = digits;
+  digits.curves = curves;
 
   /**
    * Replace an element's content by a chart with a legend. Points that are no numbers are left out.
@@ -17,7 +18,7 @@
     const drawn = lines.map((line) => ({ ...line, points: line.points.filter(isPoint) }));
     const points = drawn.flatMap((line) => line.points);
     if (!points.length) {
-      element.replaceChildren(html("p", { class: "note" }, `${title}: no values yet`));
+      element.replaceChildren(make("p", { class: "note" }, `${title}: no values yet`));
       return;
     }
     const frame = scales(points);
@@ -82,18 +83,14 @@
   }
 
   function legend(lines) {
-    const list = html("ul", { class: "series" });
-    list.append(...lines.map(({ name, points }, i) => {
+    return make("ul", { class: "series" }, ...lines.map(({ name, points }, i) => {
       const sample = svg("svg", { viewBox: "0 0 28 8", "aria-hidden": "true" });
       sample.append(svg("path", {
         class: `line series-${i % COLOURS}`, d: "M0 4H28",
         "stroke-dasharray": DASHES[i % DASHES.length],
       }));
-      const item = html("li", {});
-      item.append(sample, points.length ? `${name}: ${short(points.at(-1)[1])}` : name);
-      return item;
+      return make("li", {}, sample, points.length ? `${name}: ${short(points.at(-1)[1])}` : name);
     }));
-    return list;
   }
 
   function ticks(low, high, least = 0) {
@@ -114,14 +111,7 @@
   }
 
   function svg(name, attributes, content = "") {
-    return filled(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, content);
-  }
-
-  function html(name, attributes, content = "") {
-    return filled(document.createElement(name), attributes, content);
-  }
-
-  function filled(element, attributes, content) {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     element.textContent = content;
     return element;

@@ -69,10 +69,8 @@
     if (image.original) byId("seen").querySelector("img").src = image.seen;
     byId("path").textContent = image.path;
     const opinion = byId("opinion");
-    const answer = document.createElement("strong");
     const sure = Math.floor(1000 * image.confidence) / 10;  // 99.96 % is not 100 %
-    answer.textContent = `${image.predicted}, ${sure} % sure`;
-    opinion.replaceChildren("The model says ", answer);
+    opinion.replaceChildren("The model says ", digits.make("strong", {}, `${image.predicted}, ${sure} % sure`));
     if (image.error) opinion.append(`. The image can't be shown: ${image.error}`);
     for (const button of byId("classes").children) button.disabled = Boolean(image.error);
   }
@@ -94,16 +92,10 @@
     group.className = state.classes.every(name => [...name].length === 1) ? "" : "named";
     const keyOf = new Map([...keys()].map(([key, name]) => [name, key]));
     group.replaceChildren(...state.classes.map(name => {
-      const button = document.createElement("button");
-      button.type = "button";
+      const button = digits.make("button", { type: "button" });
       const key = keyOf.get(name);
       if (key) button.setAttribute("aria-keyshortcuts", key);
-      if (key && key !== name) {
-        const hint = document.createElement("kbd");
-        hint.textContent = key;
-        hint.setAttribute("aria-hidden", "true");
-        button.append(hint);
-      }
+      if (key && key !== name) button.append(digits.make("kbd", { "aria-hidden": "true" }, key));
       button.append(name);
       button.addEventListener("click", () => give(name));
       return button;

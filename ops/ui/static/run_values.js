@@ -1,7 +1,5 @@
 "use strict";
-// What the table of runs and the runs side by side share: values for people, and elements.
-window.digits = window.digits || {};
-
+// What the table of runs and the runs side by side share: values for people.
 (() => {
   const SHARES = /^(accuracy|val_accuracy|robustness|recall)(\.|$)/;
 
@@ -25,14 +23,6 @@ window.digits = window.digits || {};
   };
 
   digits.param = value => (value === null || value === undefined ? "–" : String(value));
-
-  // An element with attributes and children; a text is a text, never markup.
-  digits.make = (name, attributes = {}, ...children) => {
-    const element = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    element.append(...children);
-    return element;
-  };
 
   digits.data = () => JSON.parse(document.getElementById("data").textContent);
 

@@ -5,9 +5,18 @@
 // <main>. Text in a field with an id stays; what else the script changed it does again. Where <main>
 // has an element with data-keep, the script keeps the page current itself.
 
-window.digits = window.digits || {};
+window.digits = {};
+
+// An element with attributes and children; a text is a text, never markup.
+digits.make = (name, attributes = {}, ...children) => {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+};
 
 (() => {
+  const { make } = digits;
   const setUps = [];
   const main = () => document.querySelector("main");
   const fields = "input, select, textarea";
@@ -20,11 +29,8 @@ window.digits = window.digits || {};
 
   digits.onMain(element => {
     for (const command of element.querySelectorAll("pre.command")) {
-      const button = document.createElement("button");
       const text = () => command.querySelector("code").textContent.trim();
-      button.type = "button";
-      button.textContent = "Copy";
-      button.setAttribute("aria-label", `Copy ${text()}`);
+      const button = make("button", { type: "button", "aria-label": `Copy ${text()}` }, "Copy");
       button.addEventListener("click", async () => {
         try {
           await navigator.clipboard.writeText(text());
@@ -40,10 +46,7 @@ window.digits = window.digits || {};
 
   if (!("live" in document.body.dataset)) return;
 
-  const note = document.createElement("p");
-  note.className = "gone";
-  note.setAttribute("role", "status");
-  note.hidden = true;
+  const note = make("p", { class: "gone", role: "status", hidden: "" });
   document.body.insertBefore(note, main());
   const say = (text, button) => {
     note.replaceChildren(text, ...(button ? [" ", button] : []));
@@ -76,8 +79,7 @@ window.digits = window.digits || {};
   function offer(page) {
     if (page.querySelector("main").innerHTML === shown) { replaceFooter(page); return; }
     if (!busy()) { replace(page); return; }
-    const button = document.createElement("button");
-    button.textContent = "Show it, and drop what you typed";
+    const button = make("button", {}, "Show it, and drop what you typed");
     button.addEventListener("click", () => { edited = false; say(""); replace(page); });
     say("The repository has changed since this page was made.", button);
   }

@@ -1,17 +1,26 @@
 """In a browser: runs, stopped and resumed, kept, promoted, rolled back; and no way in."""
 
+import asyncio
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import psutil
 import pytest
+from starlette.types import Message
 
 from ops.tools.processes import is_alive
+from ops.ui import contents, project, server
+from ops.ui.live.events import Watcher
+from ops.ui.live.runner import Runner
+from ops.ui.project import NOWHERE, Project
 from tests.helpers.model_project import Models
 from tests.helpers.pages import complaints_of_axe
+from tests.helpers.servers import DEADLINE_S
 from tests.helpers.small import LENIENT, ROOT, small_params
 from tests.helpers.ui import serve_ui
 from tests.helpers.wait import until
@@ -279,6 +288,39 @@ def test_the_output_of_a_command_is_text(ui: Ui, job: Path) -> None:
     ui.page.wait_for_selector("#epoch:has-text('epoch 1 of 1')")
     answer = ui.server.ask(f"/jobs/{job.name}.txt")
     assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_a_page_that_takes_long_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, ended, in_time = Event(), Event(), []
+
+    def read_slowly(project: Project) -> dict[str, Callable[[], bytes]]:
+        started.set()
+        in_time.append(ended.wait(DEADLINE_S))
+        return {"index.html": lambda: b"the page"}
+
+    async def ask() -> None:
+        sent = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
+        asked = asyncio.ensure_future(server.app(context)(scope, receive, send))
+        while not started.is_set():
+            await asyncio.sleep(0)
+        ended.set()
+        await asked
+        assert sent[1]["body"] == b"the page"
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    context = server.Context(False, NOWHERE, Runner(), Watcher(), Event())
+    monkeypatch.setattr(project, "read", lambda **_: Project("now", is_live=True))
+    monkeypatch.setattr(contents, "resources", read_slowly)
+    with ThreadPoolExecutor(1) as pool:  # this thread has the loop of Playwright
+        pool.submit(asyncio.run, ask()).result()
+    assert in_time == [True]
 
 
 @pytest.mark.parametrize("path", ["/", "/run.html", "/events", "/static/ui.css", "/nothing"])

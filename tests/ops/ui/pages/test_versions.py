@@ -176,13 +176,13 @@ def test_a_repository_without_versions_says_what_to_run(
 def test_what_a_deployment_serves_is_held_against_the_registry(
     here: Project, tmp_path: Path
 ) -> None:
-    same, other, empty = (str(tmp_path / name) for name in ("same", "other", "empty"))
+    same, other, empty = (str(tmp_path / name) for name in ("same", "an other", "empty"))
     deploy(same, ONE, number=0)
     deploy(other, ONE, number=1)
     text = shown(replace(here, elsewhere=Elsewhere((same, other, empty))))
     assert f"{same} serves v1.0.0 for production: as the registry says" in text
     assert f"{other} serves v1.1.0 for production: not as the registry says" in text
-    assert f"where production is v1.0.0 digits deploy --to {other}" in text
+    assert f"where production is v1.0.0 digits deploy --to '{other}'" in text
     assert f"{empty} unknown no model was deployed there yet" in text
 
 
