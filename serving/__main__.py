@@ -15,7 +15,6 @@ import logging.config
 import math
 import re
 import signal
-import sys
 import time
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -26,7 +25,7 @@ from types import FrameType
 
 import scipy.ndimage  # noqa: F401  imported at the start, so that the first photo is not slow
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
+from uvicorn.config import LOGGING_CONFIG
 
 from digits.core import command_line, errors
 from digits.core.workers import MAX_WORKERS, count_workers
@@ -84,31 +83,24 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
+        self.state.counts.tick()
         self.state.metrics.publish()
         return await super().on_tick(counter) or time.monotonic() > self.stop_at
 
 
 def main() -> None:
     args = parse_args()
-    work = partial(serve, args, middleware.token(), Counts(args.workers))
+    counts = Counts(args.workers)
+    work = partial(serve, args, middleware.token(), counts)
     with unix_socket.listen(args.uds) if args.uds else nullcontext() as listener:
         if args.workers == 1:
             work([listener] if listener else None)
         else:
             logging.config.dictConfig(LOGGING_CONFIG)
-            sockets = [listener] if listener else bind(args.host, args.port)
+            sockets = [listener] if listener else processes.bind(args.host, args.port)
             address = url(args.host, sockets[0]) if args.uds is None else str(args.uds)
             started = f"{args.workers} processes running on {address} (Press CTRL+C to quit)"
-            Workers(args.workers, partial(work, sockets), sockets, started).run()
-
-
-def bind(host: str, port: int) -> list[socket]:
-    """Listen at a port, as uvicorn does."""
-    try:
-        return processes.bind(host, port)
-    except OSError as error:
-        log.error(error)
-        sys.exit(STARTUP_FAILURE)
+            Workers(counts, partial(work, sockets), sockets, started).run()
 
 
 def url(host: str, listener: socket) -> str:

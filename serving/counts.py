@@ -45,6 +45,14 @@ class Counts:
             self._values[0] = end + len(line)  # last: another process may be reading
         return found
 
+    def tick(self) -> None:
+        """Show that this process goes on."""
+        self.cells("ticks")[0] += 1
+
+    def ticks(self, number: int) -> float:
+        """How often the process of this number, and those before it, have called `tick`."""
+        return sum(cells[0] for name, cells in _read(self._parts[number]) if name == ("ticks",))
+
     def all(self) -> Iterator[tuple[Name, Cells]]:
         """Yield the cells of all processes, with their names."""
         for part in self._parts:

@@ -1,7 +1,8 @@
 """Several processes that serve on the same sockets, and their parent, which serves nothing.
 
 A worker sends its parent a message when it serves. It stops when it gets one, or when its parent
-has ended, which closes the link between them.
+has ended, which closes the link between them. The parent replaces a worker that has ended or is
+stuck.
 """
 
 import asyncio
@@ -17,7 +18,10 @@ from multiprocessing.process import BaseProcess
 from socket import socket
 from types import FrameType
 
+from uvicorn.config import STARTUP_FAILURE
+
 from digits.core import errors
+from serving.counts import Counts
 from serving.live_model import log
 from serving.unix_socket import BACKLOG
 
@@ -25,19 +29,24 @@ from serving.unix_socket import BACKLOG
 FORK = get_context("fork")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RETRY_S = 5  # before a worker is started again whose predecessor could not start
+STUCK_S = 60  # without a tick, which is longer than uvicorn takes to stop; then a worker is killed
 
 Serve = Callable[[int, Connection], None]
 
 
 def bind(host: str, port: int) -> list[socket]:
-    """Listen at a port; a name may have several addresses. Raises `OSError`."""
+    """Listen at a port, as uvicorn does; a name may have several addresses."""
 
     async def listen() -> list[socket]:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(asyncio.Protocol, host, port, backlog=BACKLOG)
         return [each.dup() for each in server.sockets]
 
-    return asyncio.run(listen())
+    try:
+        return asyncio.run(listen())
+    except OSError as error:
+        log.error(error)
+        sys.exit(STARTUP_FAILURE)
 
 
 @dataclass
@@ -46,25 +55,27 @@ class Worker:
     process: BaseProcess
     link: Connection
     serves: bool = False
+    ticks: float = 0
+    quiet_s: int = 0  # without a tick, in seconds of the parent's, which may have been stopped too
 
 
 class Workers:
-    """Keeps `count` workers running until a signal.
+    """Keeps a worker running for each process of the counts, until a signal.
 
     The first one starts alone: if it cannot start, its error is shown once.
     """
 
-    def __init__(self, count: int, serve: Serve, sockets: list[socket], started: str) -> None:
+    def __init__(self, counts: Counts, serve: Serve, sockets: list[socket], started: str) -> None:
         """Start no worker yet.
 
         Parameters
         ----------
-        count : of the workers
+        counts : that the workers share
         serve : called in each worker with its number and the link to its parent
         sockets : that the workers listen on
         started : the line to log when all of them serve
         """
-        self._count, self._serve, self._started = count, serve, started
+        self._counts, self._serve, self._started = counts, serve, started
         self._sockets = sockets
         self._workers: list[Worker] = []
         self._signals: list[int] = []  # that came
@@ -83,7 +94,10 @@ class Workers:
             signal.signal(number, self._stop)
         self._start(0)
         while self._workers:
-            for link in connection.wait([worker.link for worker in self._workers]):
+            ready = connection.wait([worker.link for worker in self._workers], timeout=1)
+            if not ready:
+                self._kill_stuck()
+            for link in ready:
                 worker = next(each for each in self._workers if each.link is link)
                 try:
                     worker.link.recv()
@@ -91,7 +105,7 @@ class Workers:
                     self._replace(worker)
                 else:
                     worker.serves = True
-                    if len(self._workers) < self._count:
+                    if len(self._workers) < self._counts.processes:
                         self._start(len(self._workers))
                     elif self._started:
                         log.info(self._started)
@@ -110,6 +124,16 @@ class Workers:
             childs.close()
             self._workers.append(Worker(number, process, link))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def _kill_stuck(self) -> None:
+        """Kill the workers that have not ticked for too long; called once a second."""
+        for worker in self._workers:
+            before, worker.ticks = worker.ticks, self._counts.ticks(worker.number)
+            is_quiet = worker.serves and worker.ticks == before
+            worker.quiet_s = worker.quiet_s + 1 if is_quiet else 0
+            if worker.quiet_s >= STUCK_S:
+                log.error("process %d has been stuck for %d s", worker.process.pid, STUCK_S)
+                worker.process.kill()
 
     def _replace(self, worker: Worker) -> None:
         worker.process.join()

@@ -25,30 +25,25 @@ def listen(path: Path) -> Iterator[socket.socket]:
     InputError
         If another server listens there, another kind of file is there, or no socket can be.
     """
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        with _locked(path.parent):
-            _remove_unused(path)
-            umask = os.umask(UMASK)  # a chmod would come too late: anybody could connect before it
-            try:
-                listener.bind(os.fspath(path))
-            finally:
-                os.umask(umask)
-            listener.listen(BACKLOG)
-            ours = _identity(path)
-    except OSError as error:  # among them: the path is too long
-        listener.close()
-        raise InputError(f"--uds {path}: {error.strerror or error}") from None
-    except InputError:
-        listener.close()
-        raise
-    try:
-        yield listener
-    finally:
-        listener.close()
-        with suppress(FileNotFoundError):
-            if _identity(path) == ours:  # not the socket of a server that started since
-                path.unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            with _locked(path.parent):
+                _remove_unused(path)
+                umask = os.umask(UMASK)  # a chmod would be too late: anybody could connect before
+                try:
+                    listener.bind(os.fspath(path))
+                finally:
+                    os.umask(umask)
+                listener.listen(BACKLOG)
+                ours = _identity(path)
+        except OSError as error:  # among them: the path is too long
+            raise InputError(f"--uds {path}: {error.strerror or error}") from None
+        try:
+            yield listener
+        finally:
+            with suppress(FileNotFoundError):
+                if _identity(path) == ours:  # not the socket of a server that started since
+                    path.unlink()
 
 
 @contextmanager

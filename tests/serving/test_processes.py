@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -125,6 +126,17 @@ def test_a_killed_process_is_replaced_and_its_counts_stay(shared: Server) -> Non
         assert shared.ask("/predict", FILE).status == 200
         assert shared.metrics()[ANSWERED] == before + 1
     assert f"process {killed.pid} has ended by SIGKILL; starts another one" in shared.log
+
+
+def test_a_stuck_process_is_replaced(store: str, tmp_path: Path) -> None:
+    code = "from serving import __main__, processes; processes.STUCK_S = 2; __main__.main()"
+    command = (sys.executable, "-c", code)
+    with serve(store, tmp_path, *TWO_PROCESSES, command=command) as server:
+        stuck, _ = workers(server)
+        stuck.suspend()
+        until(lambda: not stuck.is_running() and len(workers(server)) == 2)
+        until(lambda: f"process {stuck.pid} has ended by SIGKILL; starts another one" in server.log)
+        assert f"process {stuck.pid} has been stuck for 2 s" in server.log
 
 
 def test_sigterm_loses_no_request(store: str, tmp_path: Path) -> None:
