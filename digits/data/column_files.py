@@ -94,12 +94,8 @@ def read_metadata(file: IO[bytes]) -> list[tuple[str, Label | None]]:
     labels = [i for i, name in enumerate(names) if name in LABEL_COLUMNS]
     if FILE_NAME not in names or len(labels) != 1:
         raise InputError(f"the columns are {_list(names)}; expected {FILE_NAME} and label")
-    rows = pa.csv.read_csv(
-        io.BytesIO(b"\n".join(table.lines())),
-        *_csv_options(table, {}, [names.index(FILE_NAME), labels[0]]),
-    )
-    files, values = (column.to_pylist() for column in rows.columns)
-    return list(zip(files, _whole_numbers(values), strict=True))
+    paths = _texts(table, names.index(FILE_NAME))
+    return list(zip(paths, _read_csv_labels(table, labels[0]), strict=True))
 
 
 def open_parquet(file: IO[bytes], stack: ExitStack) -> Contents:
@@ -214,25 +210,18 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _csv_options(table: Csv, types: dict[int, Any], included: Sequence[int]) -> tuple[Any, ...]:
-    names = [str(i) for i in range(table.width)]
-    return (
-        pa.csv.ReadOptions(column_names=names),
-        pa.csv.ParseOptions(delimiter=table.delimiter),
-        pa.csv.ConvertOptions(
-            column_types={str(i): kind for i, kind in types.items()},
-            include_columns=[str(i) for i in included],
-        ),
-    )
-
-
 def _parse_csv(
     table: Csv, columns: Sequence[int], kind: Any, start: int, end: int | None
 ) -> Iterator[pa.Table]:
     """Some columns of the rows from one number up to, but without, another, in parts."""
+    names = [str(i) for i in columns]
+    options = (
+        pa.csv.ReadOptions(column_names=[str(i) for i in range(table.width)]),
+        pa.csv.ParseOptions(delimiter=table.delimiter),
+        pa.csv.ConvertOptions(column_types=dict.fromkeys(names, kind), include_columns=names),
+    )
     with damage():
         lines = islice(table.lines(), start, end)
-        options = _csv_options(table, dict.fromkeys(columns, kind), columns)
         while block := list(islice(lines, CSV_ROWS)):
             if block[-1][-1:] != b"\n":
                 block[-1] += b"\n"
@@ -258,8 +247,12 @@ def _read_csv(table: Csv, columns: Columns, start: int, end: int) -> Iterator[Fl
 
 
 def _read_csv_labels(table: Csv, column: int) -> list[Label | None]:
+    return _whole_numbers(_texts(table, column))
+
+
+def _texts(table: Csv, column: int) -> list[str]:
     parts = _parse_csv(table, [column], pa.string(), 0, None)
-    return _whole_numbers([label for rows in parts for label in rows.column(0).to_pylist()])
+    return [text for rows in parts for text in rows.column(0).to_pylist()]
 
 
 def _whole_numbers(labels: list[Any]) -> list[Label | None]:

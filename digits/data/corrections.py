@@ -136,8 +136,7 @@ def load(path: Path, size: tuple[int, int]) -> dict[Correction, UInt8Array]:
     images = {}
     for correction in read(path).values():
         file = _image_file(path, correction.sha256)
-        if not file.is_file():
-            raise InputError(f"{file} does not exist. Get it from DVC: dvc checkout, or dvc pull")
+        _check_exists(file)
         try:
             pixels = decoding.grey(decoding.decode(file.read_bytes()))
         except InputError as error:
@@ -213,9 +212,12 @@ def image_digest(pixels: UInt8Array) -> str:
 def check_images_exist(path: Path) -> None:
     """Raises `InputError` if an image is absent: DVC would record it as removed."""
     for sha256 in read(path):
-        file = _image_file(path, sha256)
-        if not file.is_file():
-            raise InputError(f"{file} does not exist. Get it from DVC first: dvc pull")
+        _check_exists(_image_file(path, sha256))
+
+
+def _check_exists(file: Path) -> None:
+    if not file.is_file():
+        raise InputError(f"{file} does not exist. Get it from DVC: dvc checkout, or dvc pull")
 
 
 def _check_same_label(known: Correction, new: Correction, where: str) -> None:

@@ -110,12 +110,12 @@ def _find(path: Path, stack: ExitStack, notes: list[str]) -> list[Found]:
     for file in [path] if path.is_file() else _table_files(path):
         name = file.name if file == path else str(file.relative_to(path))
         try:
+            files.check_is_regular(file)
             if tables.is_metadata(file.name):
                 found += _listed_images(file, name)
                 continue
             if tables.is_archive(file.name):
                 raise InputError("an archive next to others. Unpack it, or name it in data.folder")
-            files.check_is_regular(file)
             opened = stack.enter_context(file.open("rb"))
             contents = stack.enter_context(tables.opened(file.name, opened))
         except NoPixels as error:
@@ -144,8 +144,8 @@ def _listed_images(file: Path, name: str) -> list[Found]:
         rows = column_files.read_metadata(opened)
     by_part: dict[str | None, list[tuple[Path, Label | None]]] = {}
     for image, label in rows:
-        inner = PurePosixPath(str(image or ""))
-        if not inner.name or inner.is_absolute() or ".." in inner.parts:
+        inner = PurePosixPath(image)
+        if not inner.name or inner.is_absolute() or ".." in inner.parts or "\0" in image:
             raise InputError(f"{image!r} is not a file in the folder of {file.name}")
         path = file.parent / inner  # it may be a link, as in the caches of DVC and Hugging Face
         by_part.setdefault(_part(f"{name}/{image}"), []).append((path, label))

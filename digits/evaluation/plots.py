@@ -47,7 +47,7 @@ def overview(evaluation: Evaluation) -> bytes:
     left, right, top, bottom, gap = 0.65, 0.1, 0.65, 0.5, 1.15
     below = 0.9 + (0.06 * longest if _are_upright(e) else 0)
     width, height = (11 - left - right - gap) / 2, (8.2 - top - bottom - below) / 2
-    with sheet(11, 8.2, layout=None) as (figure, png):
+    with sheet(11, 8.2) as (figure, png):
         axes = figure.subplots(2, 2)
         figure.subplots_adjust(
             left=left / 11,
@@ -86,7 +86,7 @@ def worst_errors(evaluation: Evaluation, images: UInt8Array) -> bytes:
     rows = max(1, math.ceil(len(order) / COLUMNS))
     width, top = COLUMNS * CELL[0], 0.5  # inches; the heading is above `top`
     height = top + rows * CELL[1]
-    with sheet(width, height, layout=None) as (figure, png):
+    with sheet(width, height) as (figure, png):
         axis = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
         axis.set_axis_off()
         heading = f"The {len(order)} most confident of {len(e.wrong)} errors"
@@ -144,13 +144,11 @@ def _name_classes(axis: Axes, e: Evaluation) -> None:
 
 
 @contextmanager
-def sheet(
-    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
-) -> Iterator[tuple[Figure, io.BytesIO]]:
+def sheet(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
     """Make a figure in this module's style; its PNG is in the buffer when the block has ended."""
     png = io.BytesIO()
     with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout=layout)
+        figure = Figure(figsize=(width, height))
         yield figure, png
         figure.savefig(png, format="png", metadata={"Software": None})  # no version in the bytes
 

@@ -63,25 +63,22 @@ def figures(
     ) -> Figure:
         sides = [[value(run) for run in runs] for runs in (base, candidate) if runs]
         after = mean(sides[-1])
-        if not base or overall is None:
+        if overall is None:
             return Figure(name, unit, None, after, None)
         before = mean(sides[0])
+        mark: Mark = "better" if (after < before) == less else "worse"
         if before == after:
-            return Figure(name, unit, before, after, "same")
-        noise: bool | None
-        if unit == "count":
-            noise = False
+            mark = "same"
         elif paired:
-            noise = not (overall.p <= ALPHA and (overall.is_loss or overall.is_gain))
-        else:
+            if overall.p > ALPHA or not (overall.is_loss or overall.is_gain):
+                mark = "noise"
+        elif unit != "count":
             spread = mean_difference(*sides)
-            noise = None if spread is None else abs(after - before) <= spread.margin
-        if noise is None:
-            return Figure(name, unit, before, after, "untested")
-        better = (after < before) == less
-        return Figure(
-            name, unit, before, after, "noise" if noise else "better" if better else "worse"
-        )
+            if spread is None:
+                mark = "untested"
+            elif abs(after - before) <= spread.margin:
+                mark = "noise"
+        return Figure(name, unit, before, after, mark)
 
     return [
         figure("errors", "images", lambda r: r.scores.errors, less=True, paired=True),

@@ -75,9 +75,8 @@ def loss_bound(loss: float, discordance: float, images: int, confidence: float =
     def excess(bound: float) -> float:
         b = (2 * images - loss) * bound - discordance
         c = -fixed * bound * (1 - bound)
-        rate = (math.sqrt(b * b - 8 * images * c) - b) / (
-            4 * images
-        )  # of fixed images, under this bound
+        root = math.sqrt(b * b - 8 * images * c)
+        rate = (root - b) / (4 * images)  # of fixed images, under this bound
         variance = images * (2 * rate + bound * (1 - bound))
         return loss - images * bound + z * math.sqrt(max(variance, 0.0))
 

@@ -8,12 +8,11 @@ from pydantic import Field
 
 from digits.core.errors import InputError
 from digits.core.params import Params, changes
-from digits.gate.results import Run
+from digits.gate.results import Run, Share
 
 PER = 10_000  # images; the rules are counts per so many
 
 Count = Annotated[int, Field(ge=0, le=2**63)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Limits(Params):

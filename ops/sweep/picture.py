@@ -31,7 +31,7 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
     cells = [(f"{outcome.mean:.2%}".replace("%", " %"), *describe(outcome)) for outcome in drawn]
     height = TOP + ROW * len(drawn) + BOTTOM
     # matplotlib's own layout would measure each text several times.
-    with sheet(CHART, height, layout=None) as (figure, png):
+    with sheet(CHART, height) as (figure, png):
         left = GAP + width_of(figure, labels) + GAP
         right = COLUMNS[-1] / POINTS + width_of(figure, (mark for *_, mark in cells)) + GAP
         width = left + CHART + right

@@ -1,6 +1,7 @@
 """Labelled tables of each form become the same data set; what does not fit is named."""
 
 import gzip
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -194,12 +195,27 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
         {"train/metadata.csv": b"file_name,label\n../../secret.png,0\n"},
         r"'\.\./\.\./secret\.png' is not a file in the folder",
     ),
+    "no name": (
+        {"train/metadata.csv": b"file_name,label\na\0.png,0\n"},
+        r"'a\\x00\.png' is not a file in the folder",
+    ),
     "no label column": ({"metadata.csv": b"file_name,text\na,b\n"}, "expected file_name and label"),
+    "torn list": (
+        {"train/metadata.csv": b"file_name,label\na.png,0\nb.png"},
+        "own/train/metadata.csv: rows 1 to 2: CSV parse error: Expected 2 columns",
+    ),
     "absent file": (
         {"train/metadata.csv": b"file_name,label\na.png,0\nb.png,1\n"},
         r"(?s)2 faults:.*train/a.png: it does not exist. If DVC tracks it",
     ),
 }
+
+
+def test_a_pipe_is_refused(write: Write) -> None:
+    path = write(FORMS["csv"])
+    os.mkfifo(path / "metadata.csv")  # to read it would take forever
+    with pytest.raises(InputError, match=r"metadata\.csv is a pipe"):
+        read(path)
 
 
 @pytest.mark.parametrize("case", REFUSED)
