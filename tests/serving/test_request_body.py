@@ -47,6 +47,9 @@ def test_a_client_that_sends_all_of_a_large_body_reads_the_refusal(server: Serve
 def test_a_body_over_the_limit_is_refused_by_its_chunks(server: Server) -> None:
     chunks = (bytes(1 << 16) for _ in range(3 * request_body.BODY_BYTES >> 16))
     check_problem(server.ask("/predict", chunks), 413)
+    empty = b"\0\0\0\xff\xff" * 13_000  # blocks of nothing
+    chunks = (empty for _ in range(3 * request_body.BODY_BYTES >> 16))
+    check_problem(server.ask("/predict", chunks, **{"Content-Encoding": "deflate"}), 413)
 
 
 def test_the_largest_body_is_taken(server: Server) -> None:
