@@ -452,6 +452,14 @@ def test_blocks_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> No
     assert "Left out, to stay within a comment's size: rules." in found
 
 
+INJECT = """() => {
+  const script = document.createElement("script");
+  script.text = "window.ran = true";
+  document.head.append(script);
+  return window.ran;
+}"""
+
+
 def test_the_page_is_whole_in_a_browser_without_a_network(
     repository: Path, report: Report, browser: Browser
 ) -> None:
@@ -486,4 +494,5 @@ def check_page(browser: Browser, file: str, width: int, scheme: Any) -> None:
     assert page.locator("img[src=x]").count() == 0
     assert page.get_by_text("Pass", exact=True).is_visible()
     assert least_contrast(page) >= 4.5
+    assert not page.evaluate(INJECT)  # the page's policy allows no script
     context.close()
