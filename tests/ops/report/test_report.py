@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from itertools import pairwise, product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from playwright.sync_api import Browser
 
 from digits.data import dataset
 from digits.data.dataset import Labelled
-from ops.report import markdown
+from digits.gate import results
+from ops.report import html, markdown
 from tests.helpers import warm_python
+from tests.helpers.metrics_files import metrics_files
 from tests.helpers.pages import least_contrast
 from tests.helpers.small import ROOT
 
@@ -450,6 +453,15 @@ def test_blocks_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> No
 
     found = markdown.render(Empty())  # type: ignore[arg-type]
     assert "Left out, to stay within a comment's size: rules." in found
+
+
+def test_the_change_of_the_confusion_is_from_the_base_to_here() -> None:
+    """An image of a 3 that the base takes for a 4, and the candidate reads."""
+    base, candidate = (results.parse("run", metrics_files(wrong)) for wrong in ([3], []))
+    content: Any = SimpleNamespace(base=[base], candidate=[candidate])
+    found = html.confusion(content)
+    assert (found["here"]["3"]["3"], found["here"]["3"]["4"]) == (1000, 0)
+    assert (found["change"]["3"]["3"], found["change"]["3"]["4"]) == (1, -1)
 
 
 INJECT = """() => {
