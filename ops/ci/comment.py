@@ -1,7 +1,7 @@
 """Comment on changes that `compare` has judged.
 
-This has the right to write, so it runs none of the change's own code. It takes only text from
-there, which it cuts to a size and in which it breaks mentions. The host says which change the text
+The job has the right to write, so it runs none of the change's own code. From there it takes only
+text, which it cuts to a size and in which it breaks mentions. The host says which change the text
 belongs to, not the text.
 """
 
@@ -13,9 +13,9 @@ from ops.tools import imports
 
 LIMIT = 60_000  # characters of the report in a comment, of which GitHub accepts 65,536
 CUT = "\n\n(cut here)"
-# A change of what these import changes how the change itself is judged.
+# A change of these commands, or of what they import, changes how the change itself is judged.
 JUDGES = ("ci/__main__", "gate/__main__", "report/__main__", "verify", "evaluators", "launch")
-# So does a change of these; the seeds' file imports all of the training, which does not judge.
+# So does a change of these. The imports of ops/experiment.py, all of the training, do not judge.
 FILES = (
     *(".github/", ".gitlab-ci.yml", ".gitlab/", "constraints.txt", "requirements", "Makefile"),
     *("dvc.yaml", "ops/experiment.py"),
@@ -42,7 +42,7 @@ def comment(host: Host, report: Path | None) -> None:
 
 
 def changes_of_judge(host: Host, number: int) -> list[str]:
-    """The files that decide how a change is judged, and that it touches."""
+    """The files of a change that decide how it is judged."""
     code = judging_code()
     return sorted(name for name in host.changed_files(number) if decides(name, code))
 

@@ -1,6 +1,6 @@
-"""Run a change's pipeline, and judge its results; and, before that, merge the change with its base.
+"""Merge a change with its base, run its pipeline, and judge its results.
 
-Uses only the standard library; what it starts is installed.
+This module uses only the standard library; the commands that it starts use more.
 """
 
 import os
@@ -51,7 +51,7 @@ def compare(change: Change) -> int:
     base = git.commit(change.base)
     require_clean()
     if not is_merged(base):
-        say(f"HEAD lacks commits of {change.base}, so this judges another state than the merge")
+        say(f"HEAD lacks commits of {change.base}, so this does not judge what a merge would give")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     fetch_data()
@@ -63,7 +63,7 @@ def compare(change: Change) -> int:
 
 
 def worst(*codes: int) -> int:
-    """The exit code for several; a step that a signal has ended has a negative one."""
+    """The exit code of several steps; that of a step which a signal has ended is negative."""
     return max(code if code in (0, BLOCKED) else NO_VERDICT for code in codes)
 
 

@@ -12,20 +12,20 @@ from urllib.parse import quote
 
 from digits.core.errors import InputError
 from ops.ci.host import MARKER, OVERRIDE, THREE_SEEDS, Change, Comment, FinishedRun, override_reason
-from ops.ci.http import pages, send, token, variable
+from ops.ci.http import pages, parse, send, token, variable
 
 BOT = "github-actions[bot]"
 
 
 def fetch_base() -> None:
-    """Nothing: actions/checkout has fetched all branches."""
+    """Fetch nothing: actions/checkout has fetched all branches."""
 
 
 def change() -> Change:
-    """The pull request of an event.
+    """The pull request of the event.
 
-    An override is for the commit that the reviewer saw: it is valid in the run that setting the
-    label starts, and not after a push or a later edit.
+    An override is for the commit that the reviewer saw. So it is valid only in the run that starts
+    when the label is set, not after a push or a later edit.
     """
     described = event()
     pull = described["pull_request"]
@@ -118,7 +118,8 @@ def call(method: str, path: str, content: Mapping[str, str] | None = None) -> An
         "Accept": "application/vnd.github+json",
         "Authorization": f"Bearer {token('GITHUB_TOKEN')}",
     }
-    return json.loads(send(f"{method} {url}", method, url, content, headers))
+    name = f"{method} {url}"
+    return parse(name, send(name, method, url, content, headers))
 
 
 def list_all(path: str) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,6 @@ the project with the scope `api`: CI_JOB_TOKEN may not write notes. The job that
 request needs no token.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from urllib.parse import quote
 from digits.core.command_line import say
 from digits.core.errors import InputError
 from ops.ci.host import MARKER, OVERRIDE, THREE_SEEDS, Change, Comment, FinishedRun, override_reason
-from ops.ci.http import Refused, pages, send, token, variable
+from ops.ci.http import Refused, pages, parse, send, token, variable
 from ops.tools import git
 
 JOB = "compare"
@@ -38,8 +37,8 @@ def fetch_base() -> None:
 def change() -> Change:
     """The merge request of this pipeline.
 
-    GitLab starts no pipeline when a label is set, so the label of an override names the commit that
-    the reviewer saw: `gate-override c0ffee123`.
+    An override is for the commit that the reviewer saw. GitLab starts no pipeline when a label is
+    set, so the label names the commit: `gate-override c0ffee123`.
     """
     labels = os.environ.get("CI_MERGE_REQUEST_LABELS", "").split(",")
     head = os.environ.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or variable("CI_COMMIT_SHA")
@@ -56,7 +55,7 @@ def change() -> Change:
 
 def names_commit(label: str, commit: str) -> bool:
     match = re.fullmatch(rf"{OVERRIDE} ([0-9a-f]{{8,}})", label.strip())
-    return bool(match) and commit.startswith(match[1])  # type: ignore[index]
+    return match is not None and commit.startswith(match[1])
 
 
 def branch() -> str:
@@ -85,7 +84,8 @@ def newest_run(request: dict[str, Any]) -> FinishedRun | None:
     pipeline = next((p for p in pipelines if p["source"] == "merge_request_event"), None)
     if pipeline is None:
         return None
-    is_merged = pipeline["ref"].endswith("/merge")  # a merged results pipeline: of a commit made up
+    # A merged results pipeline runs on a temporary commit, the merge with the target branch.
+    is_merged = pipeline["ref"].endswith("/merge")
     if not is_merged and pipeline["sha"] != request["sha"]:
         return None
     project = pipeline["project_id"]
@@ -118,7 +118,7 @@ def artifact(project: int, job: int, limit: int) -> bytes | None:
 
 
 def own_comment(number: int) -> Comment | None:
-    me = json.loads(request_api("GET", "user"))["id"]
+    me = call_api("GET", "user")["id"]
     for note in list_all(f"merge_requests/{number}/notes"):
         if note["author"]["id"] == me and note["body"].startswith(MARKER):
             return Comment(note["id"], note["body"])
@@ -162,14 +162,19 @@ def without_commands(text: str) -> str:
     )
 
 
-def call(method: str, path: str, content: Mapping[str, str] | None = None) -> Any:
+def call(method: str, path: str, content: Mapping[str, str]) -> Any:
     """Call the API for a path in the project. Returns its answer; raises `InputError`."""
-    return json.loads(request_api(method, f"projects/{variable('CI_PROJECT_ID')}/{path}", content))
+    return call_api(method, f"projects/{variable('CI_PROJECT_ID')}/{path}", content)
 
 
 def list_all(path: str, project: int | None = None) -> Iterator[dict[str, Any]]:
+    """All items of a list in a project, by default this one."""
     place = f"projects/{project or variable('CI_PROJECT_ID')}"
-    return pages(lambda page: json.loads(request_api("GET", page)), f"{place}/{path}")
+    return pages(lambda page: call_api("GET", page), f"{place}/{path}")
+
+
+def call_api(method: str, path: str, content: Mapping[str, str] | None = None) -> Any:
+    return parse(f"{method} {path}", request_api(method, path, content))
 
 
 def request_api(

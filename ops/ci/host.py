@@ -1,4 +1,4 @@
-"""What every host of Git tells about a change, and what it can be asked to do."""
+"""A host of Git: what it says about a change, and what it can do."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -19,9 +19,9 @@ OVERRIDE = "gate-override"
 class Change:
     """A change to judge, which is checked out.
 
-    `base` is the revision that it goes to; `seeds` how many seeds to train, if not as many as the
-    rules require or the change brings; `override` a reviewer's reason to pass although the gate
-    blocks.
+    base : the revision that it goes to
+    seeds : how many seeds to train; None for as many as the rules require, or the change has
+    override : a reviewer's reason to pass although the gate blocks
     """
 
     base: str
@@ -33,8 +33,9 @@ class Change:
 class FinishedRun:
     """A run of `compare` that has ended, on a change that is still open.
 
-    `report` returns the text that the change's own code wrote, at most so many bytes of it; None if
-    there is none. `caution` is a sentence for the reader.
+    report : returns at most so many bytes of the text that the change's own code wrote; None if
+        there is none
+    caution : a sentence for the reader
     """
 
     number: int
@@ -57,7 +58,7 @@ class Comment:
     body: str
 
     def is_about(self, run: FinishedRun) -> bool:
-        """Whether it has the outcome of a run."""
+        """Whether it says how this run ended."""
         return self.body.partition("\n\n")[0] == f"{MARKER}\n{run.headline()}"
 
 

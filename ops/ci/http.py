@@ -4,6 +4,7 @@ import json
 import os
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 
@@ -62,9 +63,17 @@ def send(
     except HTTPError as error:
         text = error.read().decode(errors="replace")
         raise Refused(f"{name}: {error}: {text[:MAX_ANSWER]}", error.code) from None
-    except OSError as error:
-        raise InputError(f"{name}: {error}") from None
+    except (OSError, HTTPException) as error:
+        raise InputError(f"{name}: {str(error) or type(error).__name__}") from None
     return answer
+
+
+def parse(name: str, answer: bytes) -> Any:
+    """The JSON of an answer; raises `InputError`, whose message begins with `name`."""
+    try:
+        return json.loads(answer)
+    except ValueError:
+        raise InputError(f"{name}: the answer is not JSON: {answer[:MAX_ANSWER]!r}") from None
 
 
 def pages(get: Callable[[str], list[dict[str, Any]]], path: str) -> Iterator[dict[str, Any]]:

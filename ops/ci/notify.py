@@ -23,7 +23,7 @@ def notify() -> None:
     for report in (report_by_issue, report_by_webhook):
         try:
             report(workflow, text)
-        except InputError as error:  # the other one must still be tried
+        except InputError as error:  # the other way is still tried
             failures.append(str(error))
     if failures:
         raise InputError("\n".join(failures))

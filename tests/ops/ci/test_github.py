@@ -26,6 +26,12 @@ def described(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: str, **eve
     return on_github.change()
 
 
+def test_an_answer_that_is_not_json_is_shown(github: GitHub) -> None:
+    github.files["/repos/o/r/pulls/3/files"] = b"<html>Sign in to the proxy"
+    with pytest.raises(InputError, match=r"pulls/3/files: the answer is not JSON: b'<html>Sign"):
+        on_github.changed_files(3)
+
+
 def test_labels_say_how_a_change_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = described(tmp_path, monkeypatch, "bug", action="opened")
     assert plain == Change("origin/trunk")

@@ -51,6 +51,24 @@ def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Mon
             http.send("Report", "GET", url, None)
 
 
+@pytest.mark.parametrize(
+    "answer", [b"hello\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"]
+)
+def test_a_broken_answer_is_an_error_that_names_the_request(answer: bytes) -> None:
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(InputError, match="GET the list: "):
+            http.send("GET the list", "GET", f"http://127.0.0.1:{server.getsockname()[1]}", None)
+        thread.join()
+
+
 @pytest.mark.parametrize("count", [0, 99, 100, 101, 250])
 def test_every_item_of_a_list_of_several_pages_comes_once(count: int) -> None:
     items = [{"number": i} for i in range(count)]
