@@ -17,7 +17,9 @@ seeds, these are trained. --rules REV takes the rules of a revision, such as the
 change goes to; without --seeds it trains as many seeds as the rules require, or as metrics/ has.
 """
 
+import argparse
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -59,17 +61,13 @@ def main() -> None:
 
 def seed_options(words: Sequence[str]) -> tuple[int | None, str | None, list[str]]:
     """The values of --seeds and --rules, and the other words."""
-    others = list(words)
-    values: dict[str, str] = {}
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for option in ("--seeds", "--rules"):
-        if option in others:
-            at = others.index(option)
-            values[option] = "".join(others[at + 1 : at + 2])
-            del others[at : at + 2]
-    count = values.get("--seeds")
-    if count is not None and not (count.isascii() and count.isdigit() and 1 <= int(count) <= 100):
-        raise InputError(f"--seeds is {count!r}; expected how many seeds, 1 to 100")
-    return None if count is None else int(count), values.get("--rules"), others
+        parser.add_argument(option, nargs="?", const="")
+    args, others = parser.parse_known_args(words)
+    if args.seeds is not None and not re.fullmatch("[1-9][0-9]?|100", args.seeds):
+        raise InputError(f"--seeds is {args.seeds!r}; expected how many seeds, 1 to 100")
+    return None if args.seeds is None else int(args.seeds), args.rules, others
 
 
 def experiment_words(name: str | None, title: str, options: Sequence[str]) -> list[str]:
@@ -102,27 +100,28 @@ def run_seeds(
     if len(seeds) == 1 and count is None:
         say("one seed is enough: no rule requires more, and metrics/ has no further ones")
         return
-    say(f"seeds {', '.join(map(str, seeds))}, one after another. {told(document, len(seeds))}")
+    duration = describe_duration(document, len(seeds))
+    say(f"seeds {', '.join(map(str, seeds))}, one after another. {duration}")
     for folder in folders:
         shutil.rmtree(folder)
-    started = time.monotonic()
     if name or options:
         run_or_exit(experiment_words(name, name or "seeds", options))
     else:
         run_or_exit([*DVC, "repro"])
     for done, seed in enumerate(seeds[1:], start=1):
-        if done > 1:  # the first seed may have been complete
-            left = (time.monotonic() - started) / (done - 1) * (len(seeds) - done)
-            say(f"seed {seed}: {done + 1} of {len(seeds)}; {about(left)} left")
+        left = ""
+        if done == 1:
+            started = time.monotonic()  # without the first seed, which may have been complete
         else:
-            say(f"seed {seed}: {done + 1} of {len(seeds)}")
-            started = time.monotonic()
+            seconds = (time.monotonic() - started) / (done - 1) * (len(seeds) - done)
+            left = f"; {about(seconds)} left"
+        say(f"seed {seed}: {done + 1} of {len(seeds)}{left}")
         run_further_seed(name, seed)
     say(f"metrics/ has {len(seeds)} seeds. Next: digits gate --base main")
 
 
 def document_of(name: str | None, options: Sequence[str]) -> dict[str, Any]:
-    """The parameters that a run of a preset has; those in `options` are not among them."""
+    """The parameters that a run of a preset has, without the changes in `options`."""
     if any(SEED in option for option in options):
         raise InputError(f"{SEED} is set by --seeds; leave it out of the options")
     changes = presets.load(name) if name else {}
@@ -142,8 +141,8 @@ def wanted_seeds(first: int, count: int | None, required: Sequence[int], further
     Parameters
     ----------
     first : train.seed
-    count : how many; None for those that the rules require, else as many as there are
-    required : by the rules; these are trained whatever the count
+    count : how many; None for as many as metrics/ has
+    required : by the rules; if there are any, exactly these are trained
     further : runs in metrics/ besides the first
     """
     if required and first not in required:
@@ -157,7 +156,7 @@ def wanted_seeds(first: int, count: int | None, required: Sequence[int], further
     return [first, *itertools.islice(others, (count or 1 + further) - 1)]
 
 
-def told(document: Mapping[str, Any], seeds: int) -> str:
+def describe_duration(document: Mapping[str, Any], seeds: int) -> str:
     """How long the trainings take, in words."""
     seconds = training_time.estimate_s(document)
     if seconds is None:

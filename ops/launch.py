@@ -43,18 +43,15 @@ def main() -> None:
 
 def stage_and_arguments() -> tuple[str, list[str], bool]:
     """The stage's module, its arguments, and whether it has to run here."""
-    match sys.argv[1:]:
-        case ["-h" | "--help"]:
-            print(__doc__)
-            sys.exit()
-        case ["--local", str(module), *arguments] if module.startswith("stages."):
-            return module, arguments, True
-        case [str(module), *arguments] if module.startswith("stages."):
-            return module, arguments, False
-        case arguments:
-            raise InputError(
-                f"arguments are {arguments}; expected: [--local] stages.NAME ARGUMENTS"
-            )
+    words = sys.argv[1:]
+    if words in (["-h"], ["--help"]):
+        print(__doc__)
+        sys.exit()
+    is_local = words[:1] == ["--local"]
+    match words[is_local:]:
+        case [module, *arguments] if module.startswith("stages."):
+            return module, arguments, is_local
+    raise InputError(f"arguments are {words}; expected: [--local] stages.NAME ARGUMENTS")
 
 
 def run_here(module: str, arguments: list[str]) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Self
 
 from digits.core.errors import InputError
-from digits.core.params import parse_yaml
+from digits.core.params import parse_yaml, read_yaml
 from digits.gate import rules as gate_rules
 from digits.gate.results import Run
 from digits.gate.rules import Rules
 from ops.tools import git, tags
 from ops.tools.revisions import PARAMS, runs_in_folder, runs_in_tree
-from ops.tools.rules import GateParams, rules_in, rules_in_commit
+from ops.tools.rules import rules_in, rules_in_commit
 from ops.tools.tree import Tree
 
 
@@ -71,7 +71,7 @@ def find_rules(path: Path | None, bases: Sequence[Base]) -> tuple[Rules, str]:
     """Return the rules of `path`, else of the first base, else of this folder, and their origin."""
     if path or not bases:
         origin = str(path or PARAMS)
-        return GateParams.load(origin).gate, origin
+        return rules_in(read_yaml(origin), origin), origin
     base = bases[0]
     if base.commit is None:
         raise InputError(f"{base.name}, a folder, has no rules. Name some: --rules {PARAMS}")

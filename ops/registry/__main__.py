@@ -26,6 +26,7 @@ from digits.core import command_line, errors
 from digits.core.errors import InputError
 from digits.storage.model_store import ENVIRONMENTS
 from ops.registry import history, promotion, rollback
+from ops.tools import registry_events, tags
 
 
 def main() -> None:
@@ -45,11 +46,12 @@ def main() -> None:
         case "rollback":
             rollback.roll_back(args.stage, args.to, force=args.force, reason=args.reason)
         case "history":
-            events = history.read(args.stage)
+            known = tags.read()
             if args.json:
+                events = registry_events.read(known, args.stage)
                 print(json.dumps([history.as_json(event) for event in events], indent=2))
             else:
-                print(history.render(args.stage, events))
+                print(history.render(known, args.stage))
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from ops.tools import registry_events, tags
 from ops.tools.registry_events import Event, version_or_commit
 from ops.tools.tables import aligned
+from ops.tools.tags import Tag
 
 COLUMNS = ("when", "stage", "what", "from", "to", "verdict", "by", "why")
-
-
-def read(stage: str | None) -> list[Event]:
-    """Return the assignments of a stage, or of all stages if it is None, the latest first."""
-    return registry_events.read(tags.read(), stage)
 
 
 def as_json(event: Event) -> dict[str, str | None]:
@@ -32,10 +28,9 @@ def as_json(event: Event) -> dict[str, str | None]:
     }
 
 
-def render(stage: str | None, events: Sequence[Event]) -> str:
+def render(known: Sequence[Tag], stage: str | None) -> str:
     """Render for a terminal: the version in each stage now, then a row for each event."""
-    known = tags.read()
-    lines = []
+    events, lines = registry_events.read(known, stage), []
     for name in registry_events.stages(known, stage):
         holder = tags.holder(known, name)
         version = version_or_commit(known, holder.commit) if holder else None

@@ -79,13 +79,12 @@ def confusion(content: Content) -> dict[str, Any]:
     """Return the first run's images by true and predicted class, and the change from the base."""
     if not content.candidate:
         return {"here": {}, "change": None, "most": 1}
-    here, *befores = (
+    here, *before = (
         diff.confusion(run.scores.support, run.errors.values())
         for run in (content.candidate[0], *content.base[:1])
     )
-    before = befores[0] if befores else None
     change = before and {
-        label: {name: n - before[label][name] for name, n in row.items()}
+        label: {name: n - before[0][label][name] for name, n in row.items()}
         for label, row in here.items()
     }
     errors = [n for label, row in here.items() for name, n in row.items() if name != label]
@@ -113,11 +112,8 @@ def contest(content: Content) -> dict[str, Any]:
 
 
 def value(parameter: object) -> str:
-    """Render the value of a parameter."""
-    if parameter is None:
-        return "absent"
-    values = parameter if isinstance(parameter, list | tuple) else [parameter]
-    return ", ".join(map(str, values))
+    """Render the value of a parameter, None if it is absent."""
+    return "absent" if parameter is None else pipeline.shown(parameter)
 
 
 def percent(share: float | None, digits: int = 1) -> str:

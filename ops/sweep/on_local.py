@@ -15,8 +15,8 @@ from pathlib import Path
 from digits.core import files
 from digits.core.workers import WORKERS_VARIABLE, count_workers
 from ops.sweep import trials
-from ops.sweep.trials import FOLDER, RESUME, Ended, Started, Trial
-from ops.tools import any_path, compute, git
+from ops.sweep.trials import RESUME, Ended, Started, Trial
+from ops.tools import compute, git
 
 POLL_S = 0.1
 
@@ -52,10 +52,6 @@ class Local:
         trials.stop_dvc(self._running.values())
 
 
-def clone_of(trial: Trial) -> Path:
-    return FOLDER / trial.name
-
-
 def share_of_workers(params: compute.ComputeParams, jobs: int) -> int:
     """Threads for each process when `jobs` trials share what `compute` states for one."""
     if params.workers == "auto":
@@ -68,12 +64,13 @@ def prepare(trial: Trial, commit: str, identity: Mapping[str, str]) -> Path:
 
     Returns the project's folder in the clone.
     """
+    from dvc.repo import Repo
+
     save_state(trial)
-    with files.new_directory(clone_of(trial)) as folder:
-        project = git.clone(commit, folder)
-        trials.identify(folder, identity)
-        configure(project)
-    project = clone_of(trial) / git.project_in_repository()
+    with files.new_directory(trial.clone) as folder, Repo() as repo:
+        settings, cache = repo.config.read("local"), repo.cache.local_cache_dir
+        trials.configure(git.clone(commit, folder), identity, settings, cache)
+    project = trial.clone / git.project_in_repository()
     if trial.saved_state.exists():
         trial.saved_state.rename(project / RESUME)
     return project
@@ -82,37 +79,25 @@ def prepare(trial: Trial, commit: str, identity: Mapping[str, str]) -> Path:
 def save_state(trial: Trial) -> None:
     """Delete a clone that an earlier sweep left, but keep the training's state.
 
-    A kill before it is moved into a new clone leaves it where the next call finds it.
+    If this process is killed, the state is in one of the two places that the next call looks at.
     """
-    state = clone_of(trial) / git.project_in_repository() / RESUME
+    state = trial.clone / git.project_in_repository() / RESUME
     if state.exists():
         shutil.rmtree(trial.saved_state, ignore_errors=True)
         state.rename(trial.saved_state)
-    shutil.rmtree(clone_of(trial), ignore_errors=True)
-
-
-def configure(project: Path) -> None:
-    """Have a clone use this repository's cache, and the DVC settings that are not in Git."""
-    from dvc.config import Config
-    from dvc.repo import Repo
-
-    any_path.allow()
-    with Repo() as repo, Config(str(project / ".dvc")).edit("local") as local:
-        local.update(repo.config.read("local"))
-        local["cache"] = {**local.get("cache", {}), "dir": repo.cache.local_cache_dir}
+    shutil.rmtree(trial.clone, ignore_errors=True)
 
 
 def collect_finished(planned: Iterable[Trial], commit: str) -> None:
-    """Collect experiments that an earlier sweep completed, but was killed before it collected."""
+    """Collect the experiments of an earlier sweep that was killed before it collected them."""
     for trial in planned:
-        if clone_of(trial).is_dir():
+        if trial.clone.is_dir():
             collect(trial, commit)
 
 
 def collect(trial: Trial, commit: str) -> bool:
     """Fetch the experiment from the clone and delete the clone; False if there is none."""
-    clone = clone_of(trial)
-    if not trials.fetch_experiment(trial, commit, clone):
+    if not trials.fetch_experiment(trial, commit, trial.clone):
         return False
-    shutil.rmtree(clone)
+    shutil.rmtree(trial.clone)
     return True

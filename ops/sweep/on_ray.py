@@ -50,6 +50,7 @@ class OnRay:
         """
         ray_cluster.connect(address)
         import ray
+        from dvc.repo import Repo
 
         self._ray, self._commit = ray, commit
         self._running: dict[Any, Trial] = {}
@@ -59,45 +60,38 @@ class OnRay:
             raise InputError(f"compute.backend is {where.backend}; on Ray a trial runs on its node")
         self._processes = where.processes
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._needs = {
-            trial: needs(device_of(trial, base), where, nodes, jobs) for trial in waiting
-        }
+        devices = {t: params.override(base, t.changes)["train"]["device"] for t in waiting}
+        self._needs = {t: needs(device, where, nodes, jobs) for t, device in devices.items()}
         for need in dict.fromkeys(self._needs.values()):
             say(describe(need, nodes))
         self._run = ray.remote(max_retries=1)(ray_node.run)
         self._messages = (
             ray.remote(ray_node.Messages).options(num_cpus=0, resources={HEAD: 0.001}).remote()
         )
-        self._has_remote, configuration = dvc_configuration()
-        self._job = ray.put(
-            Job(
-                commit,
-                git.project_in_repository(),
-                trials.identity(),
-                configuration,
-                self._has_remote,
-            )
-        )
+        with Repo() as repo:
+            url, cache = dvc.remote_url(repo.config), Path(repo.cache.local_cache_dir)
+            settings = dict(repo.config.read("local"))
+        settings.pop("cache", None)  # a node has its own
+        self._has_remote = bool(url and urlsplit(url).netloc)  # a bucket, which the nodes reach too
+        project = git.project_in_repository()
+        job = Job(commit, project, trials.identity(), settings, self._has_remote)
+        self._job = ray.put(job)
         self._bundle = ray.put(bundle(commit))
-        cache = cache_folder()
-        self._data = ray.put(
-            ray_node.pack(cache, () if self._has_remote else outputs(commit, cache))
-        )
+        packed = ray_node.pack(cache, () if self._has_remote else outputs(commit, cache))
+        self._data = ray.put(packed)
 
     def start(self, trial: Trial) -> None:
         trial.log.unlink(missing_ok=True)
         on_local.save_state(trial)
         state = trial.saved_state / ray_node.STATE.name
         if state.exists():  # of a sweep that was stopped
-            self._tell(trial, state.read_bytes())
+            told = self._messages.tell.remote(trial.name, b"", state.read_bytes())
+            self._ray.get(told)
         need = self._needs[trial]
         run = self._run.options(num_cpus=need.cores, num_gpus=need.gpus, name=trial.name)
         workers = max(1, need.cores // self._processes)
         task = run.remote(trial, workers, self._job, self._bundle, self._data, self._messages)
         self._running[task] = trial
-
-    def _tell(self, trial: Trial, state: bytes) -> None:
-        self._ray.get(self._messages.tell.remote(trial.name, b"", state))
 
     def events(self) -> Iterator[Started | Ended]:
         done, _ = self._ray.wait(
@@ -156,11 +150,6 @@ class OnRay:
             )
             self._keep_messages()
         self._ray.shutdown()
-
-
-def device_of(trial: Trial, base: dict[str, Any]) -> str:
-    device: str = params.override(base, trial.changes)["train"]["device"]
-    return device
 
 
 def needs(
@@ -282,20 +271,3 @@ def add_to_cache(packed: bytes) -> None:
                 runs.makedirs(str(kept.parent))
                 temporary = shutil.copyfile(made, kept.with_name(f"{kept.name}.tmp"))
                 runs.move(str(temporary), str(kept))
-
-
-def cache_folder() -> Path:
-    """The folder of DVC's cache."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        return Path(repo.cache.local_cache_dir)
-
-
-def dvc_configuration() -> tuple[bool, dict[str, Any]]:
-    """Whether the default remote is a bucket, and DVC's settings that are not in Git."""
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        url = dvc.remote_url(repo.config)
-        return bool(url and urlsplit(url).netloc), dict(repo.config.read("local"))

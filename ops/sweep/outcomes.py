@@ -10,7 +10,7 @@ from digits.gate.diff import Figure
 from digits.gate.judge import Difference
 from digits.gate.results import Run
 from digits.gate.seed_spread import mean_margin
-from ops.sweep.settings import DEFAULT, Setting
+from ops.sweep.settings import Setting
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,3 @@ def _difference(default: Sequence[Run], runs: Sequence[Run]) -> Difference | Non
     except InputError:
         return None
     return judge.difference(default, runs)
-
-
-def describe(outcome: Outcome) -> tuple[str, str]:
-    """The change in accuracy from the default, and its mark, for a person."""
-
-    if outcome.difference is None:
-        return "", "" if outcome.setting.name == DEFAULT else "other test images"
-    return diff.shown_change(outcome.figures["accuracy"]), outcome.mark

@@ -7,7 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from digits.evaluation.plots import BAD, GOOD, INK, MUTED, grid, sheet
-from ops.sweep.outcomes import Outcome, describe
+from digits.gate import diff
+from ops.sweep.outcomes import Outcome
+from ops.sweep.settings import DEFAULT
 
 COLOURS = {"better": GOOD, "worse": BAD}
 MOST = 100  # rows: the table has all, and nobody reads a longer picture
@@ -28,7 +30,7 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
     """
     drawn = most_accurate(outcomes)
     labels = [outcome.setting.label for outcome in drawn]
-    cells = [(f"{outcome.mean:.2%}".replace("%", " %"), *describe(outcome)) for outcome in drawn]
+    cells = [texts_of(outcome) for outcome in drawn]
     height = TOP + ROW * len(drawn) + BOTTOM
     # matplotlib's own layout would measure each text several times.
     with sheet(CHART, height) as (figure, png):
@@ -70,6 +72,14 @@ def most_accurate(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The default and the most accurate of the others, `MOST` at most, in their order."""
     order = sorted(range(1, len(outcomes)), key=lambda number: -outcomes[number].mean)
     return [outcomes[number] for number in sorted([0, *order[: MOST - 1]])]
+
+
+def texts_of(outcome: Outcome) -> tuple[str, str, str]:
+    """The accuracy, its change from the default, and the mark of the change."""
+    accuracy = f"{100 * outcome.mean:.2f} %"
+    if outcome.difference is None:
+        return accuracy, "", "" if outcome.setting.name == DEFAULT else "other test images"
+    return accuracy, diff.shown_change(outcome.figures["accuracy"]), outcome.mark
 
 
 def width_of(figure: Figure, texts: Iterable[str]) -> float:

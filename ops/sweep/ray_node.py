@@ -24,7 +24,7 @@ from digits.core.errors import InputError
 from digits.core.workers import WORKERS_VARIABLE
 from ops.sweep import trials
 from ops.sweep.trials import RESUME, Trial
-from ops.tools import any_path, dvc, git, lock
+from ops.tools import dvc, git, lock
 from ops.tools.dvc_files import OBJECT_PATH, RUN_PATH
 
 POLL_S = 0.5
@@ -41,14 +41,14 @@ class Job:
 
     project : the project's folder in the repository
     identity : who commits the experiments, as Git's configuration
-    dvc : DVC's configuration that is not in Git
+    settings : DVC's settings that are not in Git
     has_remote : whether data and outputs travel through the DVC remote
     """
 
     commit: str
     project: Path
     identity: Mapping[str, str]
-    dvc: Mapping[str, Any]
+    settings: Mapping[str, Any]
     has_remote: bool
 
 
@@ -149,26 +149,19 @@ def remove_abandoned() -> None:
 
 def check_out(folder: Path, job: Job, bundle: bytes) -> Path:
     """Clone the commit; returns the project's folder in the clone."""
-    from dvc.config import Config
-
     file, clone = folder / "commit.bundle", folder / "clone"
     file.write_bytes(bundle)
     git.run("init", "--quiet", clone, environment=git.clean_environment())
     git.omit_history(clone, job.commit)
     git.run("fetch", "--quiet", file, "HEAD", folder=clone)
     git.run("checkout", "--quiet", "--detach", job.commit, folder=clone)
-    trials.identify(clone, job.identity)
     project = clone / job.project
-    any_path.allow()
-    with Config(str(project / ".dvc")).edit("local") as local:
-        local.update(
-            {**job.dvc, "cache": {"dir": str(project / CACHE)}}
-        )  # whatever the commit says
+    trials.configure(project, job.identity, job.settings, str(project / CACHE))
     return project
 
 
 def run_dvc(trial: Trial, workers: int, job: Job, project: Path, log: Path, messages: Any) -> int:
-    """Run `dvc exp run` and tell how it goes on; returns its exit code."""
+    """Run `dvc exp run`, and tell its progress; returns its exit code."""
     import ray
 
     state = ray.get(messages.state.remote(trial.name))

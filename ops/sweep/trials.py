@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from digits.core.command_line import say
 from digits.core.errors import InputError
-from ops.tools import git, lock, processes
+from ops.tools import any_path, git, lock, processes
 from ops.tools.dvc import set_params
 from ops.tools.tables import about
 
@@ -33,6 +33,11 @@ class Trial:
 
     name: str
     changes: Mapping[str, Any]
+
+    @property
+    def clone(self) -> Path:
+        """The clone in which `on_local` runs it."""
+        return FOLDER / self.name
 
     @property
     def log(self) -> Path:
@@ -54,7 +59,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial is an experiment now, or failed; its log says why, `problem` if the log can't."""
+    """A trial is an experiment now, or it failed; `problem` says why if its log can't."""
 
     trial: Trial
     is_complete: bool
@@ -79,10 +84,18 @@ def identity() -> dict[str, str]:
     return {key: git.setting(key) or "" for key in IDENTITY}
 
 
-def identify(clone: Path, identity: Mapping[str, str]) -> None:
-    """Give a clone the user's `identity`."""
+def configure(
+    project: Path, identity: Mapping[str, str], settings: Mapping[str, Any], cache: str
+) -> None:
+    """Give a clone the user's `identity`, DVC's settings that are not in Git, and DVC's cache."""
+    from dvc.config import Config
+
     for key, value in identity.items():
-        git.run("config", key, value, folder=clone)
+        git.run("config", key, value, folder=project)
+    any_path.allow()
+    with Config(str(project / ".dvc")).edit("local") as local:
+        local.update(settings)
+        local["cache"] = {**settings.get("cache", {}), "dir": cache}
 
 
 def only_sweep() -> AbstractContextManager[None]:

@@ -27,6 +27,11 @@ PORTS = (
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc"),
     *("filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"),
 )
+OPTIONS = (
+    *("-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=20"),
+    *("-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+    *("-master.telemetry=false", "-master.volumeSizeLimitMB=64"),
+)
 # Ends the server, and removes its files, as soon as the process that started it has ended.
 GUARD = """\
 exec 3<&0
@@ -89,36 +94,19 @@ def _started(
     """Start the server, which has the bucket then; None if it has ended instead."""
     folder = Path(tempfile.mkdtemp(prefix="local-s3-"))
     identities = [
-        {
-            "name": name,
-            "credentials": [{"accessKey": name, "secretKey": name}],
-            "actions": actions,
-        }
+        {"name": name, "credentials": [{"accessKey": name, "secretKey": name}], "actions": actions}
         for name, actions in users.items()
     ]
     (folder / "users.json").write_text(json.dumps({"identities": identities}))
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    words = [
-        *(
-            str(program),
-            f"-logdir={folder}",
-            "server",
-            f"-dir={folder}",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-        ),
-        *(
-            "-filer",
-            "-s3",
-            f"-s3.config={folder}/users.json",
-            "-s3.port.iceberg=0",
-            "-s3.port.lance=0",
-        ),
-        *("-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=20"),
+    options = [
+        f"-dir={folder}",
+        f"-s3.config={folder}/users.json",
+        *OPTIONS,
         *(f"-{name}={port}" for name, port in ports.items()),
     ]
     guard = subprocess.Popen(
-        ["sh", "-c", GUARD, str(folder), *words],
+        ["sh", "-c", GUARD, folder, program, f"-logdir={folder}", "server", *options],
         stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -248,7 +248,7 @@ def _written_now() -> set[str]:
 
 def shown(value: Any) -> str:
     """A parameter's value as a person reads it."""
-    if value is None or value == []:
+    if value is None or value in ([], ()):
         return "none"
     if isinstance(value, bool):
         return str(value).lower()

@@ -108,6 +108,7 @@ def test_the_rules_of_a_revision_say_which_seeds(project: Project) -> None:
     [
         (("--seeds", "0"), "--seeds is '0'; expected how many seeds"),
         (("--seeds",), "--seeds is ''; expected how many seeds"),
+        (("--seeds=none", "small"), "--seeds is 'none'; expected how many seeds"),
         (("--seeds", "2", "-S", "train.seed=4"), "train.seed is set by --seeds"),
         (("--rules", "nowhere"), "'nowhere' is not a revision"),
         (("-S", "train.ema=0.5"), "-S is not a preset. Options follow the preset's name"),

@@ -1,1 +1,1 @@
-"""What the report and the pages are drawn with: charts, pictures, tables, a style sheet."""
+"""Charts, pictures, tables and a style sheet, for the report and the pages."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 STYLE = Path(__file__).with_name("page.css")
 WIDTH = 360
@@ -268,5 +268,5 @@ def _svg(
     width: float = WIDTH,
 ) -> Markup:
     return Markup('<svg viewBox="0 0 {:g} {:g}" role="{}" aria-label="{}">{}</svg>').format(
-        width, height, role, escape(title), Markup("").join(parts)
+        width, height, role, title, Markup("").join(parts)
     )

@@ -12,7 +12,7 @@ MOST = 60  # pictures of a kind of change
 
 @dataclass(frozen=True)
 class _Sheet:
-    """A kind of change: the number of images; of the first, picture, older place, newer place."""
+    """A kind of change: how many images; of the first ones, the picture, the old and new place."""
 
     title: str
     total: int
@@ -27,20 +27,19 @@ def html(difference: Difference, before: Prepared, after: Prepared) -> Markup:
 
 
 def _sheets(difference: Difference, before: Prepared, after: Prepared) -> list[_Sheet]:
-    def picture(image: Image, data: Prepared = after) -> str:
-        return pictures.data_uri(data.pixels(image))
-
     d = difference
-    sheets = [
+    kinds: dict[str, tuple[Prepared, list[tuple[Image | None, Image]]]] = {
+        "relabelled": (after, [*d.relabelled]),
+        "added": (after, [(None, image) for image in d.added]),
+        "removed": (before, [(None, image) for image in d.removed]),
+        "moved to another split": (after, [*d.moved]),
+    }
+    return [
         _Sheet(
-            "relabelled", len(d.relabelled), [(picture(b), a, b) for a, b in d.relabelled[:MOST]]
-        ),
-        _Sheet("added", len(d.added), [(picture(b), None, b) for b in d.added[:MOST]]),
-        _Sheet(
-            "removed", len(d.removed), [(picture(a, before), None, a) for a in d.removed[:MOST]]
-        ),
-        _Sheet(
-            "moved to another split", len(d.moved), [(picture(b), a, b) for a, b in d.moved[:MOST]]
-        ),
+            title,
+            len(pairs),
+            [(pictures.data_uri(data.pixels(new)), old, new) for old, new in pairs[:MOST]],
+        )
+        for title, (data, pairs) in kinds.items()
+        if pairs
     ]
-    return [sheet for sheet in sheets if sheet.images]

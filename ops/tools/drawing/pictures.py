@@ -13,15 +13,17 @@ LARGEST = 512  # pixels
 
 def data_uri(image: UInt8Array) -> str:
     """A PNG of opaque ink on nothing, so that the page can choose both colours."""
-    png = io.BytesIO()
-    Pillow.fromarray(np.stack([np.zeros_like(image), image], axis=-1), "LA").save(png, "PNG")
-    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
+    return _png_uri(Pillow.fromarray(np.stack([np.zeros_like(image), image], axis=-1), "LA"))
 
 
 def photo_uri(image: UInt8Array) -> str:
     """A PNG of grey levels as they are, reduced to `LARGEST` pixels a side if it is larger."""
-    png = io.BytesIO()
     photo = Pillow.fromarray(image)
     photo.thumbnail((LARGEST, LARGEST))
-    photo.save(png, "PNG")
+    return _png_uri(photo)
+
+
+def _png_uri(picture: Pillow.Image) -> str:
+    png = io.BytesIO()
+    picture.save(png, "PNG")
     return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()

@@ -266,8 +266,8 @@ def test_a_kill_while_a_clone_is_replaced_keeps_the_resume_state(
     project = scratch(tmp_path / "project")
     monkeypatch.chdir(project.folder)
     trial = Trial("one", {})
-    (on_local.clone_of(trial) / ".resume").mkdir(parents=True)
-    (on_local.clone_of(trial) / ".resume" / "state").write_text("epoch 7")
+    (trial.clone / ".resume").mkdir(parents=True)
+    (trial.clone / ".resume" / "state").write_text("epoch 7")
     commit = project.run("git", "rev-parse", "HEAD").strip()
 
     def killed(*words: object) -> None:
@@ -279,8 +279,8 @@ def test_a_kill_while_a_clone_is_replaced_keeps_the_resume_state(
             with pytest.raises(KeyboardInterrupt):
                 on_local.prepare(trial, commit, {})
     on_local.prepare(trial, commit, {})
-    assert (on_local.clone_of(trial) / ".resume" / "state").read_text() == "epoch 7"
-    assert (on_local.clone_of(trial) / "dvc.yaml").exists()
+    assert (trial.clone / ".resume" / "state").read_text() == "epoch 7"
+    assert (trial.clone / "dvc.yaml").exists()
 
 
 def test_experiments_stay_with_their_commit_when_head_moves(project: Project) -> None:
