@@ -38,6 +38,9 @@ else:
 if root != here:
     os.environ["DIGITS_STARTED_IN"] = str(here)
     os.chdir(root)
+programs, path = os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)
+if programs not in path.split(os.pathsep):  # dvc starts the stages with the first python there
+    os.environ["PATH"] = programs + os.pathsep + path
 sys.path[0] = str(root)
 runpy.run_module("ops", run_name="__main__", alter_sys=True)
 """

@@ -32,7 +32,7 @@ def require(code: int) -> None:
 
 
 def require_clean() -> None:
-    """Raises `InputError` if files of Git's differ from HEAD: they could be lost."""
+    """Raises `InputError` if tracked files differ from HEAD, since a step could overwrite them."""
     if changed := git.lines("diff", "--name-only", "HEAD"):
         raise InputError(f"not committed: {first(changed)}. Commit or stash this first")
 

@@ -35,7 +35,7 @@ def comparable(
     *,
     code: Tree | None,
     cross: bool,
-    same_evaluator: bool = False,
+    same_evaluator: bool,
 ) -> Iterator[tuple[str, list[Run], list[Run]]]:
     """Yield comparable runs: (name of the comparison, the base's runs, the candidate's runs).
 

@@ -48,7 +48,7 @@ class Plan(Params):
     parts: int
     rows: int
     sha256: str  # of the list of chunks
-    taken: tuple[str, ...] = ()  # how files of many images are taken, in words
+    taken: tuple[str, ...] = ()  # how the values of files of many images are read, in words
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def calibration(content: Content) -> Markup | None:
         if {"confidence", "accuracy", "images"} <= row.keys()
     ]
     title = "Accuracy by confidence; the closer to the diagonal, the better calibrated"
-    return charts.calibration(title, dots, "confidence") if dots else None
+    return charts.calibration(title, dots) if dots else None
 
 
 def robustness(content: Content) -> dict[str, Any]:
@@ -116,5 +116,5 @@ def value(parameter: object) -> str:
     return "absent" if parameter is None else pipeline.shown(parameter)
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def percent(share: float | None, digits: int) -> str:
     return "\N{EN DASH}" if share is None else f"{100 * share:.{digits}f} %"

@@ -1,4 +1,4 @@
-"""DVC's digests of the files and folders on disk, whatever Git knows of them."""
+"""DVC's digests of the files and folders on disk, whether Git tracks them or not."""
 
 import hashlib
 import os

@@ -12,7 +12,7 @@ from digits.core.params import as_text
 from digits.core.workers import WORKERS_VARIABLE
 from ops.tools import compute, dvc_files, git
 
-DVC = (sys.executable, "-m", "ops.tools.any_path")  # dvc
+DVC = (sys.executable, "-m", "ops.tools.any_path")  # the command dvc
 MODEL = "models/digit-classifier"
 DATA = "data/prepared"
 PLACEHOLDER = "s3://<"  # begins the URL of the remote in .dvc/config until `make remote` sets one
@@ -126,7 +126,7 @@ def is_cached(oid: str) -> bool:
 
 
 def _cache() -> Callable[[str], Path]:
-    """Where DVC's cache keeps an object, if it has it."""
+    """A function that returns an object's path in DVC's cache, whether it is there or not."""
     from dvc.repo import Repo
 
     with Repo() as repo:

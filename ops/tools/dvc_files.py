@@ -24,7 +24,7 @@ RUN_PATH = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}")
 
 
 def _one_text(command: Any) -> Any:
-    """A command may be a list of commands."""
+    """A command, which DVC also takes as a list of commands."""
     is_list = isinstance(command, tuple) and all(isinstance(line, str) for line in command)
     return " ".join(command) if is_list else command
 

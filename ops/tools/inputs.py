@@ -65,7 +65,7 @@ class Chunk:
     states : of the files when they were listed, see `filesystem.state`
     key : of the images in that file, see `pixels.Images`
     scale : what the values are multiplied by, see `pixels.measure`
-    taken : how that file's images are taken, in words
+    taken : how the values of that file's images are read, in words
     """
 
     files: tuple[str, ...]
@@ -220,7 +220,7 @@ def original(path: str, form: Preprocessing) -> UInt8Array:
 
     Returns uint8 (height, width), grey levels.
 
-    Raises `InputError` as `image`, but any picture will do.
+    Raises `InputError` if there is no such image, or it is not a picture.
     """
     source, chunk = _find_one(path)
     storage = filesystem.find(source.url)

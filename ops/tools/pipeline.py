@@ -221,7 +221,7 @@ def _outputs_on_disk(stage: Stage) -> Iterable[Reason]:
 
 
 def _way_back(path: str, md5: str, is_cached: bool) -> str:
-    """Where an output that is not on disk can be taken from; dvc restores what it caches."""
+    """How a person gets back an output that is not on disk."""
     if is_cached:
         if dvc.is_cached(md5):
             return "the cache has it: dvc checkout"

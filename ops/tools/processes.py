@@ -78,7 +78,7 @@ def when_one_ends(watched: Sequence[psutil.Process], action: Callable[[], object
 
 
 def was_running(pid: int, at: float) -> bool:
-    """Whether a process is alive that had started at a time, in seconds since 1970."""
+    """Whether a process is alive, and had started by a time, in seconds since 1970."""
     try:
         return bool(psutil.Process(pid).create_time() <= at + 1)
     except psutil.Error:

@@ -175,8 +175,8 @@ def read_table(tree: Tree, path: str) -> Rows:
     return rows
 
 
-def count_looks(test_set: str, rev: str = "HEAD") -> int:
-    """How many commits changed the metrics on this test set; each counts as a look at it."""
+def count_looks(test_set: str, rev: str) -> int:
+    """How many commits up to a revision changed the metrics on this test set: each is a look at it."""
     commits = git.lines("log", "--format=%H", rev, "--", EVALUATION)
     with git.Objects() as objects:
         contents = (objects.read(f"{commit}:./{EVALUATION}") or b"" for commit in commits)

@@ -1,7 +1,7 @@
 """Record each run of a stage: when, how long, how it ended, what it printed and what it wrote.
 
-DVC keeps none of this, and it must not be among the results, which are the same bytes each time. It
-is in the git-ignored .ui/: stages/NAME.json and logs/NAME.log. Only the last run is kept.
+DVC keeps none of this. It differs from run to run, so it is not among the results, but in the
+git-ignored .ui/: stages/NAME.json and logs/NAME.log. Only the last run is kept.
 """
 
 import io
@@ -78,7 +78,7 @@ def recorded() -> Iterator[None]:
     if name is None:
         yield
         return
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # a process of a run that its launcher records
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # by torchrun, for a launcher that records the run
         _copy_output(name, os.O_APPEND)
         yield
         return
@@ -131,7 +131,7 @@ def _overwritten(line: str) -> str:
 
 
 class _Copied(io.FileIO):
-    """An open file, whose content also goes to a log."""
+    """An open file; what is written to it also goes to a log."""
 
     def __init__(self, descriptor: int, log: int) -> None:
         super().__init__(descriptor, "w", closefd=False)

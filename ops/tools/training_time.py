@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from contextlib import redirect_stderr
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from digits.core import kernels
@@ -17,10 +16,10 @@ from ops.tools.dvc import DATA
 BATCHES = (2, 10)  # the second training's time minus the first's leaves out what happens once
 
 
-def estimate_s(params: Mapping[str, Any], data: Path = Path(DATA)) -> float | None:
+def estimate_s(params: Mapping[str, Any]) -> float | None:
     """Seconds that training takes with these parameters, without the other stages.
 
-    None if it can't be known: the data are not prepared, or another computer trains.
+    None if this is unknown: the data are not prepared, or other computers train.
     """
     where = compute.load_params()
     if where.backend != "local" or where.processes > 1:
@@ -32,7 +31,7 @@ def estimate_s(params: Mapping[str, Any], data: Path = Path(DATA)) -> float | No
     from digits.training.recipe import Recipe, resolve
 
     try:
-        source, images = dataset.load_source(data), dataset.load(data, "train")
+        source, images = dataset.load_source(DATA), dataset.load(DATA, "train")
     except InputError:
         return None
     if source.name != params["data"]["source"]:

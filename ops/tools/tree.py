@@ -72,7 +72,7 @@ WORKING_TREE = Tree(None)
 
 
 class Contents:
-    """The contents of files by Git's name for them: each is read once, and kept."""
+    """Reads files by the names of their objects in Git, each of them once."""
 
     def __init__(self, objects: git.Objects) -> None:
         self._objects = objects

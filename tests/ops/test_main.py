@@ -77,6 +77,12 @@ def test_what_does_not_exist_is_named_with_what_is_near(clone: Path) -> None:
     assert "usage: digits gate" in run(clone, "gate", "--nothing", code=2)
 
 
+def test_where_the_environment_is_not_activated_dvc_and_its_stages_are_found(clone: Path) -> None:
+    (clone / "ops" / "found.py").write_text("import shutil; print(shutil.which('dvc'))")
+    expected = Path(sys.executable).with_name("dvc")
+    assert run(clone, "found", PATH="/usr/bin:/bin").strip() == str(expected)
+
+
 def test_outside_of_a_clone_it_says_so(clone: Path) -> None:
     assert "is not in a clone of this repository" in run(clone, folder="../..", code=1)
 

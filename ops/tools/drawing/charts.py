@@ -70,10 +70,9 @@ class Frame:
         return self.height - BOTTOM - share * (self.height - TOP - BOTTOM)
 
 
-def curves(title: str, lines: Sequence[Line], x_label: str, height: float = 220) -> Markup:
+def curves(title: str, lines: Sequence[Line], x_label: str) -> Markup:
     """Draw lines over a common x axis, with ticks at round numbers."""
-    points = [point for line in lines for point in line.points]
-    frame = _frame(points, height)
+    frame = _frame([point for line in lines for point in line.points])
     marks = [
         Markup('<polyline class="line {}" points="{}"/>').format(
             line.side, " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in line.points)
@@ -83,7 +82,7 @@ def curves(title: str, lines: Sequence[Line], x_label: str, height: float = 220)
     ends = [
         _circle(line.side, frame.x(x), frame.y(y), 3) for line in lines for x, y in line.points[-1:]
     ]
-    return _svg(title, height, [*_axes(frame, x_label), *marks, *ends])
+    return _svg(title, frame.height, [*_axes(frame, x_label), *marks, *ends])
 
 
 def small_line(title: str, values: Sequence[float], marked: Iterable[int] = ()) -> Markup:
@@ -124,14 +123,14 @@ def training(sides: Sequence[Sequence[Mapping[str, float]]]) -> list[tuple[str, 
     return titled
 
 
-def calibration(title: str, dots: Sequence[Dot], x_label: str, height: float = 300) -> Markup:
-    """Draw dots in the unit square, and the diagonal of perfect calibration."""
-    frame = Frame((0, 0), (1, 1), height)
+def calibration(title: str, dots: Sequence[Dot]) -> Markup:
+    """Draw dots, accuracy by confidence, and the diagonal of perfect calibration."""
+    frame = Frame((0, 0), (1, 1), 300)
     diagonal = Markup('<path class="diagonal" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(
         frame.x(0), frame.y(0), frame.x(1), frame.y(1)
     )
     marks = [_circle(d.side, frame.x(d.x), frame.y(d.y), d.radius) for d in dots]
-    return _svg(title, height, [*_axes(frame, x_label), diagonal, *marks])
+    return _svg(title, frame.height, [*_axes(frame, "confidence"), diagonal, *marks])
 
 
 def dumbbells(title: str, rows: Sequence[tuple[str, float | None, float]]) -> Markup:
@@ -211,21 +210,21 @@ def graph(title: str, nodes: Sequence[Node], edges: Iterable[tuple[int, int, str
     return _svg(title, STAGE * len(nodes) - (STAGE - box) + 4, [arrow, *parts], role)
 
 
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Return round numbers from `low` to `high`: steps of 1, 2 or 5 times a power of ten."""
+def ticks(low: float, high: float) -> list[float]:
+    """Return six round numbers or fewer: steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
-    raw = (high - low) / most
+    raw = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(s * power for s in (1, 2, 5, 10) if s * power >= raw * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(i * step, 10) for i in range(first, last + 1)]
 
 
-def _frame(points: Sequence[Point], height: float) -> Frame:
+def _frame(points: Sequence[Point]) -> Frame:
     (left, right), (low, high) = ((min(v), max(v)) for v in zip(*points, strict=True))
     margin = 0.06 * (high - low) or 0.5
-    return Frame((left, low - margin), (max(right, left + 1), high + margin), height)
+    return Frame((left, low - margin), (max(right, left + 1), high + margin), 220)
 
 
 def _axes(frame: Frame, x_label: str) -> list[Markup]:

@@ -91,9 +91,9 @@ def remove(clients: Clients, bucket: str, names: Sequence[str]) -> None:
 
 
 def fetch(clients: Clients, url: str, names: Collection[str]) -> dict[str, bytes]:
-    """Download an archive of files of the given names; raises `InputError` if it lacks or is one.
+    """Download an archive. Returns its files, which must be exactly those of the given names.
 
-    As `unpack`, and also if the object does not exist.
+    Raises `InputError` as `unpack`, or if the archive does not exist.
     """
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if key not in keys(clients, bucket, key):  # without the right to list, S3 answers 403, not 404

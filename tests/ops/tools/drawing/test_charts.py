@@ -30,7 +30,7 @@ def test_ticks_are_round_numbers_within_the_range(
         charts.curves("flat", [Line("here", [(1, 2), (2, 2)]), Line("before", [(1, 2)])], "epoch"),
         charts.small_line(EVIL, [3, 1, 2], marked=[1]),
         charts.small_line("one value", [1]),
-        charts.calibration(EVIL, [Dot("here", 0.5, 0.5, 3)], EVIL),
+        charts.calibration(EVIL, [Dot("here", 0.5, 0.5, 3)]),
         charts.dumbbells(EVIL, [(EVIL, None, 1.0), ("b", 0.4, 0.5)]),
         charts.bars(EVIL, [(EVIL, "here", 0, EVIL), ("b", "before", 3, "")]),
         charts.graph(EVIL, [Node(EVIL, EVIL, "calm"), Node("b", "", "calm")], [(0, 1, EVIL)]),
