@@ -176,7 +176,7 @@ def read_table(tree: Tree, path: str) -> Rows:
 
 
 def count_looks(test_set: str, rev: str) -> int:
-    """How many commits up to a revision changed the metrics on this test set: each is a look at it."""
+    """How many commits up to a revision changed the metrics on this test set: the looks at it."""
     commits = git.lines("log", "--format=%H", rev, "--", EVALUATION)
     with git.Objects() as objects:
         contents = (objects.read(f"{commit}:./{EVALUATION}") or b"" for commit in commits)

@@ -91,7 +91,9 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
     assert "identical: all 17 outputs" in project.run(*PYTHON, "ops.verify")
     clone = Project(tmp_path / "clone")
     project.run("git", "clone", "--quiet", str(project.folder), str(clone.folder))
-    assert "does not exist. Get it from DVC: dvc checkout, or dvc pull" in clone.run(*correct, code=2)
+    assert "does not exist. Get it from DVC: dvc checkout, or dvc pull" in clone.run(
+        *correct, code=2
+    )
     clone.run("dvc", "pull", "--quiet")
     assert "Data and pipelines are up to date" in clone.run("dvc", "repro")
 
