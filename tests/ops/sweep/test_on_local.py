@@ -1,0 +1,28 @@
+"""How trials share this machine; tests/ops/sweep/test_sweep.py runs some."""
+
+from typing import Any
+
+import pytest
+
+from ops.sweep import on_local
+from ops.tools.compute import ComputeParams
+
+
+@pytest.mark.parametrize(
+    ("workers", "processes", "jobs", "expected"),
+    [
+        ("auto", 1, 2, 4),
+        ("auto", 2, 2, 2),
+        ("auto", 1, 3, 2),
+        ("auto", 4, 4, 1),
+        (6, 1, 2, 3),
+        (6, 2, 2, 3),  # is for each process
+        (1, 1, 4, 1),
+    ],
+)
+def test_the_trials_together_use_what_one_would(
+    monkeypatch: pytest.MonkeyPatch, workers: Any, processes: int, jobs: int, expected: int
+) -> None:
+    monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", "8")  # cores, so to say
+    params = ComputeParams(workers=workers, processes=processes, backend="local")
+    assert on_local.share_of_workers(params, jobs) == expected
