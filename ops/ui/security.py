@@ -20,7 +20,6 @@ HEADERS = {
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",  # with `no-referrer`, forms would have no Origin
     "Cross-Origin-Resource-Policy": "same-origin",  # or another server's page could load scripts
     "Cross-Origin-Opener-Policy": "same-origin",

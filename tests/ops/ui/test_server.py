@@ -368,7 +368,10 @@ def test_every_answer_limits_what_a_page_may_do(ui: Ui) -> None:
         headers = ui.server.ask(path).headers
         assert "script-src 'self';" in headers["content-security-policy"]
         assert "default-src 'none'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == headers["cross-origin-opener-policy"] == "same-origin"
+        assert headers["cache-control"] == "no-store"
         assert headers["cross-origin-resource-policy"] == "same-origin"
     assert ui.server.ask("/nothing").status == 404
     assert ui.server.ask("/run.html?action=nothing").status == 404
