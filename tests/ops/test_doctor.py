@@ -109,15 +109,21 @@ def test_damage_on_both_sides_is_mended_from_the_working_tree(ann: Models, name:
 
 
 def test_what_no_side_has_is_to_be_made_anew(ann: Models) -> None:
-    """The corrupt copy leaves the cache, where it would keep the new one out."""
+    """The corrupt copy leaves the cache, where it would keep the new one out.
+
+    The remote gets no list of files that it lacks: DVC would believe that it has them.
+    """
     for side in ("cache", "remote"):
         damage(stored(ann, side, "model.onnx"), "corrupt")
+    damage(stored(ann, "remote", ""), "missing")
     model = ann.folder / "models" / "digit-classifier" / "model.onnx"
     whole = model.read_bytes()
     damage(model, "corrupt")
     said = doctor(ann, "--repair", code=1)
     assert "model.onnx: dvc repro --single-item --force evaluate, then digits doctor" in said
     assert not stored(ann, "cache", "model.onnx").exists()
+    assert "in the remote  models/digit-classifier, whose files are not whole" in said
+    assert not stored(ann, "remote", "").exists()
     model.chmod(0o644)
     model.write_bytes(whole)
     ann.run("dvc", "commit", "--force", "--quiet")
