@@ -13,6 +13,16 @@ from digits.gate.seed_spread import mean_difference
 Unit = Literal["images", "share", "decimal", "count"]  # a share is shown in percent
 Mark = Literal["same", "noise", "better", "worse", "untested"]
 
+UNITS: dict[str, Unit] = {
+    "errors": "images",
+    "accuracy": "share",
+    "nll": "decimal",
+    "ece": "decimal",
+    "robustness": "share",
+    "weights": "count",
+    "bytes": "count",
+}
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -59,8 +69,9 @@ def figures(
     """
 
     def figure(
-        name: str, unit: Unit, value: Callable[[Run], float], *, less: bool, paired: bool = False
+        name: str, value: Callable[[Run], float], *, less: bool, paired: bool = False
     ) -> Figure:
+        unit = UNITS[name]
         sides = [[value(run) for run in runs] for runs in (base, candidate) if runs]
         after = mean(sides[-1])
         if overall is None:
@@ -81,13 +92,13 @@ def figures(
         return Figure(name, unit, before, after, mark)
 
     return [
-        figure("errors", "images", lambda r: r.scores.errors, less=True, paired=True),
-        figure("accuracy", "share", lambda r: r.scores.accuracy, less=False, paired=True),
-        figure("nll", "decimal", lambda r: r.scores.nll, less=True),
-        figure("ece", "decimal", lambda r: r.scores.ece, less=True),
-        figure("robustness", "share", lambda r: r.scores.robustness["mean"], less=False),
-        figure("weights", "count", lambda r: r.scores.parameters, less=True),
-        figure("bytes", "count", lambda r: r.scores.model_bytes, less=True),
+        figure("errors", lambda r: r.scores.errors, less=True, paired=True),
+        figure("accuracy", lambda r: r.scores.accuracy, less=False, paired=True),
+        figure("nll", lambda r: r.scores.nll, less=True),
+        figure("ece", lambda r: r.scores.ece, less=True),
+        figure("robustness", lambda r: r.scores.robustness["mean"], less=False),
+        figure("weights", lambda r: r.scores.parameters, less=True),
+        figure("bytes", lambda r: r.scores.model_bytes, less=True),
     ]
 
 
@@ -104,26 +115,26 @@ def changed_images(
     return _answers(candidate, broken), _answers(base, fixed)
 
 
+def _answers(runs: Sequence[Run], indices: set[int]) -> list[Answer]:
+    errors = {}
+    for index in indices:
+        of_image = [run.errors[index] for run in runs if index in run.errors]
+        errors[index] = max(of_image, key=lambda error: error.confidence)
+    return worst(errors)
+
+
+def worst(errors: Mapping[int, Error]) -> list[Answer]:
+    """Misclassified images, by their position; the most confident answer first."""
+    answers = [Answer(i, e.label, e.predicted, e.confidence) for i, e in errors.items()]
+    return sorted(answers, key=lambda answer: (-answer.confidence, answer.index))
+
+
 def contested(runs: Sequence[Run]) -> list[int]:
     """Images that some runs misclassify and others do not; most often misclassified first."""
     counts = Counter(index for run in runs for index in run.errors)
     return sorted(
         (index for index, n in counts.items() if n < len(runs)), key=lambda i: (-counts[i], i)
     )
-
-
-def worst(candidate: Sequence[Run]) -> list[Answer]:
-    """Every image that the first run misclassifies, the most confident answer first."""
-    return _answers(candidate[:1], candidate[0].wrong())
-
-
-def _answers(runs: Sequence[Run], indices: set[int]) -> list[Answer]:
-    answers = []
-    for index in indices:
-        errors = [run.errors[index] for run in runs if index in run.errors]
-        e = max(errors, key=lambda error: error.confidence)
-        answers.append(Answer(index, e.label, e.predicted, e.confidence))
-    return sorted(answers, key=lambda answer: (-answer.confidence, answer.index))
 
 
 def confusion(

@@ -42,7 +42,7 @@ def render(content: Content) -> str:
 
 
 def worst(content: Content) -> Sequence[Answer]:
-    return diff.worst(content.candidate)[:MOST_WORST] if content.candidate else []
+    return diff.worst(content.candidate[0].errors)[:MOST_WORST] if content.candidate else []
 
 
 def stages(content: Content) -> Markup:

@@ -9,6 +9,7 @@ from pathlib import Path
 from digits.core.errors import InputError
 from ops.tools import disk, dvc_files, git
 
+FOLDER = Path(".ui")  # what the pages keep for themselves; Git ignores it
 # A change of these files, of a stage's inputs or outputs, or of any ref, changes the pages.
 WATCHED = (
     *("dvc.yaml", "dvc.lock", "params.yaml", "metrics", "data"),

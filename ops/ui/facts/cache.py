@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from digits.core import files
-
-FOLDER = Path(".ui")
+from ops.ui.project import FOLDER
 
 
 def kept(name: str, make: Callable[[], Any]) -> Any:

@@ -1,6 +1,5 @@
 """Read what deployments serve, in the background, so that a slow bucket blocks no page."""
 
-import shlex
 import threading
 import time
 from dataclasses import dataclass
@@ -28,8 +27,8 @@ class Served:
 class _Question:
     """Asks a URL in a thread of its own; a thread that hangs does not keep the program from ending.
 
-    The answer is None until there is one. A later question keeps the former answer meanwhile. Pages
-    that are open learn of a new answer.
+    The answer is None until there is one. A later question has the former answer until its own
+    comes. Then the pages that are open are told.
     """
 
     def __init__(self, url: str, former: Served | None, *, is_live: bool) -> None:
@@ -70,12 +69,6 @@ def ask(url: str) -> Served:
         return Served(url, {}, str(error))
     found = {name: pointer for name, pointer in pointers.items() if pointer}
     return Served(url, found, None if found else "no model was deployed there yet")
-
-
-def command(url: str, environment: str) -> str:
-    """The command that deploys there what the registry says."""
-    option = "" if environment == ENVIRONMENTS[0] else f" --stage {environment}"
-    return f"digits deploy --to {shlex.quote(url)}{option}"
 
 
 def _question(url: str, is_live: bool) -> _Question:

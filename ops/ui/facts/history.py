@@ -27,12 +27,13 @@ from ops.tools.rules import rules_in
 from ops.tools.tags import Tag
 from ops.tools.tree import Contents, KeptTree
 from ops.ui.facts.cache import kept
+from ops.ui.facts.commits import Commit, log
 from ops.ui.project import Project
 
 Value = int | float | str
 REQUIRED = ("evaluation.json", "errors.csv")
 MOST_PARAMS = 1000
-LONGEST = 300  # characters of a parameter's value, an author's name and a subject
+LONGEST = 300  # characters of a parameter's value
 SEED = "train.seed"
 WITHOUT_EFFECT = ("gate.", "compute.")  # parameters that cannot change the results
 CODE = (__file__, imports.__file__, revisions.__file__, tree.__file__, dvc_files.__file__)
@@ -76,7 +77,7 @@ class Verdict:
     sentences : the whole explanation
     against : what it was compared with; empty for the first run
     figures : of both, and whether the difference is noise; empty if they can't be compared
-    params : those that differ from the base's: its value and this run's, None if there is none
+    params : those that differ: the base's value and this run's, None where it has none
     """
 
     word: Literal["pass", "blocked", "none"]
@@ -114,15 +115,6 @@ class Run:
     def key(self) -> str:
         """What the pages' paths call it."""
         return self.commit[:12]
-
-
-@dataclass(frozen=True)
-class _Commit:
-    hash: str
-    parents: tuple[str, ...]  # in the history of the metrics: the runs before it
-    time: int
-    author: str
-    subject: str
 
 
 def runs(project: Project) -> Sequence[Run]:
@@ -168,7 +160,7 @@ class _Repository:
 
     def _run(
         self,
-        commit: _Commit,
+        commit: Commit,
         name: str,
         base: str | None,
         base_run: str | None,
@@ -199,7 +191,7 @@ class _Repository:
 
     def _verdict(
         self,
-        commit: _Commit,
+        commit: Commit,
         name: str,
         base: str | None,
         base_run: str | None,
@@ -217,7 +209,7 @@ class _Repository:
 
     def _judged(
         self,
-        commit: _Commit,
+        commit: Commit,
         name: str,
         base: str | None,
         base_run: str | None,
@@ -273,29 +265,17 @@ class _Repository:
         return self._trees[commit]
 
 
-def _history() -> list[_Commit]:
+def _history() -> list[Commit]:
     """The commits of HEAD and main that changed the metrics."""
     heads = ["HEAD", *git.lines("for-each-ref", "--format=%(objectname)", "refs/heads/main")]
-    return _log("--parents", "--topo-order", *heads, "--", EVALUATION)
+    return log("--parents", "--topo-order", *heads, "--", EVALUATION)
 
 
-def _described(commits: Sequence[str]) -> dict[str, _Commit]:
+def _described(commits: Sequence[str]) -> dict[str, Commit]:
     if not commits:
         return {}
     listing = "".join(f"{commit}\n" for commit in commits)
-    return {commit.hash: commit for commit in _log("--no-walk", "--stdin", stdin=listing)}
-
-
-def _log(*words: str, stdin: str | None = None) -> list[_Commit]:
-    form = "--format=tformat:%H%x00%P%x00%ct%x00%aN%x00%s"
-    text = git.run("log", "--no-show-signature", "--no-color", form, *words, stdin=stdin)
-    rows = (line.split("\0") for line in text.split("\n") if line)
-    return [
-        _Commit(
-            hash, tuple(parents.split()), git.seconds(time), author[:LONGEST], subject[:LONGEST]
-        )
-        for hash, parents, time, author, subject in rows
-    ]
+    return {commit.hash: commit for commit in log("--no-walk", "--stdin", stdin=listing)}
 
 
 @cache  # a commit's history never changes

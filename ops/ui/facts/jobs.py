@@ -16,9 +16,8 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from digits.core import files
-from ops.ui.project import Project
+from ops.ui.project import FOLDER, Project
 
-FOLDER = Path(".ui")
 JOBS = FOLDER / "jobs"
 CHANGED = FOLDER / "changed"  # is written when a job's state changes, so the pages are current
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")

@@ -18,8 +18,7 @@ from ops.tools.registry_events import Event
 from ops.tools.revisions import FILES, LOCK, METRICS, PARAMS
 from ops.tools.tags import Tag
 from ops.ui import humanize
-from ops.ui.facts import model_card
-from ops.ui.facts.history import LONGEST
+from ops.ui.facts import commits, model_card
 from ops.ui.project import Project
 
 CARD = f"{METRICS}/model-card.md"
@@ -33,7 +32,7 @@ Changes = Mapping[str, tuple[object, object]]
 class Model:
     """What a commit holds of its model.
 
-    time : the author's, in seconds since 1970
+    time : when it was committed, in seconds since 1970
     run : its metrics; None if it has none that can be read
     card, pictures : its model card, and those of the card's pictures that it has
     params, locked : the contents of params.yaml and dvc.lock; empty if they can't be read
@@ -156,9 +155,7 @@ def model(commit: str) -> Model:
     """Read what a commit holds of its model; what can't be read becomes a problem."""
     names = [f"{METRICS}/{name}" for name in FILES]
     contents = git.read_all(commit, [*names, CARD, PARAMS, LOCK])
-    form = "--format=%an%x00%at%x00%s"
-    line = git.run("show", "--no-patch", "--no-show-signature", form, commit)
-    author, time, subject = line.split("\0", 2)
+    described = commits.log("--no-walk", commit)[0]
     problems: list[str] = []
 
     def attempt(read: Callable[[], T], fallback: T) -> T:
@@ -184,9 +181,9 @@ def model(commit: str) -> Model:
     present = {path.removeprefix(f"{METRICS}/") for path in git.paths(commit, METRICS)}
     return Model(
         commit,
-        author[:LONGEST],
-        git.seconds(time),
-        subject[:LONGEST],
+        described.author,
+        described.time,
+        described.subject,
         attempt(run, None),
         card,
         [picture for picture in model_card.pictures(card) if picture in present],

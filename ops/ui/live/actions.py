@@ -67,7 +67,7 @@ class Group:
     """Fields under a title.
 
     error : what is wrong with several of them together
-    only_for : a field, and its value without which these are not used
+    only_for : (field, value): these fields are used only if that field has that value
     """
 
     title: str
@@ -90,7 +90,7 @@ class Form:
     """An action as it is filled in.
 
     words : the command as a person types it
-    errors : what is wrong with nothing that has a field
+    errors : what is wrong, unless it is with a field or a group
     """
 
     groups: Sequence[Group]
@@ -131,8 +131,8 @@ class Form:
 class Action:
     """A kind of command, and the form in which its values are filled in.
 
-    result : the page that shows what came of it
-    endings : the meaning of an exit code
+    result : the page that shows the results
+    endings : the meaning of exit codes
     following : by exit code, what to do next: in words, and the fields of its form
     """
 

@@ -22,7 +22,7 @@ def form_page(project: Project, name: str, given: Mapping[str, str], *, sent: bo
     ----------
     name : of the action
     given : the values of its fields
-    sent : it was sent, and did not run: its errors, or the new command, say why
+    sent : it was sent and did not run; the form shows its errors, or the new command
     """
     action = actions.ACTIONS[name]
     form = action.fill_in(given)

@@ -1,4 +1,4 @@
-"""What happens, as server-sent events: the repository's changes, and how a job goes on."""
+"""Server-sent events: the repository has changed, or a job has made progress."""
 
 import asyncio
 import hashlib
@@ -45,7 +45,7 @@ def _moment() -> str:
 
 
 async def changes(watcher: Watcher, known: str, stopping: Stopping) -> AsyncIterator[str]:
-    """`changed` whenever the moment is another than the one that a page knows."""
+    """Yield `changed` whenever the repository has changed since the moment that a page knows."""
     quiet = 0.0
     while not stopping():
         moment = await watcher.moment()
@@ -60,7 +60,7 @@ async def changes(watcher: Watcher, known: str, stopping: Stopping) -> AsyncIter
 
 
 async def follow(id: str, start: int, stopping: Stopping) -> AsyncIterator[str]:
-    """How a job goes on, until it has ended.
+    """Yield what a job does, until it has ended.
 
     output : its lines from the byte `start`, and the line that may still change
     curve : of its latest training, as progress.json has it

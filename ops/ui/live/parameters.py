@@ -106,7 +106,7 @@ def fill_in(given: Mapping[str, str], preset: Mapping[str, Any]) -> Values:
     for kind in types():
         sections = {name: nested[name] for name in kind.model_fields if name in nested}
         for key, problem in kind.problems(sections).items():
-            expected = problem.rpartition("; expected ")[2]  # what it is, the field shows
+            expected = problem.rpartition("; expected ")[2]  # the field shows the value
             text = f"expected {expected}" if expected != problem else problem
             problems.setdefault(_owner(key, texts), text)
     base = {key: shown(before.get(key)) for key in texts}

@@ -1,6 +1,5 @@
 """Run the jobs of the pages as children of the server, one at a time, and stop them."""
 
-import contextlib
 import os
 import secrets
 import signal
@@ -9,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +17,10 @@ from digits.training.progress import PROGRESS
 from ops.tools import lock, processes
 from ops.ui.facts import jobs
 from ops.ui.facts.jobs import Job
+from ops.ui.project import FOLDER
 
-LOCK = jobs.FOLDER / "lock"
+RETRY_S = 1  # until the end of a job is saved again, when the disk is full
+LOCK = FOLDER / "lock"
 TAKEN = (
     f"another `digits ui` runs commands in this repository: use its address, or stop it. Which "
     f"process: fuser {LOCK}. To only look: digits ui --read-only --port 0"
@@ -98,19 +99,33 @@ class Runner:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
                 if self._closing:
                     return
-                job = self._waiting.pop(0)
+                job = replace(self._waiting.pop(0), started=time.time())
                 try:
+                    jobs.save(job)
                     process = start(job)
-                except OSError as error:  # no memory, or too many processes
-                    job.log.write_text(f"it could not be started: {error}\n", encoding="utf-8")
-                    jobs.save(replace(job, started=time.time(), ended=time.time(), code=127))
+                except OSError as error:  # no memory, too many processes, a full disk
+                    with suppress(OSError):
+                        job.log.write_text(f"it could not be started: {error}\n", encoding="utf-8")
+                    self._end(job, 127)
                     continue
-                self._running = jobs.save(replace(job, started=time.time())), process
+                self._running = job, process
             code = process.wait()
             with self._changed:
                 job, _ = self._running
                 self._running = None
-                jobs.save(replace(job, ended=time.time(), code=code))
+                self._end(job, code)
+
+    def _end(self, job: Job, code: int) -> None:
+        """Save that a job has ended; if the disk is full, as soon as there is room."""
+        ended = replace(job, ended=time.time(), code=code)
+        while True:
+            try:
+                jobs.save(ended)
+                return
+            except OSError:
+                if self._closing:
+                    return
+                self._changed.wait(RETRY_S)
 
 
 def interrupt_lost() -> None:
@@ -147,5 +162,5 @@ def start(job: Job) -> subprocess.Popen[bytes]:
 def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Send a signal to a child and all that it started, as a terminal does."""
     if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, number)

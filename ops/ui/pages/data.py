@@ -11,12 +11,9 @@ from digits.core.errors import InputError, UserError
 from digits.data import corrections
 from digits.imaging import decoding
 from ops.tools import data_revisions
-from ops.tools.data_revisions import DataRevision
 from ops.tools.drawing import pictures
 from ops.tools.revisions import METRICS
 from ops.ui.facts import blame, data_summary, drift
-from ops.ui.facts.data_summary import Changes, Summary
-from ops.ui.facts.drift import Drift
 from ops.ui.pages import render
 from ops.ui.pages.render import Resources
 from ops.ui.project import Project
@@ -70,24 +67,25 @@ def page(project: Project) -> bytes:
 @lru_cache(maxsize=2)
 def _images(project: Project) -> dict[str, Any]:
     """What the page says of the images; whatever can't be had is a reason in words."""
-    values: dict[str, Any] = dict.fromkeys(("revision", "before", "summary", "changes"))
-    values |= {"no_summary": None, "no_changes": None}
+    revision = before = summary = changes = no_summary = no_changes = None
     try:
-        revision: DataRevision = data_revisions.here()
-        values["revision"] = revision
-        summary: Summary = data_summary.summary(revision)
-        values["summary"] = summary
+        revision = data_revisions.here()
+        summary = data_summary.summary(revision)
     except UserError as error:
-        values["no_summary"] = str(error)
+        no_summary = str(error)
     try:
-        if revision := values["revision"]:
-            values["before"] = before = data_revisions.find_before(revision)
-            if before:
-                changes: Changes = data_summary.changes(before, revision)
-                values["changes"] = changes
+        before = data_revisions.find_before(revision) if revision else None
+        changes = data_summary.changes(before, revision) if before and revision else None
     except UserError as error:
-        values["no_changes"] = str(error)
-    return values
+        no_changes = str(error)
+    return {
+        "revision": revision,
+        "before": before,
+        "summary": summary,
+        "changes": changes,
+        "no_summary": no_summary,
+        "no_changes": no_changes,
+    }
 
 
 def _counts() -> dict[str, Any]:
@@ -143,11 +141,9 @@ def _people(corrected: list[Corrected]) -> list[Person]:
 def _drift(project: Project) -> dict[str, Any]:
     """How far a server's answers have drifted, if its metrics are at hand."""
     source = project.elsewhere.metrics
-    values: dict[str, Any] = {"metrics": source, "drift": None, "no_drift": None}
-    if source:
-        try:
-            found: Drift = drift.read(source)
-            values["drift"] = found
-        except InputError as error:
-            values["no_drift"] = str(error)
-    return values
+    found = problem = None
+    try:
+        found = drift.read(source) if source else None
+    except InputError as error:
+        problem = str(error)
+    return {"metrics": source, "drift": found, "no_drift": problem}

@@ -10,7 +10,7 @@ from ops.tools.pipeline import Reason, Stage
 from ops.tools.tables import count
 from ops.ui.facts import deployments, jobs, registry
 from ops.ui.facts.history import Run
-from ops.ui.pages import pipeline
+from ops.ui.pages import pipeline, versions
 from ops.ui.project import Project
 
 NAMED = 3  # stages, or reasons, that a sentence names
@@ -24,10 +24,10 @@ class Step:
 
     mark : the class of its state, as in ui.css
     word : the state in a word
-    headline : it in a few words
+    headline : the situation in a few words
     text : why, in a sentence; may be empty
     command : what to run; empty if there is nothing to run
-    is_alert : something is wrong; else it is only the next thing to do
+    is_alert : something is wrong; if not, this is only the next thing to do
     page : the page that says more
     form : the form that runs the command, if the pages may run commands
     """
@@ -99,26 +99,18 @@ def _pipeline(project: Project) -> Iterator[Step]:
 
 
 def _deployments(project: Project) -> Iterator[Step]:
-    holders = registry.read(project).holders
-    for served in deployments.read(project):
-        if served.problem:
-            headline = f"It is unknown what {served.url} serves"
-            yield Step("missing", "unknown", headline, served.problem, page="versions.html")
-        for environment, pointer in served.pointers.items():
-            holder = holders.get(environment)
-            if holder and holder.version != pointer.version:
-                yield Step(
-                    "stale",
-                    "differs",
-                    f"{served.url} serves {pointer.version}",
-                    f"The registry says that {environment} is {holder.version}.",
-                    deployments.command(served.url, environment),
-                    page="versions.html",
-                )
+    for line in versions.deployed(registry.read(project), deployments.read(project)):
+        if line.problem:
+            headline = f"It is unknown what {line.url} serves"
+            yield Step("missing", "unknown", headline, line.problem, page="versions.html")
+        elif line.expected and not line.is_current:
+            headline = f"{line.url} serves {line.version}"
+            text = f"The registry says that {line.environment} is {line.expected}."
+            yield Step("stale", "differs", headline, text, line.command, page="versions.html")
 
 
 def _production(project: Project, current: Run | None) -> Iterator[Step]:
-    """What to promote, unless it would be refused, or what keeps a model from it."""
+    """Propose a promotion, unless it would be refused; or say why the model can't be promoted."""
     if current is None or not current.results.model:
         return
     known = registry.read(project)
@@ -166,7 +158,7 @@ def _running(project: Project) -> Iterator[Step]:
 
 
 def stages_of(project: Project) -> list[Stage]:
-    """The stages. Pages that were written elsewhere do not say which files that computer lacks."""
+    """The stages. Pages in a folder do not say which files the computer that wrote them lacks."""
     stages = pipeline.states(project)
     if project.is_live:
         return stages

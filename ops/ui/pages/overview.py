@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from digits.core.errors import InputError
 from digits.gate import diff
-from digits.gate.diff import Figure, Unit
+from digits.gate.diff import Figure
 from ops.tools import git
 from ops.tools.drawing import charts
 from ops.tools.pipeline import Stage
@@ -25,11 +25,11 @@ from ops.ui.project import Project
 SHOWN = 10  # runs
 EVENTS = 4  # of the registry, and commands started from the pages
 LONGEST = 200  # runs in a small line
-FIGURES: dict[str, tuple[str, Unit]] = {
-    "errors": ("errors", "images"),
-    "nll": ("negative log-likelihood", "decimal"),
-    "ece": ("calibration error", "decimal"),
-    "robustness": ("accuracy on corrupted images", "share"),
+FIGURES = {
+    "errors": "errors",
+    "nll": "negative log-likelihood",
+    "ece": "calibration error",
+    "robustness": "accuracy on corrupted images",
 }
 
 
@@ -118,9 +118,9 @@ def _comparable(line: Sequence[Run]) -> list[Run]:
 
 
 def trend(name: str, runs: Sequence[Run], marked: Sequence[int]) -> Trend:
-    title, unit = FIGURES[name]
+    title = FIGURES[name]
     values = [run.results.figures[name] for run in runs]
-    figure = Figure(title, unit, values[0], values[-1], None)
+    figure = Figure(title, diff.UNITS[name], values[0], values[-1], None)
     first, last = diff.shown(figure, figure.before), diff.shown(figure, figure.after)
     change = diff.shown_change(figure) or "no change"
     text = f"{title} over {len(values)} runs: {first} at first, {last} now"

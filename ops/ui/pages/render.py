@@ -7,17 +7,16 @@ files: in a template, `{{ root }}` leads to the folder of all.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from ops.tools import git
 from ops.tools.drawing import charts, templates
 from ops.ui import humanize
-from ops.ui.facts.history import LONGEST
+from ops.ui.facts import commits
+from ops.ui.facts.commits import Commit
 from ops.ui.project import Project
 
 Resources = Mapping[str, Callable[[], bytes]]
@@ -55,7 +54,7 @@ def html(project: Project, path: str, template: str, title: str, **values: Any) 
             root="../" * path.count("/"),
             title=title,
             navigation=navigation,
-            commit=_commit(project),
+            commit=_head(project),
             **values,
         )
     )
@@ -74,20 +73,9 @@ def static() -> Resources:
     return {f"static/{path.name}": path.read_bytes for path in files}
 
 
-@dataclass(frozen=True)
-class Commit:
-    """What the foot of a page says of HEAD; `time` is when it was committed, in seconds."""
-
-    short: str
-    time: int
-    subject: str
-
-
 @lru_cache(maxsize=2)
-def _commit(project: Project) -> Commit:
-    line = git.run("log", "-1", "--no-show-signature", "--format=%h%x09%ct%x09%s")
-    short, time, subject = line.split("\t", 2)
-    return Commit(short, git.seconds(time), subject[:LONGEST])
+def _head(project: Project) -> Commit:
+    return commits.log("-1")[0]
 
 
 @cache

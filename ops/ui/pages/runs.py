@@ -12,7 +12,6 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from digits.gate import diff
-from digits.gate.diff import Answer
 from digits.gate.seed_spread import mean_margin
 from ops.tools.drawing import charts
 from ops.ui.facts import error_images, history
@@ -179,8 +178,7 @@ def _script(run: Run) -> bytes:
 
 
 def _run_page(project: Project, run: Run) -> bytes:
-    by_commit = _by_commit(history.state(project))
-    base = by_commit.get(run.base_run or "")
+    base = next((r for r in history.runs(project) if r.commit == run.base_run), None)
     return render.html(
         project,
         f"runs/{run.key}.html",
@@ -193,7 +191,7 @@ def _run_page(project: Project, run: Run) -> bytes:
         shown_change=diff.shown_change,
         training=charts.training([base.results.curve if base else [], run.results.curve]),
         confusion=_confusion(run.results),
-        worst=_worst(run.results),
+        worst=diff.worst(run.results.errors),
         most_digits=MOST_DIGITS,
         sheet=error_images.read(project).get(run.results.test_set),
         columns=error_images.COLUMNS,
@@ -201,25 +199,12 @@ def _run_page(project: Project, run: Run) -> bytes:
     )
 
 
-@lru_cache(maxsize=2)
-def _by_commit(state: str) -> Mapping[str, Run]:
-    return {run.commit: run for run in history.runs_at(state)}
-
-
 def _figures(results: Results) -> list[diff.Figure]:
-    units: list[tuple[str, str, diff.Unit]] = [
-        ("errors", "errors", "images"),
-        ("accuracy", "accuracy", "share"),
-        ("nll", "nll", "decimal"),
-        ("ece", "ece", "decimal"),
-        ("robustness", "robustness", "share"),
-        ("weights", "parameters", "count"),
-        ("bytes", "model_bytes", "count"),
-    ]
+    keys = {"weights": "parameters", "bytes": "model_bytes"}
     return [
         diff.Figure(name, unit, None, results.figures[key], None)
-        for name, key, unit in units
-        if key in results.figures
+        for name, unit in diff.UNITS.items()
+        if (key := keys.get(name, name)) in results.figures
     ]
 
 
@@ -227,11 +212,6 @@ def _confusion(results: Results) -> dict[str, Any]:
     rows = diff.confusion(results.support, results.errors.values())
     errors = [n for label, row in rows.items() for name, n in row.items() if name != label]
     return {"rows": rows, "most": max(1, *errors) if errors else 1}
-
-
-def _worst(results: Results) -> list[Answer]:
-    answers = [Answer(i, e.label, e.predicted, e.confidence) for i, e in results.errors.items()]
-    return sorted(answers, key=lambda answer: (-answer.confidence, answer.index))
 
 
 def _commands(run: Run) -> dict[str, str]:

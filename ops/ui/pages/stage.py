@@ -49,7 +49,7 @@ class File:
 
 @dataclass(frozen=True)
 class Made:
-    """A picture of what a stage made; a title and one of the others.
+    """Something that a stage made, and one way to show it.
 
     samples : by class, several images in a row
     charts : by title
@@ -157,7 +157,7 @@ def _parameters(stage: Stage) -> list[tuple[str, object, object]]:
 
 
 def _log_note(stage: Stage) -> str:
-    """Whose log it is, where that is not plain."""
+    """Which run the log is of, if it may be another one than that of the outputs."""
     run, locked = stage.run, stage.locked
     if run is None:
         if locked is None:
@@ -176,7 +176,7 @@ def _log_note(stage: Stage) -> str:
 
 
 def _made(path: str, folder: str) -> Iterable[Made]:
-    """Pictures of an output, by what it is."""
+    """How to show an output, by the kind of its file or folder."""
     place = Path(path)
     if not _is_inside(path):
         return

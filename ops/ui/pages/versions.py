@@ -44,6 +44,12 @@ class Line:
     def is_current(self) -> bool:
         return self.version is not None and self.version == self.expected
 
+    @property
+    def command(self) -> str:
+        """The command that deploys there what the registry says."""
+        option = "" if self.environment == ENVIRONMENTS[0] else f" --stage {self.environment}"
+        return f"digits deploy --to {shlex.quote(self.url)}{option}"
+
 
 def resources(project: Project) -> Resources:
     files = {"versions.html": partial(overview, project)}
@@ -64,7 +70,6 @@ def overview(project: Project) -> bytes:
         registry=known,
         holders=holders(known),
         deployed=deployed(known, deployments.read(project)),
-        command=deployments.command,
         shown=SHOWN,
     )
 

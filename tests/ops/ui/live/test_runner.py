@@ -1,5 +1,6 @@
 """One command at a time, in a process group of its own; what became of it stays on the disk."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -145,6 +146,24 @@ def test_a_killed_server_leaves_no_command_behind_and_its_job_is_interrupted(
     os.chdir(other)
     runner.interrupt_lost()
     assert [job.state for job in jobs.every()] == ["interrupted"]
+
+
+def test_after_a_full_disk_the_next_command_runs(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, refused = jobs.save, []
+
+    def save_with_room(job: Job) -> Job:
+        if job.ended and len(refused) < 2:
+            refused.append(job)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return save(job)
+
+    monkeypatch.setattr(runner, "RETRY_S", 0.01)
+    monkeypatch.setattr(jobs, "save", save_with_room)
+    first, second = (run.add("says", ["says"], "action=sweep") for _ in range(2))
+    until(lambda: state(first) == state(second) == "failed")
+    assert len(refused) == 2
 
 
 def test_a_second_server_is_refused(run: Runner) -> None:
