@@ -92,12 +92,10 @@ class LiveModel:
 
         A model that can't be loaded, or fails its self-test, is refused: the old one stays.
         """
-        assert self.location.environment is not None
+        url, environment = self.location.url, self.location.environment
+        assert environment is not None
         try:
-            if (
-                model_store.read_pointer(self.location.url, self.location.environment)
-                != self._pointer
-            ):
+            if model_store.read_pointer(url, environment) != self._pointer:
                 before = self.served
                 self.served, self._pointer = self._load()
                 log.info("now serves %s, in place of %s", self.served, before)

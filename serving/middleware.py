@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from types import MappingProxyType
 
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
@@ -94,8 +93,8 @@ class Middleware:
         app: FastAPI,
         state: AppState,
         token: str | None,
-        root_path: str = "",
-        direct: Mapping[str, tuple[APIRoute, dict[str, str]]] = MappingProxyType({}),
+        root_path: str,
+        direct: Mapping[str, tuple[APIRoute, dict[str, str]]],
     ) -> None:
         """Wrap an application.
 
