@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from digits.core import command_line, errors
@@ -32,11 +32,10 @@ Copy = tuple[str, int] | None  # MD5 and bytes; None if the object is missing
 
 @dataclass(frozen=True)
 class Object:
-    """A file, or the list of a folder's files."""
+    """A file, or the list of a folder's files, with its own size; then `inside` has their oids."""
 
-    output: Output  # for a file in a folder, with that file's path
-    size: int | None  # bytes, if known
-    inside: tuple[str, ...] = ()  # for a folder: the oids of its files
+    output: Output
+    inside: tuple[str, ...] = ()
 
     @property
     def oid(self) -> str:
@@ -115,20 +114,19 @@ def find_objects(
     objects: dict[str, Object] = {}
     lost = []
     for output in outputs:
-        size = output.size
-        inside: dict[str, str] = {}
+        inside: Mapping[str, str] = {}
         if output.oid.endswith(".dir"):
             lists = (object_store.content(side, output.oid) for side in sides.values())
             whole = next(filter(None, lists), None) or object_store.list_folder(output)
             if whole is None:
                 lost.append(output)
-            if whole:
-                inside = dict(dvc_files.parse_folder(whole, f"the list of files in {output.path}"))
-            size = len(whole) if whole else None
+            else:
+                inside = dvc_files.parse_folder(whole, f"the list of files in {output.path}")
+            output = replace(output, size=None if whole is None else len(whole))
         for path, oid in inside.items():
             file = Output(f"{output.path}/{path}", output.stage, oid)
-            objects.setdefault(oid, Object(file, None))
-        objects.setdefault(output.oid, Object(output, size, tuple(inside.values())))
+            objects.setdefault(oid, Object(file))
+        objects.setdefault(output.oid, Object(output, tuple(inside.values())))
     return list(objects.values()), lost
 
 
@@ -152,7 +150,9 @@ def examine(
             for side in copies.values()
             if (copy := side[object.oid]) and copy[0] == object.output.md5
         ]
-        size = object.size if object.size is not None else next(iter(sizes), 1)
+        size = object.output.size
+        if size is None:
+            size = next(iter(sizes), 1)
         match copies[name][object.oid]:
             case None:
                 states[object.oid] = "missing"

@@ -15,7 +15,7 @@ import sys
 
 from digits.core import errors, kernels
 from digits.core.errors import InputError
-from digits.core.workers import WORKERS_VARIABLE, count_workers
+from digits.core.workers import WORKERS_VARIABLE
 from ops.tools import stage_runs
 from ops.tools.compute import ComputeParams, load_params
 from ops.tools.processes import end_with_parent
@@ -32,10 +32,7 @@ def main() -> None:
     params = load_params()
     if params.backend == "sagemaker":
         return run_on_sagemaker(params, module, arguments)
-    workers = params.workers
-    if workers == "auto":
-        workers = max(1, count_workers() // params.processes)
-    os.environ[WORKERS_VARIABLE] = str(workers)
+    os.environ[WORKERS_VARIABLE] = str(params.threads())
     if params.processes == 1 and "PET_NNODES" not in os.environ:
         return run_here(module, arguments)
     run_under_torchrun(params.processes, module, arguments)

@@ -143,36 +143,22 @@ def decide(question: Question) -> Decision:
 
 def without_verdict(question: Question, failure: str) -> Decision:
     """Collect for a report what can be read, although `decide` ended with an error."""
-    candidate: list[Run] = []
-    code: Tree | None = None
-    bases: list[Base] = []
-    rules: Rules | None = None
-    rules_from = ""
-    limits: list[Limit] = []
-    differing: list[str] = []
+    d = Decision([], [], None, "", None, [], failure=failure)
     with suppress(UserError):
         candidate, code = find_candidate(question)
+        d = replace(d, candidate=candidate, code=code)
     with suppress(UserError):
-        bases = [] if question.base is None else [gate_bases.find_base(question.base)]
-    if bases or question.base is None:
-        with suppress(UserError):
-            rules, rules_from = gate_bases.find_rules(question.rules, bases)
-    if candidate and rules:
-        with suppress(UserError):
-            limits = check_limits(candidate, rules)
-    if candidate and bases:
-        with suppress(UserError):
-            differing = differences(bases[0], candidate, code)
-    return Decision(
-        candidate,
-        bases,
-        rules,
-        rules_from,
-        code,
-        limits,
-        failure=failure,
-        differing=tuple(differing),
-    )
+        if question.base is not None:
+            d = replace(d, bases=[gate_bases.find_base(question.base)])
+        rules, rules_from = gate_bases.find_rules(question.rules, d.bases)
+        d = replace(d, rules=rules, rules_from=rules_from)
+    with suppress(UserError):
+        if d.candidate and d.rules:
+            d = replace(d, limits=check_limits(d.candidate, d.rules))
+    with suppress(UserError):
+        if d.candidate and d.bases:
+            d = replace(d, differing=tuple(differences(d.bases[0], d.candidate, d.code)))
+    return d
 
 
 def find_candidate(question: Question) -> tuple[list[Run], Tree | None]:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from digits.core import command_line, errors, files
+from digits.core.command_line import say
 from digits.core.errors import InputError, first, printable
 from digits.core.params import Params
 from digits.model import self_test
@@ -118,10 +119,7 @@ def find_job(
 def report_passed_over(paths: list[str]) -> None:
     if paths:
         shown = first([printable(path) for path in paths])
-        print(
-            f"passed over, hidden or the operating system's ({len(paths):,}): {shown}",
-            file=sys.stderr,
-        )
+        say(f"passed over, hidden or the operating system's ({len(paths):,}): {shown}")
 
 
 def find_complete(output: str, plan: Plan) -> Manifest | None:

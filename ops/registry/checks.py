@@ -1,9 +1,9 @@
 """The checks before a tag is made, and the metrics that a tag holds."""
 
 import hashlib
-import sys
 from collections.abc import Mapping
 
+from digits.core.command_line import say
 from digits.core.errors import InputError
 from digits.gate.results import Run
 from ops.registry import publishing
@@ -21,7 +21,7 @@ def start() -> tuple[str | None, list[Tag]]:
     if server:
         publishing.fetch(server)
     else:
-        print("no Git remote: the tags stay in this repository", file=sys.stderr)
+        say("no Git remote: the tags stay in this repository")
     return server, tags.read()
 
 
@@ -45,7 +45,7 @@ def check_model(commit: str, model: str, server: str | None) -> None:
         if remote is None and server:
             raise InputError(f"the model is on this machine alone, and {NO_REMOTE}. Then: dvc push")
         if remote is None:
-            print("no DVC remote: the model stays in this repository's cache", file=sys.stderr)
+            say("no DVC remote: the model stays in this repository's cache")
         try:
             files = object_store.read_folder(remote or cache, output)
         except InputError as error:

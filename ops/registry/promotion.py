@@ -1,9 +1,9 @@
 """Promote: check a commit, have the gate judge its model, and publish the tags."""
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 
+from digits.core.command_line import say
 from digits.core.errors import InputError
 from digits.gate.results import Run
 from ops.gate import decision as gate
@@ -50,7 +50,7 @@ def promote(stage: str, version: str | None, *, force: bool, reason: str, base_m
     decision, unknown = judge(commit, runs, base, reason if force else None, cross=base_model)
     print(text.render(decision), end="\n\n")
     if not decision.passes:
-        print(f"not promoted. {BY_FORCE}", file=sys.stderr)
+        say(f"not promoted. {BY_FORCE}")
         return False
     forced = unknown or decision.verdict == "overridden"
     evidence = {

@@ -1,8 +1,8 @@
 """Roll back: assign a version that held a GTO stage before, without asking the gate."""
 
-import sys
 from collections.abc import Sequence
 
+from digits.core.command_line import say
 from digits.core.errors import InputError, UserError
 from ops.registry import publishing
 from ops.registry.checks import check_model, figures, read_version, start
@@ -35,10 +35,7 @@ def roll_back(stage: str, to: str | None, *, force: bool, reason: str) -> None:
     if present == target or (repeated and target is None):
         print(f"{stage} is {present} already: {holder.name}")
         if target is None:
-            print(
-                "The reason is the same as before. To go further back: --to X.Y.Z",
-                file=sys.stderr,
-            )
+            say("The reason is the same as before. To go further back: --to X.Y.Z")
         return
     commit = find_earlier(known, stage, target)
     version = version_or_commit(known, commit)
@@ -49,7 +46,7 @@ def roll_back(stage: str, to: str | None, *, force: bool, reason: str) -> None:
     except UserError as error:
         if not force:
             raise InputError(f"{error}\n  To roll back anyway: --force") from None
-        print(f"warning: {error}", file=sys.stderr)
+        say(f"warning: {error}")
         metrics = {}
     evidence = {
         "Stage": stage,

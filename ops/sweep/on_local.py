@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from digits.core import files
-from digits.core.workers import WORKERS_VARIABLE, count_workers
+from digits.core.workers import WORKERS_VARIABLE
 from ops.sweep import trials
 from ops.sweep.trials import RESUME, Ended, Started, Trial
 from ops.tools import compute, git
@@ -32,7 +32,7 @@ class Local:
         self._environment = git.clean_environment() | compute.environment_for_clones()
         params = compute.load_params()
         if jobs > 1 and params.backend == "local":
-            self._environment[WORKERS_VARIABLE] = str(share_of_workers(params, jobs))
+            self._environment[WORKERS_VARIABLE] = str(params.threads(jobs))
 
     def start(self, trial: Trial) -> None:
         project = prepare(trial, self._commit, self._identity)
@@ -50,13 +50,6 @@ class Local:
 
     def stop(self) -> None:
         trials.stop_dvc(self._running.values())
-
-
-def share_of_workers(params: compute.ComputeParams, jobs: int) -> int:
-    """Threads for each process when `jobs` trials share what `compute` states for one."""
-    if params.workers == "auto":
-        return max(1, count_workers() // (params.processes * jobs))
-    return max(1, params.workers // jobs)
 
 
 def prepare(trial: Trial, commit: str, identity: Mapping[str, str]) -> Path:

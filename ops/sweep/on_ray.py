@@ -43,10 +43,7 @@ class OnRay:
     ) -> None:
         """Connect to the cluster, and copy the commit and the data into its object store.
 
-        Raises
-        ------
-        InputError
-            If there is no cluster, or it lacks the GPUs that a trial needs.
+        Raises `InputError` if there is no cluster, or it lacks the GPUs that a trial needs.
         """
         ray_cluster.connect(address)
         import ray
@@ -163,10 +160,7 @@ def needs(
     nodes : what each node has, by Ray's names
     at_a_time : how many trials may run
 
-    Raises
-    ------
-    InputError
-        If the device is cuda, and no node has the GPUs.
+    Raises `InputError` if the device is cuda, and no node has the GPUs.
     """
     gpus = where.processes if device in ("cuda", "auto") else 0
     suited = [node for node in nodes if node.get("GPU", 0) >= gpus]
@@ -249,10 +243,7 @@ def object_path(digest: str) -> str:
 def add_to_cache(packed: bytes) -> None:
     """Add objects that a node made to DVC's cache, as DVC does: the cache may be shared.
 
-    Raises
-    ------
-    InputError
-        If an object is not what its name says.
+    Raises `InputError` if an object is not what its name says.
     """
     from dvc.repo import Repo
 

@@ -29,6 +29,7 @@ from ops.tools.dvc_files import OBJECT_PATH, RUN_PATH
 
 POLL_S = 0.5
 PREFIX, LOCK = "digits-trial-", "lock"  # of a trial's folder on its node
+NEW_S = 60  # the age from which a folder without a held lock counts as abandoned
 CACHE = Path(".dvc/cache")
 STATE = Path(RESUME) / "state.safetensors"
 # Ray sets these for its workers; a trial has the environment that its node gives to everybody.
@@ -141,10 +142,15 @@ def here() -> str:
 
 
 def remove_abandoned() -> None:
-    """Remove what killed trials left on this node: the folders whose lock no process holds."""
+    """Remove what killed trials left on this node: the folders whose lock no process holds.
+
+    A new folder stays, since its trial may be about to lock it.
+    """
     for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(InputError, OSError), lock.held(folder / LOCK, ""):
-            shutil.rmtree(folder)
+        with suppress(InputError, OSError):
+            if time.time() - folder.stat().st_mtime > NEW_S:
+                with lock.held(folder / LOCK, ""):
+                    shutil.rmtree(folder)
 
 
 def check_out(folder: Path, job: Job, bundle: bytes) -> Path:
@@ -249,10 +255,7 @@ def pack(cache: Path, paths: Iterable[str]) -> bytes:
 def unpack(packed: bytes, cache: Path) -> set[str]:
     """Put the objects of a tar into a new cache; returns their paths in it.
 
-    Raises
-    ------
-    InputError
-        If the tar has anything else.
+    Raises `InputError` if the tar has anything else.
     """
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         names = tar.getnames()

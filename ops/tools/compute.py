@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from digits.core.errors import InputError
 from digits.core.params import Params, parse_yaml, read_yaml
+from digits.core.workers import count_workers
 
 PREFIX = "DIGITS_COMPUTE_"  # of variables
 
@@ -16,6 +18,12 @@ class ComputeParams(Params):
     processes: Annotated[int, Field(ge=1)]
     backend: Literal["local", "sagemaker"]
 
+    def threads(self, jobs: int = 1) -> int:
+        """Threads of each process on this machine, if so many jobs share what is meant for one."""
+        if self.workers == "auto":
+            return max(1, count_workers() // (self.processes * jobs))
+        return max(1, self.workers // jobs)
+
 
 class LaunchParams(Params):
     compute: ComputeParams
@@ -23,11 +31,23 @@ class LaunchParams(Params):
 
 def load_params() -> ComputeParams:
     """Read the section `compute` of params.yaml, with the overrides of the environment."""
-    section = dict(read_yaml("params.yaml").get("compute", {}))
-    section.pop("sagemaker", None)  # ops/tools/sagemaker/settings.py reads it
-    section |= overrides(PREFIX, ComputeParams)
+    values = section("compute") | overrides(PREFIX, ComputeParams)
+    values.pop("sagemaker", None)  # ops/tools/sagemaker/settings.py reads it
     origin = f"params.yaml, or {PREFIX}<KEY> in the environment"
-    return LaunchParams.parse({"compute": section}, origin).compute
+    return LaunchParams.parse({"compute": values}, origin).compute
+
+
+def section(*names: str) -> dict[str, Any]:
+    """A section of params.yaml, or a section in it; empty if it is missing.
+
+    Raises `InputError` if it is no section.
+    """
+    value: Any = read_yaml("params.yaml")
+    for name in names:
+        value = value.get(name) or {}
+        if not isinstance(value, dict):
+            raise InputError(f"params.yaml: {name} is {value!r}; expected keys and values")
+    return dict(value)
 
 
 def overrides(prefix: str, section: type[Params]) -> dict[str, Any]:

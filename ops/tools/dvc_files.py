@@ -1,9 +1,7 @@
 """Read dvc.yaml, dvc.lock and .dvc files. Each value is checked here, so that no other module does.
 
-Raises
-------
-InputError
-    In each function, if a key is missing or has another type; the message names it and the file.
+Each function raises `InputError` if a key is missing or has another type; the message names the key
+and the file.
 """
 
 import json

@@ -62,16 +62,8 @@ def serve(bucket: str, users: Mapping[str, Sequence[str]] | None = None) -> Iter
     users : what each may do, of `EVERYTHING`, besides `ADMINISTRATOR`, who may do everything; the
         name of a user is also key and secret
 
-    Returns
-    -------
-    the server's URL
-
-    Raises
-    ------
-    InputError
-        If SeaweedFS is not installed.
-    Unreachable
-        If it does not start.
+    Yields the server's URL. Raises `InputError` if SeaweedFS is not installed, and `Unreachable` if
+    it does not start.
     """
     program = Path(sysconfig.get_path("scripts"), "weed")
     if not program.exists():

@@ -35,12 +35,16 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """An output of a stage, as dvc.lock names it; the `oid` of a folder ends with .dir."""
+    """An output of a stage, or a file in one that is a folder.
+
+    oid : as dvc.lock names it; that of a folder, the list of its files, ends with .dir
+    size : in bytes, if known; of a folder, of all its files
+    """
 
     path: str
     stage: str
     oid: str
-    size: int | None = None  # bytes; of a folder, of all its files
+    size: int | None = None
 
     @property
     def md5(self) -> str:

@@ -12,11 +12,11 @@ PRESETS = Path("presets")
 
 def names() -> dict[str, str]:
     """The purpose of each preset, by name: the first line of its file."""
-    lines = {
-        path.stem: path.read_text(encoding="utf-8", errors="replace")
-        for path in sorted(PRESETS.glob("*.yaml"))
-    }
-    return {name: text.partition("\n")[0].removeprefix("#").strip() for name, text in lines.items()}
+    purposes = {}
+    for path in sorted(PRESETS.glob("*.yaml")):
+        line = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+        purposes[path.stem] = line.removeprefix("#").strip()
+    return purposes
 
 
 def load(name: str) -> dict[str, Any]:

@@ -16,10 +16,7 @@ CODE = [str(Path(__file__).parents[2] / name) for name in ("digits", "ops")]  # 
 def connect(address: str | None = None) -> None:
     """Connect to the cluster at an address, by default RAY_ADDRESS, or start one on this machine.
 
-    Raises
-    ------
-    InputError
-        If Ray is not installed, or no cluster answers at the address.
+    Raises `InputError` if Ray is not installed, or no cluster answers at the address.
     """
     try:
         import ray

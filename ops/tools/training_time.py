@@ -9,7 +9,6 @@ from typing import Any
 
 from digits.core import kernels
 from digits.core.errors import InputError
-from digits.core.workers import count_workers
 from ops.tools import compute
 from ops.tools.dvc import DATA
 
@@ -43,7 +42,6 @@ def estimate_s(params: Mapping[str, Any]) -> float | None:
         images.images,
         recipe.seed,
     )
-    workers = count_workers() if where.workers == "auto" else where.workers
     once = recipe.model_copy(update={"epochs": 1})
     seconds = []
     for batches in BATCHES:
@@ -52,7 +50,7 @@ def estimate_s(params: Mapping[str, Any]) -> float | None:
         few = replace(images, images=images.images[:32], labels=images.labels[:32])
         started = time.perf_counter()
         with redirect_stderr(io.StringIO()):  # the progress of these batches
-            loop.train(network, once, part, few, workers)
+            loop.train(network, once, part, few, where.threads())
         seconds.append(time.perf_counter() - started)
     per_batch = max(0.0, seconds[1] - seconds[0]) / (BATCHES[1] - BATCHES[0])
     return recipe.epochs * per_batch * len(images.images) / recipe.batch_size

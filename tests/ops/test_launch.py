@@ -36,6 +36,8 @@ def test_the_stage_gets_its_arguments_and_the_exit_code_comes_back(tmp_path: Pat
     ("changes", "environment", "message"),
     [
         ({"compute.workers": 0}, {}, "compute.workers is 0; expected 'auto' or greater than or"),
+        ({"compute": 2}, {}, "compute is 2; expected keys and values"),
+        ({"compute": None}, {}, "compute.workers is missing"),
         ({}, {"DIGITS_COMPUTE_PROCESSES": "0"}, "compute.processes is 0; expected greater than"),
         ({}, {"DIGITS_COMPUTE_WORKERS": "many"}, "compute.workers is 'many'; expected 'auto' or"),
     ],

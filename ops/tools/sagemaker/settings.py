@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from digits.core.errors import InputError
-from digits.core.params import Params, read_yaml
+from digits.core.params import Params
 from ops.tools import compute
 
 ENVIRONMENT = "DIGITS_COMPUTE_SAGEMAKER_"
@@ -61,7 +61,6 @@ def load_settings() -> Settings:
     Raises `InputError` if a key is unknown, missing or of another type; the message names each of
     them.
     """
-    section = dict(read_yaml("params.yaml").get("compute", {}).get("sagemaker") or {})
-    section |= compute.overrides(ENVIRONMENT, Settings)
+    section = compute.section("compute", "sagemaker") | compute.overrides(ENVIRONMENT, Settings)
     origin = f"params.yaml, or {ENVIRONMENT}<KEY> in the environment"
     return _Document.parse({"compute": {"sagemaker": section}}, origin).compute.sagemaker

@@ -66,12 +66,8 @@ def run(stage: str, arguments: list[str], environment: Mapping[str, str]) -> Non
     arguments : pairs --option PATH: `data` a folder, `params` a file, `resume`; else outputs
     environment : of the stage, on each host
 
-    Raises
-    ------
-    InputError
-        If something is missing, AWS refuses, or the job fails; the message says what helps.
-    KeyboardInterrupt
-        After Ctrl-C, and the question whether to stop the job.
+    Raises `InputError` if something is missing, AWS refuses, or the job fails; its message says
+    what helps. After Ctrl-C, asks whether to stop the job.
     """
     settings = load_settings()
     work = find_work(stage, arguments, settings.required("image"))

@@ -1,6 +1,7 @@
 """What comes back from a node, without a cluster; test_sweep.py has one."""
 
 import hashlib
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -127,5 +128,9 @@ def test_a_trial_removes_the_folders_of_killed_ones_alone(
     for name in ("digits-trial-killed", "digits-trial-running", "digits-other"):
         (tmp_path / name / "clone").mkdir(parents=True)
     with lock.held(tmp_path / "digits-trial-running" / "lock", "another process has it"):
+        for path in tmp_path.iterdir():
+            os.utime(path, (0, 0))
+        (tmp_path / "digits-trial-new").mkdir()  # its trial is about to lock it
         ray_node.remove_abandoned()
-    assert {path.name for path in tmp_path.iterdir()} == {"digits-trial-running", "digits-other"}
+    stay = {"digits-trial-running", "digits-trial-new", "digits-other"}
+    assert {path.name for path in tmp_path.iterdir()} == stay

@@ -1,16 +1,16 @@
-"""How trials share this machine; tests/ops/sweep/test_sweep.py runs some."""
+"""How processes, and the trials of a sweep, share this machine."""
 
 from typing import Any
 
 import pytest
 
-from ops.sweep import on_local
 from ops.tools.compute import ComputeParams
 
 
 @pytest.mark.parametrize(
     ("workers", "processes", "jobs", "expected"),
     [
+        ("auto", 3, 1, 2),
         ("auto", 1, 2, 4),
         ("auto", 2, 2, 2),
         ("auto", 1, 3, 2),
@@ -25,4 +25,4 @@ def test_the_trials_together_use_what_one_would(
 ) -> None:
     monkeypatch.setenv("DIGITS_COMPUTE_WORKERS", "8")  # cores, so to say
     params = ComputeParams(workers=workers, processes=processes, backend="local")
-    assert on_local.share_of_workers(params, jobs) == expected
+    assert params.threads(jobs) == expected
