@@ -116,7 +116,7 @@ def app(context: Context) -> ASGIApp:
             Route("/jobs/{id}.txt", job_output),
             Route("/jobs/{id}/events", follow),
             Route("/jobs/{id}/stop", stop, methods=["POST"]),
-            *label_page.ROUTES,
+            Route("/labels/{what}", label, methods=["POST"]),
             Route("/{path:path}", page),
         ],
         exception_handlers={UserError: explain, OSError: explain, HTTPException: refuse},
@@ -194,6 +194,11 @@ def stop(request: Request) -> Response:
     job = requested(request)
     shared(request).runner.stop(job.id)
     return RedirectResponse(f"/{job.page}" if jobs.read(job.id) else "/jobs.html", 303)
+
+
+async def label(request: Request) -> Response:
+    given = await sent_fields(request)
+    return await run_in_threadpool(label_page.answer, request.path_params["what"], given)
 
 
 async def changes(request: Request) -> Response:

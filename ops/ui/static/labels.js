@@ -17,8 +17,7 @@
     try {
       const response = await fetch(`${document.body.dataset.root}labels/${what}`, {
         method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ output, ...more }),
+        body: new URLSearchParams({ output, ...more }),
       });
       const kind = response.headers.get("Content-Type") || "";
       const answer = kind.includes("json") ? await response.json() : { error: await response.text() };
