@@ -9,7 +9,7 @@ from pathlib import Path
 
 from digits.core.errors import ROOMS, ROOT, first
 from ops.ci.host import MARKER, FinishedRun, Host
-from ops.tools import imports
+from ops.tools import git, imports
 
 LIMIT = 60_000  # characters of the report in a comment, of which GitHub accepts 65,536
 CUT = "\n\n(cut here)"
@@ -43,8 +43,9 @@ def comment(host: Host, report: Path | None) -> None:
 
 def changes_of_judge(host: Host, number: int) -> list[str]:
     """The files of a change that decide how it is judged."""
-    code = judging_code()
-    return sorted(name for name in host.changed_files(number) if decides(name, code))
+    code, prefix = judging_code(), git.run("rev-parse", "--show-prefix")  # of a subfolder
+    names = host.changed_files(number)
+    return sorted(name for name in names if decides(name.removeprefix(prefix), code))
 
 
 def judging_code() -> set[str]:

@@ -109,8 +109,9 @@ def newest_run(request: dict[str, Any]) -> FinishedRun | None:
 
 def artifact(project: int, job: int, limit: int) -> bytes | None:
     """The beginning of a job's report; None if it has none."""
+    path = quote(git.run("rev-parse", "--show-prefix") + REPORT)  # from the repository's root
     try:
-        return request_api("GET", f"projects/{project}/jobs/{job}/artifacts/{REPORT}", limit=limit)
+        return request_api("GET", f"projects/{project}/jobs/{job}/artifacts/{path}", limit=limit)
     except Refused as error:
         if error.status == 404:
             return None

@@ -12,6 +12,7 @@ from ops.ci import github as on_github
 from ops.ci.comment import LIMIT
 from ops.ci.github import BOT
 from ops.ci.host import MARKER
+from ops.tools import git
 from tests.helpers.git_hosts import GitHub
 
 SHA = "c0ffee" + "0" * 34
@@ -119,6 +120,21 @@ def test_a_change_of_the_judge_is_named(github: GitHub, tmp_path: Path) -> None:
     post(tmp_path)
     [body] = github.bodies("issues/3/comments")
     assert "touches the code that judges it. Read that first: `ops/gate/__main__.py`\n" in body
+
+
+def test_in_a_larger_repository_a_change_of_the_judge_is_named_too(
+    github: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vision" / "digits").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    git.run("init", "--quiet")
+    monkeypatch.chdir(tmp_path / "vision" / "digits")
+    for name in ("ops/gate/__main__.py", "digits/training/loop.py", "constraints.txt"):
+        github.at("pulls/3/files").append({"filename": f"vision/digits/{name}"})
+    post(tmp_path)
+    [body] = github.bodies("issues/3/comments")
+    named = "`vision/digits/constraints.txt`, `vision/digits/ops/gate/__main__.py`\n"
+    assert f"Read that first: {named}" in body
 
 
 @pytest.mark.parametrize(

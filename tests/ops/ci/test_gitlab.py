@@ -1,11 +1,14 @@
 """Against a server that answers as GitLab's API does."""
 
+from pathlib import Path
+
 import pytest
 
 from digits.core.errors import InputError
 from ops.ci import comment
 from ops.ci import gitlab as on_gitlab
 from ops.ci.host import MARKER, Change
+from ops.tools import git
 from tests.helpers.git_hosts import GitLab
 
 SHA = "c0ffee" + "0" * 34
@@ -58,6 +61,19 @@ def test_a_note_is_made_once_and_updated_when_there_is_a_newer_run(gitlab: GitLa
     [body] = notes(gitlab)
     assert "[run](https://gitlab.example/32)" in body
     assert body.endswith("The run ended before its report. Its log says why.")
+
+
+def test_in_a_larger_repository_the_report_is_found(
+    gitlab: GitLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "my vision" / "digits"
+    project.mkdir(parents=True)
+    git.run("init", "--quiet", folder=tmp_path)
+    monkeypatch.chdir(project)
+    artifacts = "/projects/7/jobs/31/artifacts"
+    gitlab.files[f"{artifacts}/my%20vision/digits/comparison/comment.md"] = b"PASS: fine\n"
+    post()
+    assert notes(gitlab)[0].endswith("PASS: fine\n")
 
 
 def test_a_strangers_text_can_not_keep_an_outdated_note_as_it_is(gitlab: GitLab) -> None:
