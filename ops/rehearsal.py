@@ -155,15 +155,15 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)  # cleans up, as after Ctrl-C
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rehearsal-", ignore_cleanup_errors=True) as temporary:
-        stage = Path(temporary)
-        own = own_environment(stage)
+        scratch = Path(temporary)
+        own = own_environment(scratch)
         os.environ.clear()
         os.environ.update(own)
-        print(f"A scratch copy of this commit is in {stage}/digits. An S3 server starts ...")
+        print(f"A scratch copy of this commit is in {scratch}/digits. An S3 server starts ...")
         with local_s3.serve(BUCKET) as endpoint:
             settings = local_s3.environment(endpoint)
             environment = {**own, **settings}
-            project = copy_commit(stage, environment)
+            project = copy_commit(scratch, environment)
             print(style("\n$ export " + " ".join(f"{k}={v}" for k, v in settings.items()), "1"))
             play(project, environment)
     seconds = time.monotonic() - begin
@@ -171,21 +171,21 @@ def main() -> None:
     print("With a bucket of your own: make remote URL=s3://bucket/path; see docs/how-to/s3.md")
 
 
-def own_environment(stage: Path) -> dict[str, str]:
+def own_environment(scratch: Path) -> dict[str, str]:
     """An environment without the user's settings for Git, DVC and AWS."""
     programs = sysconfig.get_path("scripts")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
     for name in ("git", "aws", "credentials"):
-        (stage / name).write_text("")
+        (scratch / name).write_text("")
     return environment | {
         "PATH": f"{Path(sys.executable).parent}:{programs}:{os.environ['PATH']}",
-        "GIT_CONFIG_GLOBAL": str(stage / "git"),
+        "GIT_CONFIG_GLOBAL": str(scratch / "git"),
         "GIT_CONFIG_NOSYSTEM": "1",
-        "DVC_GLOBAL_CONFIG_DIR": str(stage / "dvc"),
-        "DVC_SYSTEM_CONFIG_DIR": str(stage / "dvc"),
-        "DVC_SITE_CACHE_DIR": str(stage / "site"),
-        "AWS_CONFIG_FILE": str(stage / "aws"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(stage / "credentials"),
+        "DVC_GLOBAL_CONFIG_DIR": str(scratch / "dvc"),
+        "DVC_SYSTEM_CONFIG_DIR": str(scratch / "dvc"),
+        "DVC_SITE_CACHE_DIR": str(scratch / "site"),
+        "AWS_CONFIG_FILE": str(scratch / "aws"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(scratch / "credentials"),
         "AWS_EC2_METADATA_DISABLED": "true",
         "DIGITS_COMPUTE_BACKEND": "local",
         "DIGITS_COMPUTE_WORKERS": os.environ.get("DIGITS_COMPUTE_WORKERS", "auto"),
@@ -194,14 +194,14 @@ def own_environment(stage: Path) -> dict[str, str]:
     }
 
 
-def copy_commit(stage: Path, environment: Mapping[str, str]) -> Path:
+def copy_commit(scratch: Path, environment: Mapping[str, str]) -> Path:
     """Make a repository of the files of HEAD, and a bare one next to it."""
-    project = stage / "digits"
+    project = scratch / "digits"
     project.mkdir()
-    git.run("archive", f"--output={stage}/digits.tar", "HEAD")
-    shutil.unpack_archive(stage / "digits.tar", project, filter="data")
+    git.run("archive", f"--output={scratch}/digits.tar", "HEAD")
+    shutil.unpack_archive(scratch / "digits.tar", project, filter="data")
     for words in (
-        ["init", "--quiet", "--bare", "--initial-branch=main", str(stage / "server.git")],
+        ["init", "--quiet", "--bare", "--initial-branch=main", str(scratch / "server.git")],
         ["init", "--quiet", "--initial-branch=main"],
         ["config", "--global", "user.name", "Rehearsal"],
         ["config", "--global", "user.email", "rehearsal@example.com"],
