@@ -1,6 +1,7 @@
 """What Prometheus reads agrees with what was asked."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from digits.evaluation import drift, metrics
 from digits.model.classifier import Classifier
+from digits.storage import model_store
+from serving.counts import Counts
+from serving.live_model import Classification, LiveModel, ServedModel
+from serving.prometheus import PrometheusMetrics
+from serving.worker_pool import WorkerPool
 from tests.helpers.deployments import deploy
 from tests.helpers.servers import Server, serve, write_model
 from tests.helpers.tiny_models import digest, model
@@ -77,6 +83,38 @@ def test_drift_is_the_distance_from_the_evaluation(tmp_path: Path) -> None:
         assert found['digits_drift{of="predicted"}'] == pytest.approx(1 - share)
         labels = f'model="{digest(contents["model.json"])}",tag="digit-classifier#production#1"'
         assert found[f'digits_model_info{{{labels},version="v1.1.0"}}'] == 1
+
+
+def test_drift_is_over_the_last_answers_of_all_processes_by_the_model_of_now(
+    tmp_path: Path,
+) -> None:
+    contents = model(1)
+    answers = {"predicted": [0, 500, *[0] * 8], "confidence": [*[0] * 9, 500]}  # all a sure 1
+    evaluation = json.loads(contents["evaluation.json"]) | {"answers": answers}
+    contents["evaluation.json"] = json.dumps(evaluation).encode()
+    deploy(str(tmp_path / "store"), contents)
+    live_model = LiveModel(model_store.locate(str(tmp_path / "store")))
+    former = replace(live_model.served, version="v0.9.0")
+    counts, pool = Counts(2), WorkerPool(1, 1)
+
+    def count(served: ServedModel, images: int, name: int) -> None:
+        row = [float(i == name) for i in range(10)]
+        found.count_images(Classification(served, [name] * images, [row] * images))
+
+    found = PrometheusMetrics(live_model, pool, counts)
+    count(live_model.served, 800, 0)
+    count(former, 100, 1)
+    counts.use(1)
+    found = PrometheusMetrics(live_model, pool, counts)
+    count(live_model.served, 800, 1)
+    read = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in found.collect()
+        for sample in family.samples
+    }
+    assert read["digits_drift_answers",] == 1000
+    assert read["digits_drift", "predicted"] == pytest.approx(0.2)
+    assert read["digits_drift", "confidence"] == 0
 
 
 def test_prometheus_own_parser_reads_it_in_either_format(server: Server) -> None:

@@ -64,6 +64,7 @@ def test_a_run_leaves_its_times_its_exit_code_its_outputs_and_what_it_printed() 
     ("code", "exit_code", "log"),
     [
         ("sys.exit(3)", 3, ""),
+        ("sys.exit('a reason')", 1, "a reason"),
         ("raise errors.InputError('lr is 0')", 1, "error: lr is 0"),
         ("raise KeyboardInterrupt", 130, "interrupted"),
         ("[][0]", 1, "IndexError: list index out of range"),
@@ -102,6 +103,7 @@ def test_what_dvc_did_not_start_is_not_recorded(folder: Path) -> None:
 
 
 def test_processes_of_torchrun_add_to_the_log_of_their_launcher() -> None:
+    output(run("print('the run before')"))
     output(run("print('launcher')"))
     before = stage_runs.read("train")
     output(run("print('worker')", TORCHELASTIC_RUN_ID="1"))
