@@ -195,10 +195,11 @@ def _decode_images(tensor: Input, binary: bytes, size: tuple[int, int]) -> UInt8
     count = math.prod(tensor.shape)
     if tensor.parameters.binary_data_size is None:
         return _decode_pixels(tensor.data, count).reshape(tensor.shape)
-    if not tensor.parameters.binary_data_size == count == len(binary):
+    declared = tensor.parameters.binary_data_size
+    if not declared == count == len(binary):
         raise _invalid(
             "inputs[0].parameters.binary_data_size",
-            f"{len(binary)} bytes follow the JSON; the shape has {count}",
+            f"{declared}; {len(binary)} bytes follow the JSON, and the shape has {count}",
         )
     return np.frombuffer(binary, np.uint8).reshape(tensor.shape)
 

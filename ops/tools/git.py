@@ -110,8 +110,7 @@ def all_experiments() -> list[Experiment]:
     for line in listing:
         commit, _, path = line.partition(" ")
         first, rest, name = path.split("/", 2)
-        if OBJECT.fullmatch(first + rest):
-            experiments.append(Experiment(name, commit, first + rest))
+        experiments.append(Experiment(name, commit, first + rest))
     known = _commits({experiment.base for experiment in experiments})
     return [experiment for experiment in experiments if experiment.base in known]
 

@@ -1,6 +1,10 @@
 """NVIDIA's client, which nobody here wrote, against the Open Inference Protocol."""
 
+import json
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +14,12 @@ from tritonclient.utils import InferenceServerException
 
 from digits.evaluation import metrics
 from digits.model.classifier import Classifier
-from tests.helpers.servers import Server
+from digits.storage import model_store
+from serving import app
+from serving.app_state import AppState
+from serving.live_model import LiveModel
+from serving.worker_pool import WorkerPool
+from tests.helpers.servers import Server, serve_here
 
 pytestmark = pytest.mark.slow(2)
 
@@ -35,6 +44,19 @@ def test_it_lives_and_is_ready(client: InferenceServerClient) -> None:
     assert client.is_server_ready()
     assert client.is_model_ready(NAME)
     assert not client.is_model_ready("another")
+
+
+def test_it_is_not_ready_once_it_is_about_to_stop(model_folder: Path) -> None:
+    live_model = LiveModel(model_store.locate(str(model_folder)))
+    state = AppState(live_model, WorkerPool(1, 1), draining=True)
+    expected = {"/v2/health/live": 200, "/livez": 200, "/v2/models/other/ready": 404}
+    expected |= dict.fromkeys(("/v2/health/ready", f"/v2/models/{NAME}/ready"), 503)
+    expected |= dict.fromkeys(("/readyz", "/ping"), 503)
+    with serve_here(app.create(state, None)) as (host, port):
+        for path, status in expected.items():
+            with closing(HTTPConnection(host, port)) as connection:
+                connection.request("GET", path)
+                assert (path, connection.getresponse().status) == (path, status)
 
 
 def test_metadata(client: InferenceServerClient, classifier: Classifier) -> None:
@@ -157,6 +179,19 @@ def test_a_header_length_that_can_not_be_is_refused(server: Server, length: str)
     answer = server.ask(f"/v2/models/{NAME}/infer", request(), **headers)
     assert answer.status == 400
     assert answer.json["errors"][0]["field"] == "Inference-Header-Content-Length"
+
+
+@pytest.mark.parametrize(("declared", "sent"), [(63, 64), (65, 64), (64, 63), (64, 65)])
+def test_a_tensor_of_another_size_than_is_declared_is_refused(
+    server: Server, declared: int, sent: int
+) -> None:
+    head = json.dumps(request(parameters={"binary_data_size": declared})).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    answer = server.ask(f"/v2/models/{NAME}/infer", head + bytes(sent), **headers)
+    assert answer.status == 400
+    told = f"{declared}; {sent} bytes follow the JSON, and the shape has 64"
+    field = "inputs[0].parameters.binary_data_size"
+    assert answer.json["errors"] == [{"field": field, "detail": told}]
 
 
 def test_texts_as_data_take_no_more_memory_than_they_have(server: Server) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from digits.storage import model_store
+from serving.live_model import LiveModel
 from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
 from tests.helpers.s3 import Proxy
 from tests.helpers.servers import Answer, Server, serve
@@ -89,6 +90,20 @@ def test_a_new_model_takes_over_under_load_and_no_request_fails(place: str, tmp_
         expected = (ONE, TWO)[int(version[3]) % 2 if version != "v1.1.0" else 0]
         assert json.loads(body)["model"] == digest(expected["model.json"])
     assert "now serves v1.7.0" in server.log
+
+
+def test_a_model_is_loaded_once_for_each_move_of_the_pointer(tmp_path: Path) -> None:
+    deploy(str(tmp_path), ONE)
+    live_model = LiveModel(model_store.locate(str(tmp_path)))
+    deploy(str(tmp_path), TWO, 2)
+    for number in (2, 3):  # the same model again, by another tag
+        deploy(str(tmp_path), TWO, number)
+        live_model.refresh()
+        served = live_model.served
+        assert served.version == f"v1.{number}.0"
+        live_model.refresh()
+        assert live_model.served is served
+    assert live_model.refused == 0
 
 
 def test_the_version_asked_for_answers_though_another_comes_meanwhile(tmp_path: Path) -> None:

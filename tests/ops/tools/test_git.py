@@ -108,7 +108,7 @@ def run_or_none(*words: str) -> str | None:
 def test_a_revision_that_does_not_exist_is_none_and_a_question_that_fails_an_error(
     repository: Path,
 ) -> None:
-    for rev in ("nobody", "", "a..b", "params.yaml", "-x", NO_UTF8):
+    for rev in ("nobody", "", "a..b", "params.yaml", "-x", "--path-format=x", NO_UTF8):
         assert git.find_commit(rev) is None
     with pytest.raises(InputError, match="no upstream configured for branch 'main'"):
         git.find_commit("@{upstream}")
@@ -184,6 +184,30 @@ def test_experiments_are_read_whatever_their_names(repository: Path) -> None:
         run("update-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/{name}", commit)
     assert git.experiments() == dict.fromkeys((NO_UTF8, "a\u2028b", "plain"), commit)
     assert git.commit(NO_UTF8) == commit
+
+
+def test_of_experiments_of_one_name_the_one_of_head_counts_else_the_newest(
+    repository: Path,
+) -> None:
+    head = git.commit("HEAD")
+    tree, author = f"{head}^{{tree}}", ("-c", "user.name=A", "-c", "user.email=a@example.com")
+
+    def commit(at: int) -> str:
+        date = {"GIT_COMMITTER_DATE": f"@{at} +0000"}
+        words = (*author, "commit-tree", tree, "-m", f"{at}")
+        return git.run(*words, environment=os.environ | date)
+
+    def experiment(base: str, at: int) -> str:
+        made = commit(at)
+        run("update-ref", git.experiment_reference("wide", base), made)
+        return made
+
+    others = [commit(at) for at in (1_000_000, 1_000_001)]
+    newest, _ = experiment(others[0], 3_000_000), experiment(others[1], 2_000_000)
+    assert git.commit("wide") == newest
+    of_head = experiment(head, 1_500_000)
+    assert git.commit("wide") == of_head
+    assert git.experiments() == {"wide": of_head}
 
 
 def test_a_setting_is_a_value_or_none(repository: Path) -> None:

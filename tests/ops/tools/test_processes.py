@@ -1,7 +1,9 @@
 """A module that runs for an owner ends with it, and so does all that it has started."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -47,3 +49,20 @@ def test_an_owner_that_has_ended_already_is_an_error() -> None:
     owner.wait()
     words = [sys.executable, "-m", "ops.tools.processes", str(owner.pid), "this"]
     assert subprocess.run(words, cwd=ROOT, capture_output=True).returncode == 1
+
+
+def test_a_process_that_nobody_has_waited_for_is_not_alive() -> None:
+    with subprocess.Popen(["true"]) as ended:
+        process = psutil.Process(ended.pid)
+        until(lambda: process.status() == psutil.STATUS_ZOMBIE)
+        assert not processes.is_alive(process)
+    assert processes.is_alive(psutil.Process())
+
+
+def test_a_process_that_has_got_the_number_of_another_one_was_not_running_then() -> None:
+    started = psutil.Process().create_time()
+    assert processes.was_running(os.getpid(), started + 1)
+    assert not processes.was_running(os.getpid(), started - 10)
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    assert not processes.was_running(ended.pid, time.time())

@@ -64,7 +64,7 @@ def test_a_run_leaves_its_times_its_exit_code_its_outputs_and_what_it_printed() 
     ("code", "exit_code", "log"),
     [
         ("sys.exit(3)", 3, ""),
-        ("sys.exit('a reason')", 1, "a reason"),
+        ("open('weights', 'w').close(); sys.exit('a reason')", 1, "a reason"),
         ("raise errors.InputError('lr is 0')", 1, "error: lr is 0"),
         ("raise KeyboardInterrupt", 130, "interrupted"),
         ("[][0]", 1, "IndexError: list index out of range"),

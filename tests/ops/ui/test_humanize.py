@@ -18,3 +18,21 @@ from ops.ui import humanize
 )
 def test_a_message_becomes_a_sentence_with_its_command_as_code(message: str, shown: str) -> None:
     assert humanize.sentence(message) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (-1, "0 seconds"),
+        (1, "1 second"),
+        (59.9, "59 seconds"),
+        (60, "1 minute"),
+        (3599, "59 minutes"),
+        (3600, "1 hour"),
+        (86_399, "23 hours"),
+        (86_400, "1 day"),
+        (3e9, "34,722 days"),
+    ],
+)
+def test_a_span_is_told_in_its_largest_unit(seconds: float, shown: str) -> None:
+    assert humanize.span(seconds) == shown

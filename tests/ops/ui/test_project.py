@@ -30,6 +30,29 @@ def test_names_of_any_bytes_have_a_moment() -> None:
     assert project.read().moment != before
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "dvc.yaml",
+        "dvc.lock",
+        "params.yaml",
+        "metrics/seed-1/train.json",
+        "data/corrections.csv",
+        ".dvc/config",
+        ".dvc/config.local",
+        ".dvc/tmp/rwlock",
+        ".ui/changed",
+        ".ui/stages/train.json",
+    ],
+)
+def test_what_the_pages_show_has_another_moment_when_it_changes(path: str) -> None:
+    moments = [project.read().moment]
+    for content in ("1", "23"):
+        files.write(path, content)
+        moments.append(project.read().moment)
+    assert len(set(moments)) == 3
+
+
 @pytest.mark.parametrize("path", ["..", "link", "{0}"])
 def test_folders_of_others_are_not_walked(tmp_path: Path, path: str) -> None:
     other = tmp_path.parent / f"{tmp_path.name}-other"
