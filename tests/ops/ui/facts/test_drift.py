@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -71,17 +72,23 @@ class Asked(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_server_with_a_token_is_asked_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def asked() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Asked) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/metrics"
-        with pytest.raises(InputError, match="401"):
-            drift.read(url)
-        monkeypatch.setenv(drift.TOKEN, "a token")
-        assert drift.read(url).answers == 100
+        yield f"http://127.0.0.1:{server.server_port}/metrics"
         server.shutdown()
         thread.join()
+
+
+def test_a_server_with_a_token_is_asked_with_it(
+    asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="401"):
+        drift.read(asked)
+    monkeypatch.setenv(drift.TOKEN, "a token")
+    assert drift.read(asked).answers == 100
 
 
 def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
