@@ -111,7 +111,7 @@ def _find(path: Path, stack: ExitStack, notes: list[str]) -> list[Found]:
         name = file.name if file == path else str(file.relative_to(path))
         try:
             files.check_is_regular(file)
-            if tables.is_metadata(file.name):
+            if file.name == tables.METADATA:
                 found += _listed_images(file, name)
                 continue
             if tables.is_archive(file.name):

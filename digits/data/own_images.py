@@ -52,13 +52,8 @@ def _has_classes(path: Path) -> bool:
     parts = [path / part for part in image_folder.PARTS]
     if any((folder / tables.METADATA).exists() for folder in (path, *parts)):
         return False
-    return any(map(_folders, parts))
-
-
-def _folders(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return []
-    return [p for p in path.iterdir() if p.is_dir() and not files.is_system_file(p.name)]
+    inner = [path for folder in parts if folder.is_dir() for path in folder.iterdir()]
+    return any(path.is_dir() and not files.is_system_file(path.name) for path in inner)
 
 
 def _inner(folder: Path) -> Path:

@@ -25,10 +25,6 @@ def is_table(name: str) -> bool:
     return any(re.search(pattern, name, re.IGNORECASE) for pattern, _ in READERS)
 
 
-def is_metadata(name: str) -> bool:
-    return name.rpartition("/")[2] == METADATA
-
-
 def is_archive(name: str) -> bool:
     return name.lower().endswith(".zip")
 

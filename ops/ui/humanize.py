@@ -1,4 +1,4 @@
-"""Times, counts and messages as a person reads them.
+"""Times, sizes, digests and messages as a person reads them.
 
 Times are in UTC, so that everybody's pages say the same.
 """
@@ -33,6 +33,29 @@ def span(seconds: float) -> str:
         if seconds >= size:
             return count(int(seconds // size), unit)
     return count(int(max(seconds, 0)), "second")
+
+
+def duration(seconds: float) -> str:
+    """A length of time with its seconds, as in 2 min 5 s."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def size(number: int | None) -> str:
+    """Bytes in the unit that suits them."""
+    if number is None:
+        return "\N{EN DASH}"
+    if number < 1000:
+        return f"{number} B"
+    return f"{number / 1e3:.1f} kB" if number < 1e6 else f"{number / 1e6:.1f} MB"
+
+
+def short(digest: str | None) -> str:
+    """The beginning of a digest, which is enough to tell two of them apart."""
+    return digest[:8] if digest else "\N{EN DASH}"
 
 
 def sentence(message: str) -> Markup:

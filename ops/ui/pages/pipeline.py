@@ -99,9 +99,6 @@ def _html(
         classes=CLASSES,
         path_of=path_of,
         shown=pipeline.shown,
-        duration=duration,
-        size=size,
-        short=short,
         remedy=remedy,
         quote=shlex.quote,
         words_changed=stage.words_changed,
@@ -122,25 +119,3 @@ def remedy(behind: Sequence[Stage]) -> str:
         return "dvc repro"
     reasons = [reason for stage in behind for reason in stage.reasons]
     return "dvc checkout" if all("dvc checkout" in r.detail for r in reasons) else "dvc repro"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def size(number: int | None) -> str:
-    """Bytes in the unit that suits them."""
-    if number is None:
-        return "\N{EN DASH}"
-    if number < 1000:
-        return f"{number} B"
-    return f"{number / 1e3:.1f} kB" if number < 1e6 else f"{number / 1e6:.1f} MB"
-
-
-def short(digest: str | None) -> str:
-    """The beginning of a digest, which is enough to tell two of them apart."""
-    return digest[:8] if digest else "\N{EN DASH}"

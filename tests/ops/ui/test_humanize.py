@@ -1,6 +1,19 @@
+import time
+
 import pytest
 
 from ops.ui import humanize
+
+
+def test_a_time_is_in_utc_for_readers_and_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        shown = humanize.when(1_793_714_700)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert shown == '<time datetime="2026-11-03T14:05:00Z">3 Nov 2026, 14:05 UTC</time>'
 
 
 @pytest.mark.parametrize(
