@@ -5,7 +5,7 @@ import scipy
 
 from digits.core.arrays import BoolArray
 from digits.core.errors import InputError
-from digits.imaging.ink.geometry import EIGHT, edge_mask, sides, thickness
+from digits.imaging.ink.geometry import count_pieces, dilated, edge_mask, sides, thickness, widened
 from digits.imaging.ink.pieces import STRAIGHT, axes
 from digits.imaging.ink.reading import Reading
 
@@ -16,6 +16,7 @@ MAX_AT_EDGE = (0.12, 4)  # of the picture's edge is ink, while there are so many
 MAX_UNEVEN = 0.31  # standard deviation of the ink's contrast, as a share of the ink's
 SLOPE = (0.055, 0.3)  # of the grey levels at the ink's rim, a pixel, as a share of its contrast
 RIM = 2  # pixels of the reduced picture
+REACH = 4  # pixels; slopes are measured with those so far away
 BLOT = (0.45, 0.3)  # thickness of a piece that is no stroke; its shorter side, of its longer one
 # What is left out at the edge is like a stroke of the digit with:
 STROKE_SIZE = 0.1  # of the digit's pixels, at least
@@ -27,24 +28,24 @@ DIGIT = (0.15, 0.5)  # of the ink, and of its height: columns that have both are
 
 def check_plain(reading: Reading) -> None:
     """Refuse a picture of a scene: its marks are many, or thick, or their edges are not a pen's."""
-    written, contrast = reading.written, reading.contrast
-    marks = len(np.unique(reading.pieces[written]))
-    others = len(np.unique(reading.pieces)) - 1 - marks
-    at_edge = written[edge_mask(written.shape)].mean()
+    at_edge = reading.written[edge_mask(reading.written.shape)].mean()
+    around = widened(reading.box, RIM + REACH, reading.written.shape)
+    written, contrast = reading.written[around], reading.contrast[around]
+    others = count_pieces(reading.pieces) - 1 - reading.marks
     unevenness = np.std(contrast[written]) / reading.strength
-    rim = scipy.ndimage.binary_dilation(written, EIGHT, RIM) & ~written
+    rim = dilated(written, RIM) & ~written
     slopes = scipy.ndimage.gaussian_gradient_magnitude(contrast, 1)[rim] / reading.strength
     shorter, longer = sorted(sides(reading.box))
     is_plain = reading.level is not None
     is_blot = not is_plain and reading.thickness > BLOT[0] and shorter > BLOT[1] * longer
     if (
-        marks > MAX_PIECES
+        reading.marks > MAX_PIECES
         or others > MAX_OTHERS
         or (at_edge > MAX_AT_EDGE[0] and others > MAX_AT_EDGE[1])
         or unevenness > MAX_UNEVEN
         or not (slopes.size and SLOPE[0] < slopes.mean() < SLOPE[1])
         or is_blot
-        or _count_holes(written[reading.box]) > MAX_HOLES
+        or _count_holes(written) > MAX_HOLES
     ):
         raise InputError(
             "the ink can't be told from its background. Crop the image to the digit, on plain paper"

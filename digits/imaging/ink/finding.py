@@ -20,7 +20,16 @@ from digits.core.arrays import Float32Array, UInt8Array
 from digits.core.errors import InputError
 from digits.imaging import decoding
 from digits.imaging.ink import checks
-from digits.imaging.ink.geometry import EIGHT, box_of, enlarged, reduced, scaled, sides, widened
+from digits.imaging.ink.geometry import (
+    EIGHT,
+    box_of,
+    dilated,
+    enlarged,
+    reduced,
+    scaled,
+    sides,
+    widened,
+)
 from digits.imaging.ink.likeness import likeness
 from digits.imaging.ink.pieces import SPECK
 from digits.imaging.ink.reading import (
@@ -170,9 +179,8 @@ def _contrast(grey: UInt8Array, reading: Reading) -> Float32Array:
     picture = 255 - part if reading.is_light else part
     background = enlarged(reading.background[around], part.shape)
     contrast = contrast_with(background, picture, is_divided=reading.is_divided)
-    near = scipy.ndimage.binary_dilation(reading.written, EIGHT, REACH)
+    near = dilated(reading.written, REACH)
     left_out = (reading.pieces > 0) & ~reading.written
     if left_out.any():
-        touched = scipy.ndimage.binary_dilation(reading.written, EIGHT)
-        near &= ~scipy.ndimage.binary_dilation(left_out, EIGHT) | touched
+        near &= ~dilated(left_out) | dilated(reading.written)
     return np.where(enlarged(near[around], part.shape) > 0.3, contrast, np.float32(0))

@@ -63,6 +63,17 @@ def scaled(box: Box, shape: tuple[int, ...], larger: tuple[int, ...]) -> Box:
     return rows, columns
 
 
+def dilated(mask: BoolArray, pixels: int = 1) -> BoolArray:
+    """A mask with all pixels at most so far away, also diagonally."""
+    grown = mask.copy()
+    for _ in range(pixels):  # SciPy's binary_dilation takes ten times as long
+        for view in (grown, grown.T):
+            before = view.copy()
+            view[1:] |= before[:-1]
+            view[:-1] |= before[1:]
+    return grown
+
+
 def edge_mask(shape: tuple[int, ...]) -> BoolArray:
     """A mask of the outermost pixels."""
     mask = np.ones(shape, bool)
@@ -91,6 +102,11 @@ def thickness(piece: BoolArray) -> float:
     """
     distance = scipy.ndimage.distance_transform_cdt(np.pad(piece, 1), "chessboard")
     return (2.0 * float(distance.max()) - 1) / float(max(piece.shape))
+
+
+def count_pieces(pieces: np.ndarray) -> int:
+    """How many numbers are among those of pieces."""
+    return int(np.count_nonzero(np.bincount(pieces.ravel())))
 
 
 def share_along_sides(piece: BoolArray) -> float:

@@ -34,13 +34,12 @@ def likeness(reading: Reading) -> float:
     around = widened(reading.box, AROUND, reading.written.shape)
     paper = reading.picture[around][reading.pieces[around] == 0]
     unevenness = float(paper.std()) / reading.strength if paper.size else MOST[0]
-    pieces = len(np.unique(reading.pieces[reading.written]))
     stroke = reading.thickness * max(sides(reading.box))
     is_eaten = reading.level is None and stroke > WHOLE * reading.window_pixels
     return -(
         THICKNESS * reading.thickness
         + UNEVENNESS * min(unevenness, MOST[0])
-        + PIECES * min(pieces, MOST[1])
+        + PIECES * min(reading.marks, MOST[1])
         + CUT * reading.is_cut
         + (PLAIN + SHEET * _is_area(reading)) * (reading.level is not None)
         + EATEN * is_eaten

@@ -1,6 +1,7 @@
 """Which pieces of ink are the digit's: no edge of a table, no rule, no frame, no dirt."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import scipy
@@ -84,19 +85,20 @@ def _find_blobs(
     pieces: np.ndarray, boxes: list[Box], is_inner: BoolArray, is_digit: BoolArray
 ) -> BoolArray:
     """Which pieces, by number, are round spots beside the digit: punched holes, blots."""
+
+    @cache
+    def is_plump(i: int) -> bool:
+        return thickness(pieces[boxes[i - 1]] == i) > PLUMP
+
+    def is_beside(box: Box, stroke: Box) -> bool:
+        is_shorter = max(sides(box)) < BLOB * max(sides(stroke))
+        return is_shorter and not overlap(box, widened(stroke, NEAR, pieces.shape))
+
     is_blob = np.zeros_like(is_inner)
-    numbers = np.flatnonzero(is_inner).tolist()
-    if len(numbers) == 1:
-        return is_blob
-    is_plump = {i: thickness(pieces[boxes[i - 1]] == i) > PLUMP for i in numbers}
-    strokes = [boxes[i - 1] for i in numbers if is_digit[i] and not is_plump[i]]
-    for i in numbers:
-        box = boxes[i - 1]
-        is_blob[i] = is_plump[i] and any(
-            max(sides(box)) < BLOB * max(sides(stroke))
-            and not overlap(box, widened(stroke, NEAR, pieces.shape))
-            for stroke in strokes
-        )
+    long = np.flatnonzero(is_inner & is_digit).tolist()
+    for i in np.flatnonzero(is_inner).tolist():
+        beside = [j for j in long if is_beside(boxes[i - 1], boxes[j - 1])]
+        is_blob[i] = any(not is_plump(j) for j in beside) and is_plump(i)
     return is_blob
 
 
@@ -124,10 +126,11 @@ def _is_beyond(box: Box, other: Box) -> bool:
 def without_underline(written: BoolArray) -> BoolArray:
     """A digit's ink without a line that it stands on, if that is wider to both sides."""
     box = box_of(written)
-    ink = written[box]
-    height, width = ink.shape
+    height, width = sides(box)
+    highest = written[box].argmax(axis=0)  # row of ink; 0 also in columns that have none
+    highest[~written[box].any(axis=0)] = height
     for thick in range(1, round(RULE_THICKNESS * max(height, width)) + 2):
-        above = np.flatnonzero(ink[:-thick].any(axis=0))
+        above = np.flatnonzero(highest < height - thick)
         if not len(above):
             return written
         overhang = max(2, OVERHANG * (above[-1] - above[0]))

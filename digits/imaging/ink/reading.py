@@ -17,6 +17,8 @@ from digits.imaging.ink.geometry import (
     EIGHT,
     Box,
     box_of,
+    count_pieces,
+    dilated,
     edge_mask,
     sides,
     thickness,
@@ -80,6 +82,11 @@ class Reading:
     def box(self) -> Box:
         return box_of(self.written)
 
+    @property
+    def marks(self) -> int:
+        """How many pieces the digit has."""
+        return count_pieces(self.pieces[self.written])
+
 
 def read_plain(original: Float32Array, small: Float32Array) -> Reading | None:
     """Read a picture that has nothing but ink on an even ground; None if it has something else.
@@ -132,8 +139,7 @@ def read_picture(
         if is_inner.any():
             strength = float(np.quantile(contrast[is_inner[pieces]], 0.95))
         elif count > MANY:  # nothing but dirt; the digit's ink may be fainter
-            is_dirt = scipy.ndimage.binary_dilation(pieces > 0, EIGHT, 2)
-            fainter = _strongest(np.where(is_dirt, np.float32(0), contrast))
+            fainter = _strongest(np.where(dilated(pieces > 0, 2), np.float32(0), contrast))
             strength = fainter if fainter > FAINTEST else strength
         if strength > WEAKER * previous:
             break

@@ -40,8 +40,8 @@ def _without_level_rules(grey: UInt8Array) -> UInt8Array:
         closed = scipy.ndimage.grey_closing(levels, (2 * thickest + 1, 1), mode="nearest")
         peaks = closed - levels
         for track in _find_tracks(peaks):
-            half = _half_thickness(peaks, track)
-            if 2 * half - 1 <= thickest:
+            half = _half_thickness(peaks, track, thickest)
+            if half:
                 rows = np.round(np.interp(np.arange(width), middles, track)).astype(np.int64)
                 painted = _painted_over(painted, rows, half, sign)
     return painted
@@ -69,15 +69,14 @@ def _find_tracks(peaks: Float32Array) -> list[Int64Array]:
     return tracks
 
 
-def _half_thickness(peaks: Float32Array, track: Int64Array) -> int:
-    """Half the thickness of a line, rounded up: rows from its middle."""
-    height = len(peaks)
+def _half_thickness(peaks: Float32Array, track: Int64Array, thickest: int) -> int | None:
+    """Half the thickness of a line, rounded up: rows from its middle; None if it is too thick."""
     middle = np.median(peaks[track, np.arange(STRIPS)])
-    for half in range(1, height):
-        rows = [np.clip(track + step, 0, height - 1) for step in (-half, half)]
-        if np.median(peaks[np.array(rows), np.arange(STRIPS)]) < 0.15 * middle:
+    for half in range(1, (thickest + 1) // 2 + 1):
+        rows = np.clip([track - half, track + half], 0, len(peaks) - 1)
+        if np.median(peaks[rows, np.arange(STRIPS)]) < 0.15 * middle:
             return half
-    return height
+    return None
 
 
 def _painted_over(grey: UInt8Array, rows: Int64Array, half: int, sign: int) -> UInt8Array:
