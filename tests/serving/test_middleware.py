@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from digits.core.errors import InputError
 from digits.storage import model_store
 from serving import app, middleware
 from serving.app_state import AppState
@@ -39,6 +40,7 @@ def test_each_answer_keeps_other_sites_out(server: Server, path: str) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert "*" not in answer.headers["Content-Security-Policy"]
     assert answer.headers["Server"] is None
 
 
@@ -64,6 +66,13 @@ def test_a_token_is_asked_for_where_one_is_set(model_folder: Path, tmp_path: Pat
         for path in middleware.OPEN:
             assert server.ask(path).status == 200
         assert TOKEN not in server.log
+
+
+def test_an_empty_token_is_no_token_to_start_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a secret that is not set, which must not leave the server open or broken."""
+    monkeypatch.setenv(middleware.TOKEN, "")
+    with pytest.raises(InputError, match="has 0 characters; expected 16 or more, or unset"):
+        middleware.token()
 
 
 @pytest.mark.parametrize("removes_prefix", [True, False])

@@ -117,6 +117,17 @@ def test_drift_is_over_the_last_answers_of_all_processes_by_the_model_of_now(
     assert read["digits_drift", "confidence"] == 0
 
 
+def test_what_a_process_refused_before_it_died_still_counts(model_folder: Path) -> None:
+    live_model = LiveModel(model_store.locate(str(model_folder)))
+    counts, pool = Counts(), WorkerPool(1, 1)
+    live_model.refused = 2
+    PrometheusMetrics(live_model, pool, counts).publish()
+    counts.use(0)
+    live_model.refused = 1  # of the process that replaces it
+    PrometheusMetrics(live_model, pool, counts).publish()
+    assert counts.totals()["refused",] == [3]
+
+
 def test_prometheus_own_parser_reads_it_in_either_format(server: Server) -> None:
     server.ask("/predict", FILE)
     families = {

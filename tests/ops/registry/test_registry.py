@@ -99,6 +99,8 @@ def test_a_worse_model_is_blocked_unless_somebody_says_why(ann: Models) -> None:
 def test_the_rules_are_those_of_what_holds_the_stage(ann: Models) -> None:
     path = ann.folder / "params.yaml"
     path.write_text(path.read_text().replace("max_loss: 30", "max_loss: 10000"))
+    ann.train(range(1000, 1047))
+    assert "the loss may be as large as 3" in ann.registry("promote", code=1)
     ann.train(range(110, 145))
     said = ann.registry("promote", code=0)
     assert "rules: production (v1.0.0):params.yaml" in said
