@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from digits.core.errors import InputError
+from digits.core.errors import InputError, Unreachable
 from digits.evaluation import metrics
 from digits.model.classifier import Classifier
 from digits.storage import filesystem, model_store
+from digits.storage.filesystem import Storage
 from ops.predict import __main__, executors
 from ops.tools import inputs, models
 from ops.tools.models import Release
@@ -287,6 +289,39 @@ def test_the_model_that_holds_a_stage_in_git(here: Path, monkeypatch: pytest.Mon
     )
 
 
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Twelve hours ahead of UTC."""
+    monkeypatch.setenv("TZ", "X-12")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("failing", ["chunks.jsonl", "out.parquet", "out.parquet.manifest.json"])
+def test_a_run_that_could_not_write_is_completed_by_the_next(
+    here: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    put = filesystem.put
+
+    def put_or_fail(storage: Storage, name: str, file: Path) -> None:
+        if name == failing:
+            raise Unreachable("no space left")
+        put(storage, name, file)
+
+    with monkeypatch.context() as full, pytest.raises(Unreachable):  # noqa: PT012
+        full.setattr(filesystem, "put", put_or_fail)
+        run(full, "scans", "out.parquet")
+    # Without the list there is no plan; with the plan, the parts stay until all is written.
+    assert Path("out.parquet.parts/plan.json").exists() == (failing != "chunks.jsonl")
+    assert Path("out.parquet.parts/00000000.arrow").exists() == (failing != "chunks.jsonl")
+    run(monkeypatch, "scans", "out.parquet")
+    assert rows()
+    assert not Path("out.parquet.parts").exists()
+
+
+@pytest.mark.usefixtures("far_east")
 def test_only_what_was_written_on_a_day(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     day = 1764028800.0  # 2025-11-25, 0:00 UTC
     os.utime("scans/a.png", (day, day + 60))
