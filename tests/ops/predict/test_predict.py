@@ -292,7 +292,7 @@ def test_the_model_that_holds_a_stage_in_git(here: Path, monkeypatch: pytest.Mon
 @pytest.fixture
 def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Twelve hours ahead of UTC."""
-    monkeypatch.setenv("TZ", "X-12")
+    monkeypatch.setenv("TZ", "XXX-12")
     time.tzset()
     yield
     monkeypatch.undo()
