@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from digits.core.errors import InputError, Unreachable
 from digits.model import self_test
 from digits.storage import filesystem, model_store
+from digits.storage.filesystem import Storage
 from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
 from tests.helpers.tiny_models import digest, model
 
@@ -71,6 +73,29 @@ def test_the_first_evaluation_is_kept(place: str, tmp_path: Path) -> None:
     deploy(place, ONE | {"evaluation.json": other}, 2)
     model_store.fetch_model(place, new.model, tmp_path / "model")
     assert (tmp_path / "model" / "evaluation.json").read_bytes() == ONE["evaluation.json"]
+
+
+def test_a_copy_that_is_there_already_becomes_as_young_as_a_new_one(tmp_path: Path) -> None:
+    """Else prune could remove it before the pointer moves to it."""
+    model_store.put_model(str(tmp_path), ONE, "it")
+    [folder] = [path for path in tmp_path.iterdir() if path.is_dir()]
+    for path in folder.iterdir():
+        os.utime(path, (1, 1))
+    model_store.put_model(str(tmp_path), ONE, "it")
+    assert (folder / "manifest.json").stat().st_mtime > time.time() - model_store.GRACE_S
+
+
+def test_a_manifest_that_does_not_read_back_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = filesystem.write
+
+    def damage_manifest(storage: Storage, name: str, content: bytes) -> None:
+        write(storage, name, content[:-2] if name.endswith("manifest.json") else content)
+
+    monkeypatch.setattr(filesystem, "write", damage_manifest)
+    with pytest.raises(InputError, match=r"manifest\.json is damaged"):
+        model_store.put_model(str(tmp_path), ONE, "it")
 
 
 @pytest.mark.parametrize("url", ["gs://bucket", "https://example.com/x", "s3://", "s3:///"])
