@@ -9,6 +9,7 @@ Example:
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -65,3 +66,25 @@ def onnx_graph(matrix: np.ndarray) -> bytes:
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def changed(contents: Mapping[str, bytes], name: str, content: bytes) -> dict[str, bytes]:
+    """A model with another file in it, which its description and its evaluation name."""
+    description = json.loads(contents["model.json"])
+    description["files"][name] = digest(content)
+    described = json.dumps(description).encode()
+    evaluation = json.loads(contents["evaluation.json"]) | {"model": digest(described)}
+    return dict(contents) | {
+        name: content,
+        "model.json": described,
+        "evaluation.json": json.dumps(evaluation).encode(),
+    }
+
+
+def wrong_golden(contents: Mapping[str, bytes]) -> bytes:
+    """A model's golden images, with logits that it does not answer."""
+    with np.load(io.BytesIO(contents["golden.npz"])) as found:
+        images, logits = found["images"], found["logits"]
+    file = io.BytesIO()
+    np.savez(file, images=images, logits=np.roll(logits, 1, axis=1))
+    return file.getvalue()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from digits.core.errors import InputError
 from digits.model import self_test
 from digits.storage import filesystem, model_store
 from ops import deploy
@@ -19,7 +20,7 @@ from ops.tools.models import Release
 from tests.helpers import warm_python
 from tests.helpers.s3 import Proxy
 from tests.helpers.small import ROOT
-from tests.helpers.tiny_models import digest, model
+from tests.helpers.tiny_models import changed, digest, model, wrong_golden
 
 pytestmark = pytest.mark.slow(40)
 
@@ -105,6 +106,20 @@ def served(url: str, folder: Path) -> str:
     model_store.fetch_model(url, pointer.model, folder)
     self_test.check(folder)
     return pointer.version
+
+
+def test_a_model_that_answers_otherwise_on_the_copy_is_never_pointed_at(
+    models: Path, tmp_path: Path
+) -> None:
+    url = str(tmp_path / "store")
+    run_here(models / "1", url)
+    bad = tmp_path / "2"
+    bad.mkdir()
+    for name, content in changed(TWO, "golden.npz", wrong_golden(TWO)).items():
+        (bad / name).write_bytes(content)
+    with pytest.raises(InputError, match="answers 30 of 30 golden images with another class"):
+        run_here(bad, url)
+    assert served(url, tmp_path / "copy") == "v1.1.0"
 
 
 # Killed, and two at once

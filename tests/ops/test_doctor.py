@@ -95,6 +95,7 @@ def test_damage_on_one_side_is_named_and_mended(
     said = doctor(ann, "--repair", code=0)
     assert f"mended    in the {side}" in said
     assert path.read_bytes() == whole
+    assert side == "remote" or not path.stat().st_mode & 0o222  # as DVC protects its cache
     assert "whole: 3 objects" in doctor(ann, code=0)
     ann.run("dvc", "checkout", "--quiet")
     assert (ann.folder / "models" / "digit-classifier" / "model.onnx").exists()

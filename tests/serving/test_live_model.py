@@ -1,6 +1,5 @@
 """A deployment is followed: its new model takes over under load, a bad one never does."""
 
-import io
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -8,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from digits.storage import model_store
@@ -16,34 +14,13 @@ from serving.live_model import LiveModel
 from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
 from tests.helpers.s3 import Proxy
 from tests.helpers.servers import Answer, Server, serve
-from tests.helpers.tiny_models import digest, model
+from tests.helpers.tiny_models import changed, digest, model, wrong_golden
 from tests.helpers.wait import until
 from tests.serving.test_predict import FILE
 
 pytestmark = pytest.mark.slow(12)
 
 QUICK = ("--poll", "0.05")
-
-
-def changed(contents: Mapping[str, bytes], name: str, content: bytes) -> dict[str, bytes]:
-    """A model with another file in it, which its description and its evaluation name."""
-    description = json.loads(contents["model.json"])
-    description["files"][name] = digest(content)
-    described = json.dumps(description).encode()
-    evaluation = json.loads(contents["evaluation.json"]) | {"model": digest(described)}
-    return dict(contents) | {
-        name: content,
-        "model.json": described,
-        "evaluation.json": json.dumps(evaluation).encode(),
-    }
-
-
-def wrong_golden() -> bytes:
-    with np.load(io.BytesIO(TWO["golden.npz"])) as found:
-        images, logits = found["images"], found["logits"]
-    file = io.BytesIO()
-    np.savez(file, images=images, logits=np.roll(logits, 1, axis=1))
-    return file.getvalue()
 
 
 def point(url: str, contents: Mapping[str, bytes], number: int) -> None:
@@ -146,7 +123,7 @@ def test_a_bad_replacement_is_refused_and_the_old_one_stays(tmp_path: Path, faul
                 put(url, f"{digest(bad['model.json'])}/model.onnx", b"other")
                 point(url, bad, 2)
             case "golden":
-                deploy(url, changed(TWO, "golden.npz", wrong_golden()), 2)
+                deploy(url, changed(TWO, "golden.npz", wrong_golden(TWO)), 2)
             case "graph":
                 deploy(url, changed(TWO, "model.onnx", b"no graph"), 2)
             case "pointer":

@@ -151,7 +151,6 @@ def start(job: Job) -> subprocess.Popen[bytes]:
         PROGRESS: str(job.progress.resolve()),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",  # for the stages
         "PYTHONUNBUFFERED": "1",
-        "GIT_TERMINAL_PROMPT": "0",  # there is no terminal to answer in
     }
     environment = os.environ | variables
     environment.pop(STARTED_IN, None)  # a job's paths are of the root

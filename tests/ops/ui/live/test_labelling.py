@@ -56,6 +56,18 @@ def test_an_output_of_more_rows_than_anybody_labels_is_refused(ending: str) -> N
         labelling.read_output(f"out.{ending}")
 
 
+def test_undo_takes_back_the_label_that_was_given_last_also_to_an_image_that_had_one() -> None:
+    pq.write_table(table(3, [True]), "out.parquet")
+    Path("out.parquet.manifest.json").write_text('{"classes": ["3", "5"]}')
+    output = labelling.read_output("out.parquet")
+    for path, label in (("0.png", "3"), ("1.png", "5"), ("0.png", "5")):
+        labelling.give(output, path, label)
+    assert labelling.progress(output).last == ("0.png", "5")
+    labelling.undo(output)
+    assert labelling.progress(output).last == ("1.png", "5")
+    assert Path("out.labels.csv").read_text() == "path,label\n1.png,5\n"
+
+
 @pytest.mark.parametrize("content", [b"", b"path\n1\n", b"path,predicted,confidence,review\na,b\n"])
 def test_another_table_is_no_output(content: bytes) -> None:
     for name in ("out.csv", "out.parquet"):

@@ -144,8 +144,8 @@ def test_a_killed_server_leaves_no_command_behind_and_its_job_is_interrupted(
     server.communicate()
     until(lambda: not is_alive(child))
     os.chdir(other)
-    runner.interrupt_lost()
-    assert [job.state for job in jobs.every()] == ["interrupted"]
+    with Runner().open():
+        assert [job.state for job in jobs.every()] == ["interrupted"]
 
 
 def test_after_a_full_disk_the_next_command_runs(
