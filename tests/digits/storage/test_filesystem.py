@@ -79,6 +79,9 @@ def test_an_answer_that_never_ends_is_not_waited_for(
     s3_proxy.fail("trickling", "GET", "model.onnx")
     with pytest.raises(Unreachable, match=r"model\.onnx: no valid answer"):
         model_store.fetch_model(bucket, new.model, "nowhere")
+    s3_proxy.fail("silent", "PUT", "pointer")
+    with pytest.raises(Unreachable, match=r"pointer: no valid answer .*FSTimeoutError"):
+        filesystem.write(filesystem.find(bucket), "pointer", b"content")
 
 
 @pytest.mark.usefixtures("hasty")
