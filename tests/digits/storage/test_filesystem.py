@@ -84,6 +84,16 @@ def test_an_answer_that_never_ends_is_not_waited_for(
         filesystem.write(filesystem.find(bucket), "pointer", b"content")
 
 
+def test_a_first_write_gives_way_to_one_that_came_in_between(bucket: str) -> None:
+    storage = filesystem.find(bucket)
+
+    def is_absent(content: bytes | None) -> bool:
+        filesystem.write(storage, "new", b"another's")
+        return content is None
+
+    assert filesystem.replace(storage, "new", b"ours", is_absent) == b"another's"
+
+
 @pytest.mark.usefixtures("hasty")
 def test_a_request_whose_answer_breaks_off_is_repeated(
     s3_proxy: Proxy, bucket: str, tmp_path: Path

@@ -108,6 +108,16 @@ def test_the_rules_are_those_of_what_holds_the_stage(ann: Models) -> None:
     assert "errors is 75; allowed is at most 60" in ann.registry("promote", code=1)
 
 
+def test_a_model_that_its_metrics_do_not_describe_is_refused(ann: Models) -> None:
+    path = ann.folder / "metrics" / "evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "d" * 64}))
+    ann.run("dvc", "commit", "--quiet", "--force")
+    ann.commit("metrics of another model")
+    ann.run("dvc", "push", "--quiet")
+    ann.run("git", "push", "--quiet", "origin", "main")
+    assert "but metrics/ describes ddddddddd" in ann.registry("promote", code=2)
+
+
 def test_another_test_set_is_a_reason_to_say_so(ann: Models) -> None:
     ann.train(BETTER, test_set="c" * 64)
     assert "different code or data (the test set)" in ann.registry("promote", code=2)
