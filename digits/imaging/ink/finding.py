@@ -100,7 +100,8 @@ def _find_digit(grey: UInt8Array) -> tuple[UInt8Array, Reading] | None:
     is_small, original = min(grey.shape) < SCENE, grey
     if min(grey.shape) >= TINY and max(grey.shape) < ENLARGED:
         grey = _enlarged(grey)
-    plain = read_plain(*(reduced(one, SIDE).astype(np.float32) for one in (original, grey)))
+    small = reduced(grey, SIDE).astype(np.float32)
+    plain = read_plain(small if grey is original else original.astype(np.float32), small)
     if plain and plain.thickness < SLIM:
         return _closer(original, plain)
     grey = without_rules(grey)
@@ -166,9 +167,10 @@ def _cut_out(grey: UInt8Array, reading: Reading) -> Float32Array:
     written = is_large[pieces]
     box = box_of(written)
     checks.check_single(written[box], int(is_large.sum()))
-    ink = np.clip(contrast / np.quantile(contrast[written], FULL), 0, 1)
-    cropped: Float32Array = np.where((pieces > 0) & ~written, 0, ink)[box].astype(np.float32)
-    return cropped
+    full = np.quantile(contrast[written], FULL)
+    contrast[(pieces > 0) & ~written] = 0
+    ink: Float32Array = np.clip(contrast[box] / full, 0, 1).astype(np.float32)
+    return ink
 
 
 def _contrast(grey: UInt8Array, reading: Reading) -> Float32Array:
