@@ -15,7 +15,7 @@ from ops.gate.arguments import Question
 from ops.gate.bases import Base
 from ops.gate.best_version import BestVersion, find_best
 from ops.gate.evaluators import comparable, differences, unknown_evaluators
-from ops.tools import git
+from ops.tools import git, pipeline
 from ops.tools.revisions import (
     check_lock,
     count_looks,
@@ -46,6 +46,7 @@ class Decision:
     stated: bool = False  # the caller states that one evaluator made both sides; nobody can check
     best: BestVersion | None = None  # for information; None if no version can be compared
     failure: str | None = None  # why there is no verdict: the error's message
+    stale: pipeline.Stage | None = None  # the metrics in the working tree are not of its state
     differing: tuple[str, ...] = ()  # without a verdict: what differs between the evaluations
 
     @property
@@ -138,7 +139,8 @@ def decide(question: Question) -> Decision:
         changed = gate_bases.changed_rules(rules, code or WORKING_TREE)
         decision = replace(decision, changed_rules=changed)
     best = find_best(candidate, code, latest, stated=decision.stated) if in_git else None
-    return replace(decision, best=best)
+    stale = pipeline.find_stale(pipeline.read(WORKING_TREE)) if code == WORKING_TREE else None
+    return replace(decision, best=best, stale=stale)
 
 
 def without_verdict(question: Question, failure: str) -> Decision:

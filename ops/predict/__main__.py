@@ -215,8 +215,9 @@ def open_writer(file: Path, schema: Any) -> Any:
 def summary(output: str, manifest: Manifest) -> str:
     plan = manifest.plan
     version = f"{manifest.version}, " if manifest.version else ""
+    images = "image" if plan.rows == 1 else "images"
     line = (
-        f"{output}: {plan.rows:,} images by {version}model {plan.run.model[:12]}: "
+        f"{output}: {plan.rows:,} {images} by {version}model {plan.run.model[:12]}: "
         f"{manifest.errors:,} with an error, {manifest.review:,} for review (confidence below "
         f"{plan.run.threshold:g})"
     )

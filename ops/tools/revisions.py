@@ -148,7 +148,8 @@ def compare_with_lock(lock: bytes | None, contents: Mapping[str, bytes]) -> None
         file = f"{METRICS}/{name}"
         digest = hashlib.md5(contents[name]).hexdigest() if name in contents else None
         if digest != locked.get(file):
-            raise InputError(f"{file} is not the file that {LOCK} names. Run: dvc repro")
+            problem = "is not the file that" if digest else "is missing; it is a file that"
+            raise InputError(f"{file} {problem} {LOCK} names. Run: dvc repro")
 
 
 def table(tree: Tree, run: Run, name: str) -> Rows:

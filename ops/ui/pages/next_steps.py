@@ -93,7 +93,10 @@ def _pipeline(project: Project) -> Iterator[Step]:
     is_whole = stages and by_state.keys() == {"up to date"}
     if is_whole and uncommitted.results():
         headline = "New results are not committed"
-        text = "Others see them, and they can be promoted, once they are committed."
+        text = (
+            "Are they good enough? digits gate --base HEAD tells. Others see them, and they can be "
+            "promoted, once they are committed."
+        )
         to_keep = "run.html?action=keep&experiment="
         yield Step("next", "to keep", headline, text, KEEP, False, form=to_keep)
 

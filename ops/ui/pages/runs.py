@@ -90,23 +90,32 @@ def _table(runs: Sequence[Run]) -> dict[str, Any]:
         "common": common,
         "shown": [
             *(name for name in FIGURES if name in figures),
-            *[name for name in varying if not name.startswith(WITHOUT_EFFECT)][:MOST_PARAMS],
+            *[
+                name
+                for name, values in varying.items()
+                if values > 1 and not name.startswith(WITHOUT_EFFECT)
+            ][:MOST_PARAMS],
         ],
         "groups": [asdict(group) for group in groups],
         "seed": SEED,
     }
 
 
-def _params(all_params: Sequence[Mapping[str, Value]]) -> tuple[dict[str, Value], list[str]]:
-    """Those that all runs share, and the names of the others, the most varied first."""
+def _params(all_params: Sequence[Mapping[str, Value]]) -> tuple[dict[str, Value], dict[str, int]]:
+    """Those that all runs share; for each other, how many values it has, the most first.
+
+    A run that lacks the parameter does not count: it is from before the parameter was added.
+    """
     values = {name: [params.get(name) for params in all_params] for name in _names(all_params)}
     common = {
         name: column[0]
         for name, column in values.items()
         if column[0] is not None and all(value == column[0] for value in column)
     }
-    counts = {name: len(set(column)) for name, column in values.items() if name not in common}
-    return common, sorted(counts, key=lambda name: (-counts[name], name))
+    counts = {
+        name: len(set(column) - {None}) for name, column in values.items() if name not in common
+    }
+    return common, dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _names(mappings: Iterable[Mapping[str, object]]) -> list[str]:

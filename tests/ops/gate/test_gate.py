@@ -311,6 +311,21 @@ def test_a_version_of_another_year_evaluator_or_test_set_is_not_the_best(
     assert "best version" not in explained(repository, "--base", "HEAD")
 
 
+def test_results_of_other_parameters_are_not_said_to_be_ready(repository: Repository) -> None:
+    document = {"stages": {"evaluate": {"cmd": "true", "params": ["train.epochs"]}}}
+    (repository.folder / "dvc.yaml").write_text(yaml.safe_dump(document))
+    lock = yaml.safe_load((repository.folder / "dvc.lock").read_text())
+    lock["stages"]["evaluate"] |= {"cmd": "true", "params": {"params.yaml": {"train.epochs": 8}}}
+    (repository.folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert explained(repository, "--first").endswith("merge or promote it.")
+    file = repository.folder / "params.yaml"
+    file.write_text(yaml.safe_dump(override(params.read_yaml(file), {"train.epochs": 3})))
+    assert (
+        "Next: run dvc repro, then the same command again: the stage evaluate is out of date "
+        "(train.epochs: 8 -> 3)"
+    ) in explained(repository, "--first")
+
+
 # Fails closed
 
 
@@ -318,6 +333,9 @@ def test_metrics_that_dvc_lock_does_not_name_are_refused(repository: Repository)
     repository.write_files("metrics", metrics_files(COMMON[5:]))
     message = repository.gate("--base", "main", code=2)
     assert "metrics/evaluation.json is not the file that dvc.lock names. Run: dvc repro" in message
+    (repository.folder / "metrics" / "evaluation.json").unlink()
+    message = repository.gate("--base", "main", code=2)
+    assert "metrics/evaluation.json is missing; it is a file that dvc.lock names" in message
     (repository.folder / "dvc.lock").unlink()
     assert "dvc.lock does not exist" in repository.gate("--base", "main", code=2)
 

@@ -84,6 +84,9 @@ def test_hostile_texts_are_shown_as_texts(site: Site) -> None:
 
 def test_the_table_is_sorted_by_key_and_filtered_by_any_value(site: Site) -> None:
     page = site.open("runs.html")
+    heads = page.locator("thead th").all_inner_texts()
+    assert "lr" in heads
+    assert EVIL not in heads, "a parameter of one value, which the other runs lack"
     assert page.inner_text("#count") == f"{len(site.keys)} of {len(site.keys)} runs"
     page.locator("thead button", has_text="errors").press("Enter")
     assert page.locator("th[aria-sort='ascending']").inner_text() == "errors"
