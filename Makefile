@@ -59,8 +59,8 @@ remote: .venv/run  ## set where data and models are kept: make remote URL=s3://b
 rehearsal: .venv/dev  ## rehearse production on this machine, in two minutes, without an account
 	@$(BIN)/python -m ops.rehearsal
 
-# One worker more than cores, since some tests wait.
-WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# Two workers more than cores, since some tests wait.
+WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
 
 test: .venv/dev  ## run every test
 	$(BIN)/pytest -n $(WORKERS)
