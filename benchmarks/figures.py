@@ -129,7 +129,8 @@ def engine() -> str:
         _machine(throughput),
         "",
         f"- All stages of `dvc repro` take {_range(added, '.1f')} s, n={len(added)}, besides the "
-        f"training loop. If nothing has changed, `dvc repro` takes {_range(idle, '.2f')} s: "
+        f"training loop and the detector, which adds {_range(overhead['detector_s'], '.1f')} s. "
+        f"If nothing has changed, `dvc repro` takes {_range(idle, '.2f')} s: "
         f"{_range(overhead['idle_ratio'], '.2f')} times as long as in a repository with one stage.",
         f"- Each command shows its `--help` within {slowest:.2f} s of processor time.",
         f"- Writing a checkpoint takes {_percent(overhead['checkpoint_share'], 2)} of the time of "

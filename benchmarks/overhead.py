@@ -2,8 +2,9 @@
 
 MNIST_MIRROR=/path/to/folder python -m benchmarks.overhead
 
-The pipeline runs in a clone with one and with two epochs. The difference is the time of an epoch.
-The shorter run minus an epoch is the time of everything else: imports, data, export, evaluation.
+The pipeline runs in a clone without the detector, with one and with two epochs. The difference is
+the time of an epoch. The shorter run minus an epoch is the time of everything else: imports, data,
+export, evaluation. A third run shows what the detector adds.
 Also measured: `dvc repro` with nothing to do, against a repository with a single stage, and the
 processor time of each command until it has shown its --help.
 """
@@ -43,21 +44,28 @@ def main() -> None:
             "MNIST's four files: MNIST_MIRROR=/path/to/folder"
         )
     os.environ |= mirror
-    overheads, epochs = [], []
+    overheads, epochs, detectors = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder, "clone")
         subprocess.run(["git", "clone", "--quiet", measure.ROOT, clone], check=True)
         for _ in range(RUNS):
-            one, two = repro_seconds(clone, 1), repro_seconds(clone, 2)
+            one, two = (
+                repro_seconds(clone, {"train.epochs": n, "detector.outliers": 0}) for n in (1, 2)
+            )
             epochs.append(two - one)
             overheads.append(one - epochs[-1])
-            print(f"overhead {overheads[-1]:.1f} s, an epoch {epochs[-1]:.1f} s")
+            detectors.append(repro_seconds(clone, {"train.epochs": 1}) - one)
+            print(
+                f"overhead {overheads[-1]:.1f} s, an epoch {epochs[-1]:.1f} s, the detector "
+                f"{detectors[-1]:.1f} s"
+            )
         idle = idle_seconds(clone, Path(folder, "single"))
         memory = {
             name: round(measure.peak_mb(["sh", "-c", command], clone))
             for name, command in stages(clone).items()
         }
     print(f"besides the training loop: {measure.spread(overheads)} s")
+    print(f"the detector adds {measure.spread(detectors)} s")
     for name, megabytes in memory.items():
         print(f"  {name:<9} {megabytes} MB at most")
     ratios = measure.ratios(idle["ours"], idle["one_stage"])
@@ -73,6 +81,7 @@ def main() -> None:
         "checkpoint_share": round(share, 5),
         "overhead_s": measure.rounded(overheads),
         "epoch_s": measure.rounded(epochs),
+        "detector_s": measure.rounded(detectors),
         "help_cpu_s": {k: measure.rounded(values, 3) for k, values in starts.items()},
         "idle_s": {k: measure.rounded(values, 3) for k, values in idle.items()},
         "idle_ratio": ratios,
@@ -81,8 +90,8 @@ def main() -> None:
     measure.save("overhead", results)
 
 
-def repro_seconds(clone: Path, epochs: int) -> float:
-    measure.write_params(clone / "params.yaml", {"train.epochs": epochs})
+def repro_seconds(clone: Path, changes: dict[str, int]) -> float:
+    measure.write_params(clone / "params.yaml", changes)
     return measure.seconds(partial(repro, clone, "--force", "--no-run-cache"))
 
 

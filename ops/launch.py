@@ -14,12 +14,17 @@ import runpy
 import sys
 
 from digits.core import errors, kernels
+from digits.core.command_line import say
 from digits.core.errors import InputError
 from digits.core.workers import WORKERS_VARIABLE
 from ops.tools import stage_runs
 from ops.tools.compute import ComputeParams, load_params
 from ops.tools.processes import end_with_parent
 
+GO_ON = (
+    "dvc repro goes on from here, a training after its last whole epoch. Back to the results of "
+    "the last commit: git checkout dvc.lock metrics && dvc checkout"
+)
 RENDEZVOUS_S = 300  # until all hosts must have joined; PET_RDZV_CONF overrides it
 
 
@@ -53,7 +58,12 @@ def stage_and_arguments() -> tuple[str, list[str], bool]:
 
 def run_here(module: str, arguments: list[str]) -> None:
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ending:
+        if ending.code == 130 and os.environ.get("RANK", "0") == "0":
+            say(GO_ON)
+        raise
 
 
 def run_under_torchrun(processes: int, module: str, arguments: list[str]) -> None:

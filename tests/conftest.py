@@ -30,7 +30,12 @@ kernels.pin()  # before anything loads torch, here and in what tests start
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "house",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # as the machine may be
+)
 hypothesis.settings.load_profile("house")
 
 # Started in the background, a shell has the tests ignore Ctrl-C, and so would all that they start.

@@ -33,6 +33,7 @@ STYLE: dict[Any, Any] = {
     "ytick.color": MUTED,
     "figure.dpi": 120,
 }
+LOW = 0.9  # accuracy
 WORST, COLUMNS = 32, 8
 CELL = (1.25, 1.6)  # inches: width and height of an error's cell
 CAPTION = 0.5  # inches, at the top of a cell
@@ -89,7 +90,8 @@ def worst_errors(evaluation: Evaluation, images: UInt8Array) -> bytes:
     with sheet(width, height) as (figure, png):
         axis = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
         axis.set_axis_off()
-        heading = f"The {len(order)} most confident of {len(e.wrong)} errors"
+        shown = "All" if len(order) == len(e.wrong) else f"The {len(order)} most confident of"
+        heading = f"{shown} {len(e.wrong)} errors"
         axis.text(0.1, 0.1, heading, va="top", fontsize=13, fontweight="bold")
         # All digits are one image, since one axis for each digit takes five times as long.
         axis.imshow(
@@ -199,10 +201,11 @@ def _draw_robustness(axis: Axes, e: Evaluation) -> None:
     rows = sorted(e.robustness.items(), key=lambda row: row[1])
     names = [name.replace("_", " ") for name, _ in rows]
     values = [value for _, value in rows]
-    bars = axis.barh(names, values, color=[BAD if v < 0.9 else GOOD for v in values], height=0.7)
+    bars = axis.barh(names, values, color=[BAD if v < LOW else GOOD for v in values], height=0.7)
     axis.bar_label(bars, [f"{v:.1%}" for v in values], padding=4, fontsize=8, color=MUTED)
     mean = sum(values) / len(values)
-    axis.set(title=f"Accuracy under corruptions: {mean:.1%} on average", xlim=(0, 1.15))
+    title = f"Accuracy under corruptions: {mean:.1%} on average"
+    axis.set(title=title, xlabel=f"accuracy (red: below {LOW:.0%})", xlim=(0, 1.15))
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axis.xaxis.set_major_formatter(PercentFormatter(1))
     grid(axis, "x")

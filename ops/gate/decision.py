@@ -46,7 +46,6 @@ class Decision:
     stated: bool = False  # the caller states that one evaluator made both sides; nobody can check
     best: BestVersion | None = None  # for information; None if no version can be compared
     failure: str | None = None  # why there is no verdict: the error's message
-    stale: pipeline.Stage | None = None  # the metrics in the working tree are not of its state
     differing: tuple[str, ...] = ()  # without a verdict: what differs between the evaluations
 
     @property
@@ -120,6 +119,8 @@ def parts_of(message: str) -> tuple[str, str]:
 def decide(question: Question) -> Decision:
     """Read both sides and the rules, and judge; raises `InputError` if it can't be judged."""
     candidate, code = find_candidate(question)
+    if code == WORKING_TREE:
+        check_is_reproduced()
     bases = [] if question.base is None else gate_bases.find_bases(question.base)
     rules, rules_from = gate_bases.find_rules(question.rules, bases)
     latest = git.commit(question.revisions[0] if question.revisions else "HEAD")
@@ -139,8 +140,7 @@ def decide(question: Question) -> Decision:
         changed = gate_bases.changed_rules(rules, code or WORKING_TREE)
         decision = replace(decision, changed_rules=changed)
     best = find_best(candidate, code, latest, stated=decision.stated) if in_git else None
-    stale = pipeline.find_stale(pipeline.read(WORKING_TREE)) if code == WORKING_TREE else None
-    return replace(decision, best=best, stale=stale)
+    return replace(decision, best=best)
 
 
 def without_verdict(question: Question, failure: str) -> Decision:
@@ -176,6 +176,15 @@ def find_candidate(question: Question) -> tuple[list[Run], Tree | None]:
         check_lock(tree)
         runs += runs_in_tree(tree, rev)
     return runs, trees[0]
+
+
+def check_is_reproduced() -> None:
+    """Raises `InputError` unless the metrics here are those of the code and the parameters here."""
+    if stale := pipeline.find_stale(pipeline.read(WORKING_TREE)):
+        raise InputError(
+            f"{stale.sentence}, so the metrics are not those of the code and the parameters here. "
+            f"Run: dvc repro"
+        )
 
 
 def judge(

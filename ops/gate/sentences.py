@@ -134,11 +134,6 @@ def best_version(d: Decision) -> list[str]:
 
 
 def next_step(d: Decision) -> str:
-    if d.stale:
-        return (
-            f"run dvc repro, then the same command again: {d.stale.sentence}, so the metrics are "
-            f"not those of the code and the parameters here."
-        )
     if d.verdict == "pass":
         return "nothing is left to do here; merge or promote it."
     if d.verdict == "overridden":

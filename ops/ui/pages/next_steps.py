@@ -27,7 +27,7 @@ class Step:
     headline : the situation in a few words
     text : why, in a sentence; may be empty
     command : what to run; empty if there is nothing to run
-    is_alert : something is wrong; if not, this is only the next thing to do
+    is_alert : something is wrong or unfinished; if not, this is only the next thing to do
     page : the page that says more
     form : the form that runs the command, if the pages may run commands
     """
@@ -98,7 +98,7 @@ def _pipeline(project: Project) -> Iterator[Step]:
             "promoted, once they are committed."
         )
         to_keep = "run.html?action=keep&experiment="
-        yield Step("next", "to keep", headline, text, KEEP, False, form=to_keep)
+        yield Step("next", "to keep", headline, text, KEEP, form=to_keep)
 
 
 def _deployments(project: Project) -> Iterator[Step]:

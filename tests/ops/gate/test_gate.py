@@ -311,22 +311,22 @@ def test_a_version_of_another_year_evaluator_or_test_set_is_not_the_best(
     assert "best version" not in explained(repository, "--base", "HEAD")
 
 
-def test_results_of_other_parameters_are_not_said_to_be_ready(repository: Repository) -> None:
+# Fails closed
+
+
+def test_metrics_of_other_parameters_are_refused(repository: Repository) -> None:
     document = {"stages": {"evaluate": {"cmd": "true", "params": ["train.epochs"]}}}
     (repository.folder / "dvc.yaml").write_text(yaml.safe_dump(document))
     lock = yaml.safe_load((repository.folder / "dvc.lock").read_text())
     lock["stages"]["evaluate"] |= {"cmd": "true", "params": {"params.yaml": {"train.epochs": 8}}}
     (repository.folder / "dvc.lock").write_text(yaml.safe_dump(lock))
-    assert explained(repository, "--first").endswith("merge or promote it.")
+    repository.gate("--first", code=0)
     file = repository.folder / "params.yaml"
     file.write_text(yaml.safe_dump(override(params.read_yaml(file), {"train.epochs": 3})))
     assert (
-        "Next: run dvc repro, then the same command again: the stage evaluate is out of date "
-        "(train.epochs: 8 -> 3)"
-    ) in explained(repository, "--first")
-
-
-# Fails closed
+        "the stage evaluate is out of date (train.epochs: 8 -> 3), so the metrics are not those of "
+        "the code and the parameters here. Run: dvc repro"
+    ) in repository.gate("--first", code=2)
 
 
 def test_metrics_that_dvc_lock_does_not_name_are_refused(repository: Repository) -> None:
@@ -407,15 +407,15 @@ def test_another_evaluator_is_not_compared_with(repository: Repository) -> None:
     for name, content in contents.items():
         files.write(repository.folder / name, content)
     repository.commit()
-    repository.gate("--base", "HEAD", code=0)
     files.write(repository.folder / "digits" / "evaluation" / "card.py", "not imported by it")
-    repository.gate("--base", "HEAD", code=0)
+    repository.commit()
+    repository.gate("--of", "HEAD", "--base", "HEAD~1", code=0)
     for name in ("digits/evaluation/metrics.py", "pins.txt"):
         files.write(repository.folder / name, "a = 2\n")
-        message = repository.gate("--base", "HEAD", code=2)
-        assert f"HEAD was evaluated with different code or data ({name})" in message
+        repository.commit()
+        message = repository.gate("--of", "HEAD", "--base", "HEAD~1", code=2)
+        assert f"HEAD~1 was evaluated with different code or data ({name})" in message
         assert "--base-model" in message
-        repository.git("checkout", "--", name)
 
 
 def test_unknown_code_is_not_the_same_code(repository: Repository) -> None:
@@ -457,9 +457,10 @@ def test_a_folder_that_the_evaluator_depends_on_compares_by_its_content(
     files.write(repository.folder / "dvc.yaml", yaml.safe_dump(pipeline))
     files.write(repository.folder / dep / "deep" / "file.txt", "1\n")
     repository.commit()
-    repository.gate("--base", "HEAD", code=0)
+    repository.gate("--of", "HEAD", "--base", "HEAD", code=0)
     files.write(repository.folder / dep / "deep" / "file.txt", "2\n")
-    message = repository.gate("--base", "HEAD", code=2)
+    repository.commit()
+    message = repository.gate("--of", "HEAD", "--base", "HEAD~1", code=2)
     assert f"different code or data ({dep}/deep/file.txt)" in message
 
 

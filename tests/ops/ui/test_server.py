@@ -135,7 +135,8 @@ def keep_the_results(ui: Ui) -> None:
     ui.page.wait_for_selector("main:has-text('All 7 stages are up to date')")
     assert ui.page.evaluate("() => window.isTheSame")
     ui.page.get_by_role("link", name="Overview").click()
-    ui.page.locator("li", has_text="New results are not committed").get_by_role("link").click()
+    assert ui.page.inner_text("h1") == "New results are not committed"
+    ui.page.locator("li", has_text="once they are committed").get_by_role("link").click()
     ui.page.get_by_label("Message").fill("Eight epochs")
     press_run(ui, "digits keep '--message=Eight epochs'")
     wait_for_state(ui, "done")

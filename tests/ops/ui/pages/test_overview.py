@@ -118,7 +118,7 @@ def test_results_that_are_not_committed_are_the_next_to_commit(enter: Enter) -> 
     for path, content in results(range(30), model=digest("4"), lr=0.2).items():
         (made.folder / path).write_bytes(content)
     text = shown()
-    assert text.startswith("All is well")
+    assert text.startswith("New results are not committed")
     assert 'digits keep --message "TEXT"' in text
     form = 'href="run.html?action=keep&amp;experiment="'
     assert form in page_of(project.read(is_live=True, read_only=False))
