@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from digits.core import files
 from digits.data import corrections
 from tests.helpers.data_project import data_project, draw_cross
 from tests.helpers.pages import least_contrast
@@ -42,6 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.commit("a correction")
     correct(project, 51, "one", "scans/b.png")
     (project.folder.parent / "metrics.txt").write_text(METRICS)
+    files.write(project.folder / "metrics" / "data.json", '{"upstrokes": 1234, "corrections": 1}')
     return project
 
 
@@ -71,7 +73,10 @@ def section(page: Any, id: str) -> Any:
 
 
 def test_images_are_counted_by_class_and_split(page: Any) -> None:
-    assert "30 images" in page.inner_text("main")
+    text = page.inner_text("main")
+    assert "30 images" in text
+    assert "Of those to train on, 1,234 are 1s that were drawn again, with an upstroke." in text
+    assert "The last run trained on 1 of them" in text
     rows = section(page, "classes").locator("tbody tr")
     cells = [row.locator("th, td").all_inner_texts() for row in rows.all()]
     assert cells == [["<b>nought", "", "11", "2", "3", "16"], ["one", "", "8", "3", "3", "14"]]
