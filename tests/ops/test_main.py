@@ -64,12 +64,13 @@ def test_alone_it_lists_every_command_with_a_line(clone: Path) -> None:
 
 
 def test_a_command_works_from_a_subfolder_and_takes_paths_from_there(clone: Path) -> None:
-    words = ("gate", "--base", "main", "--out", "verdict.json")
+    words = ("gate", "--of", "main", "--base", "main", "--out", "verdict.json")
     verdict = run(clone, *words, folder="docs")
     assert verdict.startswith("PASS: no worse than main")
     assert (clone / "docs" / "verdict.json").is_file()
-    folder = ("gate", "--base", "../metrics", "--rules", "../params.yaml", "--same-evaluator")
-    assert "no worse than metrics" in run(clone, *folder, folder="docs").partition("\n")[0]
+    folder = ("--base", "../metrics", "--rules", "../params.yaml", "--same-evaluator")
+    found = run(clone, "gate", "--of", "main", *folder, folder="docs")
+    assert "no worse than metrics" in found.partition("\n")[0]
 
 
 def test_what_does_not_exist_is_named_with_what_is_near(clone: Path) -> None:
