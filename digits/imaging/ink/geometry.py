@@ -64,9 +64,9 @@ def scaled(box: Box, shape: tuple[int, ...], larger: tuple[int, ...]) -> Box:
 
 
 def dilated(mask: BoolArray, pixels: int = 1) -> BoolArray:
-    """A mask with all pixels at most so far away, also diagonally."""
+    """A mask and all pixels that are at most so far from it, also diagonally."""
     grown = mask.copy()
-    for _ in range(pixels):  # SciPy's binary_dilation takes ten times as long
+    for _ in range(pixels):  # SciPy's binary_dilation takes fifty times as long
         for view in (grown, grown.T):
             before = view.copy()
             view[1:] |= before[:-1]
@@ -105,7 +105,7 @@ def thickness(piece: BoolArray) -> float:
 
 
 def count_pieces(pieces: np.ndarray) -> int:
-    """How many numbers are among those of pieces."""
+    """How many different numbers there are, that of the background included."""
     return int(np.count_nonzero(np.bincount(pieces.ravel())))
 
 
