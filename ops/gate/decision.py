@@ -1,5 +1,6 @@
 """Read the candidate, its bases and the rules, and decide whether it passes."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -111,8 +112,9 @@ class Decision:
 
 
 def parts_of(message: str) -> tuple[str, str]:
-    """Split an error's message into what happened and, if it says so, what to do."""
-    happened, _, remedy = " ".join(message.split()).partition(". ")
+    """Split an error's message, of several lines maybe, into what happened and what to do."""
+    in_one_line = re.sub(r"(?<=[^:;])\n", "; ", message)
+    happened, _, remedy = " ".join(in_one_line.split()).partition(". ")
     return happened, remedy
 
 

@@ -16,6 +16,7 @@ from digits.core import files, params
 from digits.core.params import override
 from digits.gate import judge
 from ops.gate import sentences
+from ops.gate.decision import parts_of
 from tests.helpers import warm_python
 from tests.helpers.metrics_files import metrics_files
 from tests.helpers.small import ROOT
@@ -312,6 +313,18 @@ def test_a_version_of_another_year_evaluator_or_test_set_is_not_the_best(
 
 
 # Fails closed
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("a is missing. Run: dvc repro", ("a is missing", "Run: dvc repro")),
+        ("a is missing\n  b is unknown", ("a is missing; b is unknown", "")),
+        ("wrong:\n  a is missing", ("wrong: a is missing", "")),
+    ],
+)
+def test_an_error_of_several_lines_becomes_one(message: str, expected: tuple[str, str]) -> None:
+    assert parts_of(message) == expected
 
 
 def test_metrics_of_other_parameters_are_refused(repository: Repository) -> None:
