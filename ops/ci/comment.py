@@ -43,7 +43,7 @@ def comment(host: Host, report: Path | None) -> None:
 
 def changes_of_judge(host: Host, number: int) -> list[str]:
     """The files of a change that decide how it is judged."""
-    code, prefix = judging_code(), git.run("rev-parse", "--show-prefix")  # of a subfolder
+    code, prefix = judging_code(), f"{git.project_in_repository().as_posix()}/"
     names = host.changed_files(number)
     return sorted(name for name in names if decides(name.removeprefix(prefix), code))
 

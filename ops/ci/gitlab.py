@@ -109,7 +109,7 @@ def newest_run(request: dict[str, Any]) -> FinishedRun | None:
 
 def artifact(project: int, job: int, limit: int) -> bytes | None:
     """The beginning of a job's report; None if it has none."""
-    path = quote(git.run("rev-parse", "--show-prefix") + REPORT)  # from the repository's root
+    path = quote((git.project_in_repository() / REPORT).as_posix())
     try:
         return request_api("GET", f"projects/{project}/jobs/{job}/artifacts/{path}", limit=limit)
     except Refused as error:

@@ -5,13 +5,12 @@ import json
 import shutil
 import urllib.request
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from tests.helpers import s3, warm_python
+from tests.helpers.http_server import QuietHandler, answer_http
 from tests.helpers.model_project import Models
 from tests.helpers.project import Project
 from tests.helpers.small import ROOT, SMALL
@@ -259,7 +258,7 @@ def test_a_bucket_that_is_missing_is_named(ann: Models) -> None:
 
 @pytest.mark.parametrize(("status", "words"), [(403, "Forbidden"), (503, "Service Unavailable")])
 def test_a_server_that_does_not_answer_is_no_verdict(ann: Models, status: int, words: str) -> None:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_HEAD(self) -> None:
             self.send_response(status)
             self.send_header("Content-Length", "0")
@@ -267,12 +266,7 @@ def test_a_server_that_does_not_answer_is_no_verdict(ann: Models, status: int, w
 
         do_GET = do_HEAD
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f"http://127.0.0.1:{server.server_port}"
+    with answer_http(Handler) as endpoint:
         ann.run("dvc", "remote", "modify", "--local", "storage", "endpointurl", endpoint)
         before = ann.tags_on_server()
         said = ann.registry("promote", code=2)
@@ -280,7 +274,6 @@ def test_a_server_that_does_not_answer_is_no_verdict(ann: Models, status: int, w
         assert ann.tags_on_server() == before
         doctor = ("python", "-m", "ops.doctor", "--repair")
         assert words in ann.run(*doctor, code=2, PYTHONPATH=str(ROOT))
-        server.shutdown()
 
 
 def test_a_folder_serves_as_well(ann: Models, tmp_path: Path) -> None:

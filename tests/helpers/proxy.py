@@ -7,10 +7,10 @@ Example:
 """
 
 import http.client
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.helpers.http_server import QuietHandler, answer_http
 
 HOP_BY_HOP = {"connection", "transfer-encoding"}
 
@@ -19,7 +19,7 @@ HOP_BY_HOP = {"connection", "transfer-encoding"}
 def prefix_proxy(address: tuple[str, int], prefix: str, removes_prefix: bool) -> Iterator[str]:
     """The proxy's URL, without the prefix. Other paths are not found."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def forward(self) -> None:
             if not self.path.startswith(prefix):
                 self.send_error(404)
@@ -40,14 +40,5 @@ def prefix_proxy(address: tuple[str, int], prefix: str, removes_prefix: bool) ->
 
         do_GET = do_HEAD = do_POST = forward
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as found:
-        thread = threading.Thread(target=found.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{found.server_port}"
-        finally:
-            found.shutdown()
-            thread.join()
+    with answer_http(Handler) as url:
+        yield url

@@ -1,28 +1,21 @@
 """Which PyTorch is installed, with stand-ins for PyPI and for PyTorch's own index."""
 
-import functools
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from ops import install
+from tests.helpers.http_server import answer_files
 from tests.helpers.small import ROOT
 
 pytestmark = pytest.mark.slow(12)
 
 UNREACHABLE = "http://127.0.0.1:1/cpu"
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *words: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +35,8 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             names = ["torch.py", f"{information}/METADATA", f"{information}/WHEEL"]
             record = [*names, f"{information}/RECORD"]
             wheel.writestr(f"{information}/RECORD", "".join(f"{name},,\n" for name in record))
-    handler = functools.partial(Quiet, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answer_files(folder) as url:
+        yield url
 
 
 @pytest.fixture(params=["pip", "uv"])

@@ -1,9 +1,6 @@
 import gzip
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +8,7 @@ import pytest
 
 from digits.core.errors import InputError, Unreachable
 from digits.data import sources
+from tests.helpers.http_server import answer_files
 
 from .test_idx import encode
 
@@ -40,12 +38,8 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
+    with answer_files(tmp_path) as url:
+        yield url
 
 
 def test_a_folder_is_read(mirror: Make) -> None:

@@ -3,16 +3,16 @@
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from digits.core.errors import InputError
 from ops.ci import http
+from tests.helpers.http_server import QuietHandler, answer_http
 
 
-class Redirecting(BaseHTTPRequestHandler):
+class Redirecting(QuietHandler):
     """/a leads to /b of a name that another server could have; answers with the token it got."""
 
     def do_GET(self) -> None:
@@ -23,18 +23,11 @@ class Redirecting(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(f"{self.path}: {self.headers['Authorization']}".encode())
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with answer_http(Redirecting) as url:
+        yield url
 
 
 def test_a_redirect_does_not_get_the_token(url: str) -> None:

@@ -4,13 +4,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from digits.core.errors import InputError
 from ops.ui.facts import drift
+from tests.helpers.http_server import QuietHandler, answer_http
 
 
 def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_drift_is_large_beyond_twice_what_chance_makes_of_it(tmp_path: Path) -> 
     assert (predicted.is_large, confidence.is_large) == (True, False)
 
 
-class Asked(BaseHTTPRequestHandler):
+class Asked(QuietHandler):
     """Answers with the metrics whoever has the token."""
 
     def do_GET(self) -> None:
@@ -68,18 +68,11 @@ class Asked(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(METRICS.encode())
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
 def asked() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Asked) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/metrics"
-        server.shutdown()
-        thread.join()
+    with answer_http(Asked) as url:
+        yield f"{url}/metrics"
 
 
 def test_a_server_with_a_token_is_asked_with_it(
