@@ -166,12 +166,21 @@ def moto() -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _clients_of_s3(request: pytest.FixtureRequest) -> None:
+def _clients_of_s3(request: pytest.FixtureRequest) -> Iterator[None]:
     """A client has read the environment. Tests of one server share it: it takes 0.2 s to make."""
+    if uses_moto_itself(request):
+        yield
+        return
+    forget_clients()  # of the tests before
+    yield
+    forget_clients()  # of this test's server
+
+
+def forget_clients() -> None:
     filesystem = getattr(
         sys.modules.get("s3fs"), "S3FileSystem", None
     )  # a thread may import it now
-    if filesystem and not uses_moto_itself(request):
+    if filesystem:
         filesystem.clear_instance_cache()
 
 
