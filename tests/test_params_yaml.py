@@ -35,6 +35,7 @@ TRAINING: dict[str, tuple[Any, Mapping[str, Any]]] = {
     "model.channels": ([8, 8, 8], {}),
     "model.convolutions": ([1, 1, 1], {}),
     "model.kernel_size": (5, {}),
+    "model.padding": (["same", "valid", "same"], {}),
     "model.batch_norm": (False, {}),
     "model.pooling": ("avg", {}),
     "model.pool_size": (2, {}),

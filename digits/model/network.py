@@ -7,6 +7,7 @@ differ between training, evaluation and serving.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +30,7 @@ NOT_SAVED = "num_batches_tracked"  # only read by a batch norm without momentum
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Padding = Literal["same", "valid"]
 
 
 class Architecture(Params):
@@ -41,6 +43,7 @@ class Architecture(Params):
         Annotated[int, Field(ge=1, le=8)],
     ]
     kernel_size: Literal[1, 3, 5, 7]
+    padding: tuple[Padding, Padding, Padding]  # of each block's maps; valid: none, so they shrink
     batch_norm: bool
     pooling: Literal["max", "avg"]
     pool_size: Annotated[int, Field(ge=1, le=28)]
@@ -219,21 +222,33 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     }
 
 
-def _layers(a: Architecture, classes: int, size: tuple[int, int]) -> list[nn.Module]:
+def _layers(a: Architecture, classes: int, image_size: tuple[int, int]) -> list[nn.Module]:
+    size = image_size  # of the maps
     layers: list[nn.Module] = []
     width = 1
-    for block, (channels, convolutions) in enumerate(zip(a.channels, a.convolutions, strict=True)):
+    blocks = zip(a.channels, a.convolutions, a.padding, strict=True)
+    for block, (channels, convolutions, padding) in enumerate(blocks):
         if block > 0:
             layers.append(Dropout(a.spatial_dropout, spatial=True))
         for i in range(1, convolutions + 1):
-            layers.append(_convolution(width, channels, a))
+            layers.append(_convolution(width, channels, padding, a))
+            if padding == "valid":
+                size = (size[0] - a.kernel_size + 1, size[1] - a.kernel_size + 1)
             if i == convolutions and block < 2:
-                layers.append(nn.MaxPool2d((2, 2)))  # before the others: they compute a quarter
-                size = (size[0] // 2, size[1] // 2)
+                # Before the others, which then compute a quarter. Misses no pixel of an odd map.
+                layers.append(nn.MaxPool2d((2, 2), ceil_mode=True))
+                size = (math.ceil(size[0] / 2), math.ceil(size[1] / 2))
             if a.batch_norm:
                 layers.append(nn.BatchNorm2d(channels))
             layers.append(nn.ReLU(inplace=True))
             width = channels
+    if min(size) < 1:
+        raise InputError(
+            f"images of {image_size[0]} x {image_size[1]} pixels are too small for convolutions "
+            f"without padding: model.padding is [{', '.join(a.padding)}], model.kernel_size "
+            f"{a.kernel_size}, and no pixel would be left. Set model.padding to [same, same, "
+            f"same], or use larger images"
+        )
     layers += [_pool(a, size), nn.Flatten()]
     width *= a.pool_size**2
     for hidden in a.hidden:
@@ -242,9 +257,9 @@ def _layers(a: Architecture, classes: int, size: tuple[int, int]) -> list[nn.Mod
     return [*layers, Dropout(a.dense_dropout), nn.Linear(width, classes)]
 
 
-def _convolution(width: int, channels: int, a: Architecture) -> nn.Conv2d:
-    padding = a.kernel_size // 2
-    layer = nn.Conv2d(width, channels, a.kernel_size, padding=padding, bias=not a.batch_norm)
+def _convolution(width: int, channels: int, padding: Padding, a: Architecture) -> nn.Conv2d:
+    margin = a.kernel_size // 2 if padding == "same" else 0
+    layer = nn.Conv2d(width, channels, a.kernel_size, padding=margin, bias=not a.batch_norm)
     if layer.bias is not None:  # no batch norm: the weights themselves must keep the signal's size
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)

@@ -114,7 +114,8 @@ class _Graph:
                 return self.add("BatchNormalization", x, *weights, epsilon=layer.eps)
             case nn.MaxPool2d() | nn.AvgPool2d():
                 kind = "MaxPool" if isinstance(layer, nn.MaxPool2d) else "AveragePool"
-                return self.add(kind, x, kernel_shape=layer.kernel_size, strides=layer.stride)
+                sizes = {"kernel_shape": layer.kernel_size, "strides": layer.stride}
+                return self.add(kind, x, **sizes, ceil_mode=int(layer.ceil_mode))
             case nn.Linear():
                 return self.add("Gemm", x, *self.weights(layer.weight, layer.bias), transB=1)
             case nn.ReLU():
@@ -141,11 +142,17 @@ def compare(
     expected = torch_logits(network, images, workers)
     comparison = classifier.compare(logits, expected)
     if not comparison.agrees:
-        raise InputError(
+        reason = (
             f"torch and ONNX Runtime disagree on {comparison.differing} of {len(images)} "
             f"predictions; their logits differ by {comparison.gap:.1e} of the largest, expected at "
             f"most {classifier.TOLERANCE:.0e}"
         )
+        if comparison.gap <= classifier.TOLERANCE:
+            reason += (
+                ". There, the network holds two classes to be equally likely: it has learnt too "
+                "little. Train it longer, or with another train.optimizer.lr"
+            )
+        raise InputError(reason)
     print(
         f"torch and ONNX Runtime agree on {len(images)} predictions; their logits differ by at "
         f"most {comparison.gap:.1e} of the largest"

@@ -73,6 +73,7 @@ def architecture(size: tuple[int, ...]) -> Architecture:
         channels=(16, 16, 64),
         convolutions=(1, 1, 1),
         kernel_size=3,
+        padding=("same", "same", "same"),
         batch_norm=True,
         pooling="max",
         pool_size=max(1, min(3, min(size) // 4)),

@@ -215,7 +215,7 @@ def test_promotion_scores_both_models_where_the_evaluator_is_another(shop: Shop)
     assert "production (v1.0.0) was evaluated with different code or data" in said
     assert "(digits/evaluation/metrics.py)" in said
     assert "Score both models with both evaluators: --base-model" in said
-    repro(shop.ann, {"train.epochs": 1, "train.optimizer.lr": 0.0001})
+    repro(shop.ann, {"train.epochs": 1, "train.optimizer.lr": 0.003})
     shop.ann.run("dvc", "push")
     shop.ann.run("git", "push", "--quiet", "origin", "two")
     said = shop.registry("promote", "--base-model", code=1)

@@ -12,7 +12,7 @@ from digits.core import kernels
 from digits.core.errors import InputError
 from tests.helpers import warm_python
 
-# By the version of PyTorch. Made on an AMD EPYC with AVX-512; a machine that finds another digest
+# By the version of PyTorch. Made on an Intel Xeon with AVX-512; a machine that finds another digest
 # has found a fault: look for the operation that differs (python -m benchmarks.processors).
 KNOWN = json.loads((Path(__file__).parent / "known_digests.json").read_text())
 

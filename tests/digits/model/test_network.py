@@ -38,6 +38,8 @@ def network(**changes: object) -> Network:
         {},
         {"convolutions": [3, 1, 1]},
         {"kernel_size": 5},
+        {"padding": ["valid", "valid", "valid"], "convolutions": [1, 2, 1]},
+        {"padding": ["same", "same", "same"], "pool_size": 7},
         {"batch_norm": False},
         {"pooling": "avg", "pool_size": 3},
         {"pool_size": 4},
@@ -76,8 +78,28 @@ def test_pooling_misses_no_pixel(size: int) -> None:
 
 
 def test_a_pool_larger_than_the_maps_is_refused() -> None:
-    with pytest.raises(InputError, match=r"model\.pool_size is 8; expected at most 7"):
+    with pytest.raises(InputError, match=r"model\.pool_size is 8; expected at most 5"):
         network(pool_size=8)
+
+
+def test_images_that_are_too_small_for_valid_convolutions_are_refused() -> None:
+    def logits(*size: int, **changes: object) -> torch.Tensor:
+        return Network(architecture(**changes), CLASSES, size, 33.0, 79.0)(torch.zeros(2, *size))
+
+    assert logits(11, 11).shape == (2, 10)
+    with pytest.raises(InputError, match=r"images of 11 x 10 pixels .*\[valid, valid, same\]"):
+        logits(11, 10)
+    assert logits(11, 10, padding=["same"] * 3).shape == (2, 10)
+
+
+@pytest.mark.parametrize("size", [28, 29, 30, 31])
+def test_the_network_sees_each_corner(size: int) -> None:
+    torch.manual_seed(0)
+    made = Network(architecture(), CLASSES, (size, size), 33.0, 79.0).eval()
+    corners = torch.zeros(5, size, size)  # the last one is empty
+    corners[0, 0, 0] = corners[1, 0, -1] = corners[2, -1, 0] = corners[3, -1, -1] = 1e4
+    *logits, empty = made(corners)
+    assert all((row != empty).any() for row in logits)
 
 
 def test_dropout_draws_from_its_own_generator() -> None:
@@ -137,7 +159,7 @@ def describe(**changes: object) -> str:
         ({"network": describe(classes=10)}, "classes is 10; expected a list"),
         ({"network": describe(classes=[])}, "classes"),
         ({"network": describe(image_size=[28])}, "image_size"),
-        ({"network": describe(image_size=[0, -1])}, r"pool_size is \d; expected at most"),
+        ({"network": describe(image_size=[0, -1])}, "images of 0 x -1 pixels are too small"),
         ({"network": describe(architecture={"layers": 18})}, "layers is unknown"),
         ({"network": describe()}, "linear.weight is float32 .*; expected no such tensor"),
         (

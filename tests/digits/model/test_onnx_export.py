@@ -83,6 +83,17 @@ def test_a_disagreement_is_an_error(exported: Exported) -> None:
         onnx_export.compare(other, exported.content, exported.test.images[:20], workers=1)
 
 
+def test_a_network_that_cannot_decide_is_told_from_a_wrong_export(exported: Exported) -> None:
+    one, other = network().eval(), network().eval()
+    for undecided, order in ((one, [0, 1]), (other, [1, 0])):
+        torch.nn.init.zeros_(undecided.members[0][-1].weight)
+        bias = torch.zeros(10)
+        bias[order] = torch.tensor([1.0, 1.0 + 1e-6])
+        undecided.members[0][-1].bias.data = bias
+    with pytest.raises(InputError, match=r"disagree on 20 of 20 .* has learnt too little"):
+        onnx_export.compare(one, onnx_export.to_onnx(other), exported.test.images[:20], workers=1)
+
+
 def test_golden_images_hold_each_class_with_its_logits(exported: Exported) -> None:
     golden = np.load(exported.folder / "golden.npz")
     assert golden["images"].shape == (30, 28, 28)
