@@ -35,7 +35,7 @@ BASELINE_EPOCHS = 14
 FAST = presets.load("fast")
 RECIPES: dict[str, dict[str, Any]] = {
     "0.990": {**FAST, "model.channels": [8, 16, 40]},
-    "0.992": FAST,
+    "0.992": {**FAST, "model.channels": [8, 24, 96]},
     "0.995": {
         **presets.load("short"),
         "model.channels": [8, 32, 64],
