@@ -73,10 +73,10 @@ def architecture(size: tuple[int, ...]) -> Architecture:
         channels=(16, 16, 64),
         convolutions=(1, 1, 1),
         kernel_size=3,
-        padding=("same", "same", "same"),
+        padding=("valid", "valid", "same"),
         batch_norm=True,
         pooling="max",
-        pool_size=max(1, min(3, min(size) // 4)),
+        pool_size=max(1, min(3, (min(size) - 6) // 4)),  # no larger than the last maps
         hidden=(),
         spatial_dropout=0.0,
         dense_dropout=0.0,

@@ -83,3 +83,10 @@ def test_each_parameter_changes_the_weights_and_workers_do_not(
 def test_no_outlier_is_no_detector(uci: Raw, parts: tuple[Labelled, Labelled]) -> None:
     none = PARAMS.model_copy(update={"outliers": 0})
     assert train_detector(none, *parts, uci.source, workers=1) is None
+
+
+@pytest.mark.parametrize("side", range(8, 21))
+def test_it_fits_images_of_each_size(side: int) -> None:
+    images = np.zeros((2, side, side + 3), np.uint8)
+    network = initial_network(architecture(images.shape[1:]), ("a", "b"), images, seed=0)
+    assert network(torch.zeros(2, side, side + 3)).shape == (2, 2)
