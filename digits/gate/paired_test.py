@@ -11,9 +11,6 @@ from collections import Counter
 from collections.abc import Iterable
 from statistics import NormalDist
 
-import numpy as np
-import scipy
-
 
 def sign_flip_p(differences: Iterable[int]) -> float:
     """Two-sided p-value of the null hypothesis that the differences' signs are random.
@@ -33,6 +30,8 @@ def sign_flip_p(differences: Iterable[int]) -> float:
     ----------
     McNemar 1947; Fisher 1935, The Design of Experiments, section 21.
     """
+    import numpy as np  # 0.1 s, of which a --help has no need
+
     signed = [d for d in differences if d]
     total = sum(signed)
     sizes = Counter(abs(d) for d in signed)
@@ -68,6 +67,8 @@ def loss_bound(loss: float, discordance: float, images: int, confidence: float =
     Tango 1998, Equivalence test and confidence interval for the difference in proportions for the
     paired-sample design, Statistics in Medicine 17.
     """
+    import scipy  # as above
+
     discordance = max(discordance, abs(loss))  # the least that whole images allow
     fixed = (discordance - loss) / 2
     z = NormalDist().inv_cdf(confidence)

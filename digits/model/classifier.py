@@ -10,14 +10,16 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import onnxruntime
 
 from digits.core.arrays import Float32Array, UInt8Array
 from digits.core.errors import InputError
 from digits.imaging.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 # Images in one call: fixed, since rounding may depend on it; few, so that they fit into a cache.
 BATCH = 64
@@ -43,7 +45,7 @@ class Classifier:
     preprocessing: Preprocessing
     parameters: int
     architecture: dict[str, Any]
-    session: onnxruntime.InferenceSession
+    session: "InferenceSession"
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -101,14 +103,16 @@ class Classifier:
         return run(self.session, images, workers)
 
 
-def session(model: bytes) -> onnxruntime.InferenceSession:
+def session(model: bytes) -> "InferenceSession":
     """Load an ONNX model; each call runs on one thread."""
+    import onnxruntime  # 0.06 s, of which a --help has no need
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def run(model: onnxruntime.InferenceSession, images: UInt8Array, workers: int = 1) -> Float32Array:
+def run(model: "InferenceSession", images: UInt8Array, workers: int = 1) -> Float32Array:
     """Compute logits in batches of a fixed size, on several threads; see `Classifier.logits`."""
 
     def classify(batch: UInt8Array) -> Float32Array:

@@ -15,8 +15,6 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-import fsspec
-
 from digits.core import files, urls
 from digits.core.errors import FULL_DISK, InputError, Unreachable
 
@@ -71,6 +69,8 @@ def find(url: str) -> Storage:
     InputError
         If the URL is none of these, a misspelt one included, or the endpoint is not a server's URL.
     """
+    import fsspec  # 0.05 s, of which a --help has no need
+
     scheme, separator, rest = url.partition("://")
     is_path = not urls.looks_like_url(url)
     if not url:  # as from a variable that is not set

@@ -18,7 +18,6 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from fsspec.utils import glob_translate
 
 from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError, UserError
@@ -113,6 +112,8 @@ def find(text: str) -> Input:
         storage = filesystem.find(base or ".")
         if not storage.is_bucket and not os.path.isdir(storage.root):
             raise InputError(f"{base} is not a folder, so {text} matches no files")
+        from fsspec.utils import glob_translate  # as `filesystem` imports it
+
         return Input(storage.url, base, glob_translate("/".join(parts[plain:])))
     storage = filesystem.find(text)
     if filesystem.is_file(storage):
