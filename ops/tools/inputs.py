@@ -112,7 +112,7 @@ def find(text: str) -> Input:
         storage = filesystem.find(base or ".")
         if not storage.is_bucket and not os.path.isdir(storage.root):
             raise InputError(f"{base} is not a folder, so {text} matches no files")
-        from fsspec.utils import glob_translate  # as `filesystem` imports it
+        from fsspec.utils import glob_translate  # late, as in `filesystem.find`
 
         return Input(storage.url, base, glob_translate("/".join(parts[plain:])))
     storage = filesystem.find(text)
