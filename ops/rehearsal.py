@@ -262,7 +262,12 @@ def ask(port: int, version: str) -> None:
 def run(command: str, project: Path, environment: Mapping[str, str], code: int) -> None:
     """Show a command and run it; raises `InputError` unless it ends with the code."""
     print(style(f"\n$ {command}", "1"), flush=True)
-    ended = subprocess.run(["sh", "-c", command], cwd=project, env=environment).returncode
+    words = ["sh", "-c", command]
+    process = subprocess.Popen(words, cwd=project, env=environment, start_new_session=True)
+    try:
+        ended = process.wait()
+    finally:  # also after Ctrl-C, so that nothing is written to a folder that is being removed
+        processes.kill_group(process)
     if ended != code:
         raise InputError(
             f"{command!r} ended with {ended}, not {code}; its message is above. All is removed"

@@ -21,6 +21,7 @@ import psutil
 
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 POLL_S = 0.5
+KILL_S = 10  # a killed process ends at once, unless the machine is very busy
 
 
 def main() -> None:
@@ -51,6 +52,15 @@ def start_owned(
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+def kill_group(leader: subprocess.Popen[bytes]) -> None:
+    """Kill a child that leads a process group, and its group, and wait until they have ended."""
+    if leader.poll() is None:
+        members = psutil.Process(leader.pid).children(recursive=True)
+        os.killpg(leader.pid, signal.SIGKILL)
+        leader.wait()
+        psutil.wait_procs(members, timeout=KILL_S)
 
 
 def end_with_parent() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -45,9 +46,10 @@ def state(project: Project) -> list[str]:
 
 
 def processes(folder: Path) -> list[str]:
-    """The command lines that name a folder."""
-    lines = subprocess.check_output(["ps", "-eo", "args"], text=True).splitlines()
-    return [line for line in lines if str(folder) in line]
+    """Folder and command line of the processes that run in a folder or name it."""
+    found = (each.info for each in psutil.process_iter(["cwd", "cmdline"]))
+    lines = [(each["cwd"] or "", *(each["cmdline"] or ())) for each in found]
+    return [line for line in map(" ".join, lines) if str(folder) in line]
 
 
 def test_a_model_goes_through_its_life_and_nothing_stays(project: Project) -> None:
@@ -88,5 +90,5 @@ def test_interrupted_it_cleans_up(project: Project, number: signal.Signals) -> N
     until(lambda: "$ digits remote" in log.read_text())
     process.send_signal(number)
     assert process.wait(120) == 130
-    until(lambda: processes(temporary) == [])
+    assert processes(temporary) == []
     assert os.listdir(temporary) == []
