@@ -3,15 +3,14 @@
 python -m benchmarks.throughput [--device cpu|cuda]
 
 The share is the rate of multiplications in training divided by their rate in large float32 matrix
-products, on the same threads or the same GPU, in the same run. The multiplications are those of
-convolutions and fully connected layers, forward and backward. PyTorch's profiler shows where the
-time goes; on a GPU, some of it is spent waiting for the next operation.
+products, on as many threads or the same GPU, in the same run. The products take the machine's best
+kernels, training takes those that all processors have (digits/core/kernels.py). The multiplications
+are those of convolutions and fully connected layers, forward and backward. PyTorch's profiler shows
+where the time goes; on a GPU, some of it is spent waiting for the next operation.
 """
 
 import argparse
 import statistics
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.profiler import profile
 
-from benchmarks import measure
+from benchmarks import matrix_products, measure
 from digits.core import command_line, errors
 from digits.core.workers import count_workers
 from digits.data import dataset
@@ -49,7 +48,7 @@ def main() -> None:
     flops = training_flops(trained.network, train.images.shape[1:])
     rates, peaks = [], []
     for _ in range(RUNS):
-        peaks.append(matrix_product_flops(device, workers))
+        peaks.append(matrix_products.flops_unpinned(device, workers))
         _, seconds = measure.train(changes, some, few, workers)
         rates.append(IMAGES / seconds)
     shares = [rate * flops / peak for rate, peak in zip(rates, peaks, strict=True)]
@@ -87,34 +86,6 @@ def training_flops(network: Network, size: tuple[int, int]) -> int:
     for hook in hooks:
         hook.remove()
     return flops
-
-
-def matrix_product_flops(device: str, workers: int, repeats: int = 20) -> float:
-    """Operations per second in float32 products of square matrices, one on each thread.
-
-    PyTorch uses one library for `@` and another one for a 1x1 convolution. The faster one counts;
-    which one it is depends on the processor.
-    """
-    torch.set_num_threads(1)
-    size = 1024 if device == "cpu" else 8192
-    matrices = [torch.randn(size, size, device=device) for _ in range(workers)]
-
-    def by_convolution(matrix: Tensor) -> Tensor:
-        pixels = matrix.view(1, 1, size, size).permute(0, 3, 1, 2)
-        return F.conv2d(pixels, matrix.view(size, size, 1, 1))
-
-    def seconds(product: Callable[[Tensor], Tensor]) -> float:
-        def multiply(matrix: Tensor) -> None:
-            for _ in range(repeats):
-                last = product(matrix)
-            last.flatten()[0].item()  # waits for a GPU
-
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(multiply, matrices))
-            return measure.seconds(lambda: list(pool.map(multiply, matrices)))
-
-    fastest = min(seconds(lambda matrix: matrix @ matrix), seconds(by_convolution))
-    return workers * repeats * 2 * size**3 / fastest
 
 
 def time_by_kind(

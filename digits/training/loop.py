@@ -18,7 +18,7 @@ from digits.core.errors import InputError
 from digits.core.workers import CHUNK
 from digits.data.dataset import Labelled, digest
 from digits.model.network import Network
-from digits.training import cuda_graph, distributed, progress
+from digits.training import cuda_graph, distributed, memory, progress
 from digits.training.calibration import calibration_factor
 from digits.training.checkpoint import Checkpoint, State, make_key, restore
 from digits.training.curve import Epoch
@@ -74,6 +74,7 @@ def train(
         shards is no multiple of the number of processes, or another process fails.
     """
     torch.set_num_threads(1)  # within an operation: the shards are what runs in parallel
+    memory.keep_freed()
     device = torch.device(recipe.device)
     if device.type == "cuda":
         cuda_graph.settle()
