@@ -19,6 +19,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +39,24 @@ STEPS, BATCH = 2, 64
 def main() -> None:
     args = parse_args()
     if args.child:
-        print(json.dumps(train(args.steps, args.child, args.by_index)))
+        print(json.dumps(train(args.steps, args.batch, args.child, args.by_index)))
         return
     if not shutil.which(QEMU):
         raise InputError(f"{QEMU} is not installed. On Debian: apt-get install qemu-user")
-    digests = {NATIVE: run(args.steps), WITHOUT_PINS: run(args.steps, pinned=False)}
+    digest = partial(run, args.steps, batch=args.batch)
+    digests = {NATIVE: digest(), WITHOUT_PINS: digest(pinned=False)}
     for processor in args.processors:
         command_line.say(f"emulating {processor}")
-        digests[processor] = run(args.steps, processor)
+        digests[processor] = digest(processor)
     width = max(map(len, digests))
-    for name, digest in digests.items():
-        relation = "the same bytes" if digest == digests[NATIVE] else "OTHER BYTES"
-        print(f"{name:<{width}}  {digest['digest'][:16]}  {relation}")
+    for name, found in digests.items():
+        relation = "the same bytes" if found == digests[NATIVE] else "OTHER BYTES"
+        print(f"{name:<{width}}  {found['digest'][:16]}  {relation}")
     equal = all(digests[name] == digests[NATIVE] for name in args.processors)
     if not args.no_result:
         from benchmarks import measure  # pins the kernels, so not in the processes that train
 
-        content = {"steps": args.steps, "batch": BATCH, "equal": equal, "digests": digests}
+        content = {"steps": args.steps, "batch": args.batch, "equal": equal, "digests": digests}
         measure.save("processors", content)
     sys.exit(0 if equal else 1)
 
@@ -63,6 +65,7 @@ def run(
     steps: int,
     processor: str | None = None,
     *,
+    batch: int = BATCH,
     pinned: bool = True,
     by_index: bool = True,
     python: str | None = None,
@@ -84,7 +87,8 @@ def run(
         np.savez(file, images=digits.images, labels=digits.labels)
         file.flush()
         words = [*emulator, python, "-m", "benchmarks.processors", "--child", file.name]
-        words += ["--steps", str(steps), *(["--by-index"] if by_index else [])]
+        words += ["--steps", str(steps), "--batch", str(batch)]
+        words += ["--by-index"] if by_index else []
         process = subprocess.run(words, env=environment, capture_output=True, text=True)
     if process.returncode:
         raise InputError(f"training under {processor or NATIVE} failed: {process.stderr[-2000:]}")
@@ -92,7 +96,7 @@ def run(
     return found
 
 
-def train(steps: int, file: Path, by_index: bool) -> dict[str, str]:
+def train(steps: int, batch: int, file: Path, by_index: bool) -> dict[str, str]:
     """A few steps of the default recipe, and the digest of all that comes out of it.
 
     `file` has images and labels; `by_index` has the images sampled as QEMU can.
@@ -111,8 +115,8 @@ def train(steps: int, file: Path, by_index: bool) -> dict[str, str]:
     params = read_yaml(ROOT / "params.yaml")
     data = np.load(file)
     images, labels = data["images"], data["labels"]
-    learnt, val = steps * BATCH, slice(-32, None)
-    changes = {"epochs": 1, "batch_size": BATCH, "device": "cpu", "precision": "float32"}
+    learnt, val = steps * batch, slice(-batch // 2, None)
+    changes = {"epochs": 1, "batch_size": batch, "device": "cpu", "precision": "float32"}
     recipe = resolve(Recipe.parse({**params["train"], **changes}))
     architecture = Architecture.parse(params["model"])
     network = initial_network(architecture, tuple("0123456789"), images, recipe.seed)
@@ -160,6 +164,7 @@ def parse_args() -> argparse.Namespace:
         help=f"as `{QEMU} -cpu help` lists them (default: {' '.join(EMULATED)})",
     )
     parser.add_argument("--steps", metavar="N", type=int, default=STEPS)
+    parser.add_argument("--batch", metavar="N", type=int, default=BATCH, help="images in each step")
     parser.add_argument("--no-result", action="store_true", help="write no file of results")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--by-index", action="store_true", help=argparse.SUPPRESS)
