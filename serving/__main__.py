@@ -54,10 +54,16 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, state: AppState, drain_s: float, parent: Connection | None
+        self,
+        config: uvicorn.Config,
+        state: AppState,
+        drain_s: float,
+        started: str,
+        parent: Connection | None,
     ) -> None:
         super().__init__(config)
         self.state, self.drain_s, self.parent = state, drain_s, parent
+        self.announcement = started  # `started` is uvicorn's
         self.stop_at = float("inf")
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
@@ -66,6 +72,8 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().add_reader(self.parent.fileno(), self.stop)
             with suppress(OSError):  # it has ended, so `stop` is called
                 self.parent.send(None)
+        else:
+            log.info(self.announcement)
 
     def stop(self) -> None:
         assert self.parent is not None
@@ -91,16 +99,16 @@ class Server(uvicorn.Server):
 def main() -> None:
     args = parse_args()
     counts = Counts(args.workers)
-    work = partial(serve, args, middleware.token(), counts)
     with unix_socket.listen(args.uds) if args.uds else nullcontext() as listener:
+        sockets = [listener] if listener else processes.bind(args.host, args.port)
+        address = f"the Unix socket {args.uds}" if listener else url(args.host, sockets[0])
+        started = f"running on {address} (Press CTRL+C to quit)"
+        work = partial(serve, args, middleware.token(), counts, sockets, started)
         if args.workers == 1:
-            work([listener] if listener else None)
+            work()
         else:
             logging.config.dictConfig(LOGGING_CONFIG)
-            sockets = [listener] if listener else processes.bind(args.host, args.port)
-            address = url(args.host, sockets[0]) if args.uds is None else str(args.uds)
-            started = f"{args.workers} processes running on {address} (Press CTRL+C to quit)"
-            Workers(counts, partial(work, sockets), sockets, started).run()
+            Workers(counts, work, sockets, f"{args.workers} processes {started}").run()
 
 
 def url(host: str, listener: socket) -> str:
@@ -111,7 +119,8 @@ def serve(
     args: argparse.Namespace,
     token: str | None,
     counts: Counts,
-    sockets: list[socket] | None,
+    sockets: list[socket],
+    started: str,
     number: int = 0,
     parent: Connection | None = None,
 ) -> None:
@@ -122,7 +131,8 @@ def serve(
     args : of the command
     token : that requests must have; None if they need none
     counts : shared by all processes
-    sockets : to listen on; None to open one
+    sockets : to listen on
+    started : the line to log when it serves, if it has no parent
     number : of this process
     parent : the link to the process that started several of this kind; None if this is the only one
     """
@@ -132,8 +142,6 @@ def serve(
     state = AppState(live_model, WorkerPool(args.queue, threads), counts)
     config = uvicorn.Config(
         app.create(state, token, args.root_path),
-        host=args.host,
-        port=args.port,
         loop="uvloop",
         http=HttpProtocol,
         ws="none",
@@ -148,10 +156,8 @@ def serve(
     if args.host not in LOCAL and token is None and number == 0:
         log.warning("%s accepts other machines, and %s is not set", args.host, middleware.TOKEN)
     live_model.follow(args.poll)
-    if args.uds and parent is None:
-        log.info("running on the Unix socket %s", args.uds)
     gc.freeze()  # the garbage collector need not look at what was loaded so far
-    Server(config, state, args.drain, parent).run(sockets)
+    Server(config, state, args.drain, started, parent).run(sockets)
 
 
 def parse_args() -> argparse.Namespace:

@@ -18,9 +18,8 @@ from multiprocessing.process import BaseProcess
 from socket import socket
 from types import FrameType
 
-from uvicorn.config import STARTUP_FAILURE
-
 from digits.core import errors
+from digits.core.errors import InputError
 from serving.counts import Counts
 from serving.live_model import log
 from serving.unix_socket import BACKLOG
@@ -35,7 +34,13 @@ Serve = Callable[[int, Connection], None]
 
 
 def bind(host: str, port: int) -> list[socket]:
-    """Listen at a port, as uvicorn does; a name may have several addresses."""
+    """Listen at a port, as uvicorn does; a name may have several addresses.
+
+    Raises
+    ------
+    InputError
+        If the port is in use, or needs rights, or the host is not this machine.
+    """
 
     async def listen() -> list[socket]:
         loop = asyncio.get_running_loop()
@@ -45,8 +50,10 @@ def bind(host: str, port: int) -> list[socket]:
     try:
         return asyncio.run(listen())
     except OSError as error:
-        log.error(error)
-        sys.exit(STARTUP_FAILURE)
+        reason = str(error).rpartition(": ")[2]
+        raise InputError(
+            f"port {port} of {host} can't be used: {reason}. Choose: --port N, or --host NAME"
+        ) from None
 
 
 @dataclass

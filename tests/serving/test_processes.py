@@ -201,9 +201,13 @@ def test_a_model_that_can_not_be_loaded_ends_the_command_with_one_error(tmp_path
 
 
 def test_a_port_that_is_taken_ends_the_command(shared: Server, store: str) -> None:
-    found = start("--port", str(shared.address[1]), "--model", store)
-    assert found.returncode == 3
-    assert "address already in use" in found.stderr
+    port = shared.address[1]
+    found = start("--port", str(port), "--model", store)
+    assert found.returncode == 1
+    assert found.stderr == (
+        f"error: port {port} of 127.0.0.1 can't be used: address already in use. "
+        "Choose: --port N, or --host NAME\n"
+    )
 
 
 def test_ctrl_c_and_a_socket_file(store: str, tmp_path: Path) -> None:
