@@ -118,12 +118,15 @@ def engine() -> str:
     faster = " and ".join(
         f"{name} are {_range(ratios, '.2f')} times" for name, ratios in scaling["ratio"].items()
     )
+    shares = throughput["share_of_limit"]
     added, idle = overhead["overhead_s"], overhead["idle_s"]["ours"]
     slowest = max(median(values) for values in overhead["help_cpu_s"].values())
     lines = [
         f"- Training processes {_spread(throughput['images_per_s'])} images/s. That is "
-        f"{_percent(throughput['median_share'], 0)} of the rate at which this machine could do the "
-        f"multiplications in large matrix products. A worker's time: {kinds}.",
+        f"{_percent(median(shares['avx2']), 0)} of the rate at which this machine could do the "
+        f"multiplications in large matrix products with the same instructions (AVX2), and "
+        f"{_percent(median(shares['free']), 0)} of the rate with its best ones. A worker's time: "
+        f"{kinds}.",
         f"- {faster} as fast as one (n={len(scaling['epoch_s']['1 worker'])}).",
         "",
         _machine(throughput),
@@ -143,13 +146,13 @@ def engine() -> str:
 
 def gpu() -> str:
     throughput, trained = measure.load("throughput-cuda"), measure.load("accuracy")
-    kinds = throughput["time_by_kind"]
+    kinds, shares = throughput["time_by_kind"], throughput["share_of_limit"]["free"]
     full, half = (trained[name]["train_s"] for name in ("cuda", "cuda-bfloat16"))
     return (
         f"- The default recipe trains in {_range(full, '.1f')} s, in bfloat16 in "
         f"{_range(half, '.1f')} s, n={len(full)}.\n"
         f"- In float32, training processes {_spread(throughput['images_per_s'])} images/s, start "
-        f"included. That is {_percent(throughput['median_share'], 1)} of the rate at which this "
+        f"included. That is {_percent(median(shares), 1)} of the rate at which this "
         f"GPU could do the multiplications in large matrix products. It spends "
         f"{_percent(kinds['waiting'], 0)} of the time waiting for the next operation, and "
         f"{_percent(kinds['convolutions and matrix products'], 0)} on convolutions and matrix "
