@@ -26,7 +26,7 @@ import onnxruntime
 import torch
 from PIL import Image
 
-from benchmarks import measure
+from benchmarks import measure, unpinned
 from digits.core import command_line, errors
 from digits.core.arrays import UInt8Array
 from digits.core.workers import WORKERS_VARIABLE, count_workers
@@ -47,6 +47,7 @@ Classify = Callable[[UInt8Array], object]
 
 def main() -> None:
     only = parse_args().only
+    unpinned.here()
     results = measure.load("inference")
     results.pop("machine", None)
     with tempfile.TemporaryDirectory() as folder:

@@ -6,9 +6,6 @@ as a process of its own, since benchmarks pin PyTorch's kernels to those that al
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks import unpinned
 from digits.core import command_line, errors, kernels
 
 REPEATS = 20
@@ -32,10 +30,8 @@ def main() -> None:
 
 def flops_with(pins: Mapping[str, str], device: str, workers: int) -> float:
     """Operations per second in a new process, whose kernels are pinned by these variables only."""
-    environment = {name: value for name, value in os.environ.items() if name not in kernels.PINS}
-    words = ["-m", "benchmarks.matrix_products", "--device", device, "--workers", str(workers)]
-    command = [sys.executable, *words]
-    return float(subprocess.check_output(command, env=environment | dict(pins)))
+    options = ("--device", device, "--workers", workers)
+    return float(*unpinned.lines("benchmarks.matrix_products", *options, pins=pins))
 
 
 def flops(device: str, workers: int) -> float:

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import unpinned
 from digits.core import command_line, errors, kernels
 from digits.core.errors import InputError
 
@@ -78,7 +79,7 @@ def run(
 
     python = python or os.path.realpath(sys.executable)  # QEMU runs no link of a .venv
     emulator = [QEMU, "-cpu", processor] if processor else []
-    environment = {name: value for name, value in os.environ.items() if name not in kernels.PINS}
+    environment = unpinned.environment()
     environment |= {"PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}"}
     environment |= kernels.PINS if pinned else {}
     with tempfile.NamedTemporaryFile(suffix=".npz") as file:

@@ -5,7 +5,15 @@ import scipy
 
 from digits.core.arrays import BoolArray
 from digits.core.errors import InputError
-from digits.imaging.ink.geometry import count_pieces, dilated, edge_mask, sides, thickness, widened
+from digits.imaging.ink.geometry import (
+    count_pieces,
+    dilated,
+    edge_mask,
+    sides,
+    slopes,
+    thickness,
+    widened,
+)
 from digits.imaging.ink.pieces import STRAIGHT, axes
 from digits.imaging.ink.reading import Reading
 
@@ -34,7 +42,7 @@ def check_plain(reading: Reading) -> None:
     others = count_pieces(reading.pieces) - 1 - reading.marks
     unevenness = np.std(contrast[written]) / reading.strength
     rim = dilated(written, RIM) & ~written
-    slopes = scipy.ndimage.gaussian_gradient_magnitude(contrast, 1)[rim] / reading.strength
+    at_rim = slopes(contrast)[rim] / reading.strength
     shorter, longer = sorted(sides(reading.box))
     is_plain = reading.level is not None
     is_blot = not is_plain and reading.thickness > BLOT[0] and shorter > BLOT[1] * longer
@@ -43,7 +51,7 @@ def check_plain(reading: Reading) -> None:
         or others > MAX_OTHERS
         or (at_edge > MAX_AT_EDGE[0] and others > MAX_AT_EDGE[1])
         or unevenness > MAX_UNEVEN
-        or not (slopes.size and SLOPE[0] < slopes.mean() < SLOPE[1])
+        or not (at_rim.size and SLOPE[0] < at_rim.mean() < SLOPE[1])
         or is_blot
         or _count_holes(written) > MAX_HOLES
     ):

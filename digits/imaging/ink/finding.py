@@ -25,6 +25,7 @@ from digits.imaging.ink.geometry import (
     box_of,
     dilated,
     enlarged,
+    quantile,
     reduced,
     scaled,
     sides,
@@ -167,7 +168,7 @@ def _cut_out(grey: UInt8Array, reading: Reading) -> Float32Array:
     written = is_large[pieces]
     box = box_of(written)
     checks.check_single(written[box], int(is_large.sum()))
-    full = np.quantile(contrast[written], FULL)
+    full = quantile(contrast[written], FULL)
     contrast[(pieces > 0) & ~written] = 0
     ink: Float32Array = np.clip(contrast[box] / full, 0, 1).astype(np.float32)
     return ink

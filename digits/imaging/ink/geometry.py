@@ -11,6 +11,9 @@ from digits.core.arrays import BoolArray, Float32Array
 
 Box = tuple[slice, slice]  # rows, columns
 EIGHT = np.ones((3, 3), bool)  # a pixel's neighbours, for SciPy
+_STEPS = np.arange(-4, 5)  # pixels
+GAUSSIAN = np.exp(-0.5 * _STEPS**2) / np.exp(-0.5 * _STEPS**2).sum()
+DERIVATIVE = _STEPS * GAUSSIAN
 
 
 def box_of(mask: BoolArray) -> Box:
@@ -93,6 +96,27 @@ def enlarged(array: np.ndarray, shape: tuple[int, ...]) -> Float32Array:
     """A picture or a mask, interpolated to (height, width)."""
     image = Image.fromarray(array.astype(np.float32))
     return np.asarray(image.resize((shape[1], shape[0]), Resampling.BILINEAR))
+
+
+def quantile(values: Float32Array, share: float) -> float:
+    """As `np.quantile` of all values, in a third of the time that it takes for a few thousand."""
+    place = share * (values.size - 1)
+    lower = min(int(place), values.size - 2)
+    if lower < 0:
+        return float(values.item())
+    one, two = np.partition(values, (lower, lower + 1), axis=None)[lower : lower + 2]
+    above = place - lower
+    return float(one + (two - one) * above if above < 0.5 else two - (two - one) * (1 - above))
+
+
+def slopes(picture: Float32Array) -> Float32Array:
+    """As SciPy's `gaussian_gradient_magnitude` with sigma 1, which makes its kernels each time."""
+    down, across = (
+        scipy.ndimage.correlate1d(scipy.ndimage.correlate1d(picture, first, 0), second, 1)
+        for first, second in ((DERIVATIVE, GAUSSIAN), (GAUSSIAN, DERIVATIVE))
+    )
+    found: Float32Array = np.sqrt(down * down + across * across)
+    return found
 
 
 def thickness(piece: BoolArray) -> float:

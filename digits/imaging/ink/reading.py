@@ -20,6 +20,7 @@ from digits.imaging.ink.geometry import (
     count_pieces,
     dilated,
     edge_mask,
+    quantile,
     sides,
     thickness,
 )
@@ -96,7 +97,7 @@ def read_plain(original: Float32Array, small: Float32Array) -> Reading | None:
     edge = original[edge_mask(original.shape)]
     level = float(np.median(edge))
     differences = float(original.max()) - level, level - float(original.min())
-    is_even = np.quantile(np.abs(edge - level), 0.98) < EVEN
+    is_even = quantile(np.abs(edge - level), 0.98) < EVEN
     if not is_even or min(differences) > max(EVEN, ONE_SIDED * max(differences)):
         return None
     return read_picture(small, is_light=has_lighter_ink(original), level=level)
@@ -137,7 +138,7 @@ def read_picture(
         is_inner = find_inner(pieces, boxes, lengths)
         previous = strength
         if is_inner.any():
-            strength = float(np.quantile(contrast[is_inner[pieces]], 0.95))
+            strength = quantile(contrast[is_inner[pieces]], 0.95)
         elif count > MANY:  # nothing but dirt; the digit's ink may be fainter
             fainter = _strongest(np.where(dilated(pieces > 0, 2), np.float32(0), contrast))
             strength = fainter if fainter > FAINTEST else strength
@@ -158,7 +159,7 @@ def read_picture(
         least,
         pieces,
         written,
-        float(np.quantile(contrast[written], 0.9)),
+        quantile(contrast[written], 0.9),
         thickness(pieces[boxes[largest - 1]] == largest),
         is_cut,
         level,
@@ -191,4 +192,4 @@ def _strongest(contrast: Float32Array) -> float:
     """The contrast of the strongest ink, without the noise of single pixels, grey levels."""
     is_large = min(contrast.shape) > 4 * OUTERMOST
     inside = contrast[OUTERMOST:-OUTERMOST, OUTERMOST:-OUTERMOST] if is_large else contrast
-    return float(np.quantile(inside, 0.998))
+    return quantile(inside, 0.998)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy
 from PIL import Image, ImageDraw
 
 from benchmarks.photos import on_paper
@@ -10,6 +11,7 @@ from digits.core.errors import InputError
 from digits.data.dataset import Raw
 from digits.imaging import decoding, model_form
 from digits.imaging.ink.finding import find_ink
+from digits.imaging.ink.geometry import quantile, slopes
 from digits.imaging.ink.ruling import without_rules
 from tests.digits.imaging.test_model_form import DIGITS
 from tests.helpers.pictures import correlation, seven
@@ -128,3 +130,17 @@ def test_a_line_that_a_digit_stands_on_is_cut_off() -> None:
     height, width = find_ink(np.asarray(picture)).shape
     assert width < 1.1 * alone.shape[1]
     assert height > 0.85 * alone.shape[0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 1000])
+@pytest.mark.parametrize("share", [0.9, 0.95, 0.998])
+def test_a_quantile_is_that_of_numpy(n: int, share: float) -> None:
+    values = np.random.default_rng(n).uniform(0, 255, (n, 3)).astype(np.float32)
+    assert quantile(values, share) == float(np.quantile(values, share))
+    assert quantile(values[:1, :1], share) == values[0, 0]
+
+
+def test_slopes_are_those_of_scipy() -> None:
+    picture = np.random.default_rng(0).uniform(0, 255, (40, 30)).astype(np.float32)
+    expected = scipy.ndimage.gaussian_gradient_magnitude(picture, 1)
+    assert slopes(picture).tobytes() == expected.tobytes()
