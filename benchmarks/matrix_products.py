@@ -18,7 +18,6 @@ from benchmarks import unpinned
 from digits.core import command_line, errors, kernels
 
 REPEATS = 20
-FREE: dict[str, str] = {}
 # As benchmarks are pinned, but for MKL: what it has for all makes is slow for large matrices.
 AVX2 = kernels.PINS | {"MKL_CBWR": "AVX2"}
 

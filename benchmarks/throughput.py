@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.profiler import profile
 
 from benchmarks import matrix_products, measure
-from benchmarks.matrix_products import AVX2, FREE
+from benchmarks.matrix_products import AVX2
+from benchmarks.unpinned import FREE
 from digits.core import command_line, errors
 from digits.core.workers import count_workers
 from digits.data import dataset

@@ -31,7 +31,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "0.992": FAST,
     "0.995": {
         **presets.load("short"),
-        "model.channels": [8, 24, 48],
+        "model.channels": [8, 32, 64],
         "train.epochs": 2,
         "train.batch_size": 128,
         "train.shards": 2,

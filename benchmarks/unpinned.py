@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from digits.core import kernels
 
-NOTHING: dict[str, str] = {}
+FREE: dict[str, str] = {}
 
 
 def here() -> None:
@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in kernels.PINS}
 
 
-def lines(module: str, *arguments: object, pins: Mapping[str, str] = NOTHING) -> Iterator[str]:
+def lines(module: str, *arguments: object, pins: Mapping[str, str] = FREE) -> Iterator[str]:
     """What `python -m MODULE ARGUMENTS` prints, line by line; `pins` are the only ones.
 
     Raises `CalledProcessError` if it fails.
