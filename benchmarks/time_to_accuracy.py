@@ -18,13 +18,13 @@ import json
 from typing import Any
 
 from benchmarks import measure, unpinned
+from benchmarks.pytorch_example import RAW
 from digits.core import command_line, errors
 from digits.core.workers import count_workers
 from digits.data import dataset
 from digits.data.dataset import Labelled
 from ops.tools import presets
 
-RAW = measure.ROOT / "data" / "raw"
 FAST = presets.load("fast")
 RECIPES: dict[str, dict[str, Any]] = {
     "0.990": {**FAST, "model.channels": [8, 16, 32]},
