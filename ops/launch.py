@@ -9,6 +9,7 @@ runs here, in one process. PyTorch uses the same kernels everywhere: see digits/
 If DVC started the stage, ops/tools/stage_runs.py keeps its time, its exit code and what it printed.
 """
 
+import gc
 import os
 import runpy
 import sys
@@ -58,6 +59,7 @@ def stage_and_arguments() -> tuple[str, list[str], bool]:
 
 def run_here(module: str, arguments: list[str]) -> None:
     sys.argv = [module, *arguments]
+    gc.disable()  # while the stage imports torch, which leaves no garbage; then errors.run enables it
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ending:

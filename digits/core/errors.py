@@ -1,6 +1,7 @@
 """The errors that a command shows to its user, and the function that shows them."""
 
 import errno
+import gc
 import os
 import sys
 import traceback
@@ -52,6 +53,8 @@ def run(main: Callable[[], None], failure: int = 1, full_disk: str = MAKE_ROOM) 
     failure : the exit code that says that the command could not do its work
     full_disk : the way out if the disk is full
     """
+    gc.freeze()  # what was imported stays: no garbage is looked for in it, not even at the end
+    gc.enable()
     for stream in (sys.stdout, sys.stderr):
         if stream.errors == "strict":  # a file's name may be no UTF-8
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
