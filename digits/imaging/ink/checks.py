@@ -6,9 +6,9 @@ import scipy
 from digits.core.arrays import BoolArray
 from digits.core.errors import InputError
 from digits.imaging.ink.geometry import (
-    count_pieces,
     dilated,
     edge_mask,
+    framed,
     sides,
     slopes,
     thickness,
@@ -39,7 +39,7 @@ def check_plain(reading: Reading) -> None:
     at_edge = reading.written[edge_mask(reading.written.shape)].mean()
     around = widened(reading.box, RIM + REACH, reading.written.shape)
     written, contrast = reading.written[around], reading.contrast[around]
-    others = count_pieces(reading.pieces) - 1 - reading.marks
+    others = int(reading.pieces.max()) - reading.marks
     unevenness = np.std(contrast[written]) / reading.strength
     rim = dilated(written, RIM) & ~written
     at_rim = slopes(contrast)[rim] / reading.strength
@@ -86,7 +86,7 @@ def check_whole(reading: Reading) -> None:
 
 
 def _count_holes(written: BoolArray) -> int:
-    _, areas = scipy.ndimage.label(~np.pad(written, 1))
+    _, areas = scipy.ndimage.label(~framed(written))
     return int(areas) - 1
 
 

@@ -165,7 +165,7 @@ def _cut_out(grey: UInt8Array, reading: Reading) -> Float32Array:
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     is_large = sizes >= SPECK * sizes.max()
-    written = is_large[pieces]
+    written = is_large.take(pieces)
     box = box_of(written)
     checks.check_single(written[box], int(is_large.sum()))
     full = quantile(contrast[written], FULL)
@@ -180,7 +180,9 @@ def _contrast(grey: UInt8Array, reading: Reading) -> Float32Array:
     around = widened(reading.box, 2, shape)
     part = grey[scaled(around, shape, grey.shape)].astype(np.float32)
     picture = 255 - part if reading.is_light else part
-    background = enlarged(reading.background[around], part.shape)
+    background = reading.background[:1, :1]  # of an even background, it is all
+    if reading.level is None:
+        background = enlarged(reading.background[around], part.shape)
     contrast = contrast_with(background, picture, is_divided=reading.is_divided)
     near = dilated(reading.written, REACH)
     left_out = (reading.pieces > 0) & ~reading.written

@@ -71,7 +71,7 @@ def dilated(mask: BoolArray, pixels: int = 1) -> BoolArray:
     grown = mask.copy()
     for _ in range(pixels):  # SciPy's binary_dilation takes fifty times as long
         for view in (grown, grown.T):
-            before = view.copy()
+            before = view.copy("K")  # in the order in which its pixels lie
             view[1:] |= before[:-1]
             view[:-1] |= before[1:]
     return grown
@@ -82,6 +82,13 @@ def edge_mask(shape: tuple[int, ...]) -> BoolArray:
     mask = np.ones(shape, bool)
     mask[1:-1, 1:-1] = False
     return mask
+
+
+def framed(mask: BoolArray) -> BoolArray:
+    """A mask with an empty pixel around it; `np.pad` takes ten times as long."""
+    frame = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), bool)
+    frame[1:-1, 1:-1] = mask
+    return frame
 
 
 def reduced(picture: np.ndarray, side: int) -> np.ndarray:
@@ -124,7 +131,7 @@ def thickness(piece: BoolArray) -> float:
 
     A pen's stroke has 0.05 to 0.2, a disc 1.
     """
-    distance = scipy.ndimage.distance_transform_cdt(np.pad(piece, 1), "chessboard")
+    distance = scipy.ndimage.distance_transform_cdt(framed(piece), "chessboard")
     return (2.0 * float(distance.max()) - 1) / float(max(piece.shape))
 
 

@@ -8,6 +8,7 @@ paper's light. What differs from the background falls into pieces.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy
@@ -79,11 +80,11 @@ class Reading:
         """Whether the contrast is a share of the paper's light."""
         return self.level is None and not self.is_light
 
-    @property
+    @cached_property
     def box(self) -> Box:
         return box_of(self.written)
 
-    @property
+    @cached_property
     def marks(self) -> int:
         """How many pieces the digit has."""
         return count_pieces(self.pieces[self.written])
@@ -95,7 +96,7 @@ def read_plain(original: Float32Array, small: Float32Array) -> Reading | None:
     Whether it has is seen on the original: next to ink, an enlarged picture has lighter pixels.
     """
     edge = original[edge_mask(original.shape)]
-    level = float(np.median(edge))
+    level = quantile(edge, 0.5)
     differences = float(original.max()) - level, level - float(original.min())
     is_even = quantile(np.abs(edge - level), 0.98) < EVEN
     if not is_even or min(differences) > max(EVEN, ONE_SIDED * max(differences)):
@@ -105,7 +106,7 @@ def read_plain(original: Float32Array, small: Float32Array) -> Reading | None:
 
 def has_lighter_ink(small: Float32Array) -> bool:
     """Whether what differs most from the picture's edge is lighter than it."""
-    level = np.median(small[edge_mask(small.shape)])
+    level = quantile(small[edge_mask(small.shape)], 0.5)
     return bool(small.max() - level > level - small.min())
 
 
@@ -138,7 +139,7 @@ def read_picture(
         is_inner = find_inner(pieces, boxes, lengths)
         previous = strength
         if is_inner.any():
-            strength = quantile(contrast[is_inner[pieces]], 0.95)
+            strength = quantile(contrast[is_inner.take(pieces)], 0.95)
         elif count > MANY:  # nothing but dirt; the digit's ink may be fainter
             fainter = _strongest(np.where(dilated(pieces > 0, 2), np.float32(0), contrast))
             strength = fainter if fainter > FAINTEST else strength
@@ -150,7 +151,7 @@ def read_picture(
     if not is_cut:
         sizes[~is_inner] = 0
     largest = int(sizes.argmax())
-    written = without_underline((sizes >= max(1, SPECK * sizes[largest]))[pieces])
+    written = without_underline((sizes >= max(1, SPECK * sizes[largest])).take(pieces))
     return Reading(
         picture,
         is_light,

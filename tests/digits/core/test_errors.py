@@ -1,4 +1,5 @@
 import errno
+import gc
 import os
 import subprocess
 import sys
@@ -23,6 +24,16 @@ def test_a_user_error_is_a_message(capsys: pytest.CaptureFixture[str], code: int
         fail_with(InputError("train.lr is -1"), code)
     assert stop.value.code == code
     assert capsys.readouterr().err == "error: train.lr is -1\n"
+
+
+def test_garbage_is_collected_while_a_command_works() -> None:
+    seen = []
+    gc.disable()  # as while a stage is imported
+    try:
+        errors.run(lambda: seen.append(gc.isenabled()))
+    finally:
+        gc.enable()
+    assert seen == [True]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
