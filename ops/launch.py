@@ -59,7 +59,7 @@ def stage_and_arguments() -> tuple[str, list[str], bool]:
 
 def run_here(module: str, arguments: list[str]) -> None:
     sys.argv = [module, *arguments]
-    gc.disable()  # while the stage imports torch, which leaves no garbage; then errors.run enables it
+    gc.disable()  # until errors.run enables it: importing torch leaves no garbage
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ending:
