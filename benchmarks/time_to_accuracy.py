@@ -31,10 +31,15 @@ RECIPES: dict[str, dict[str, Any]] = {
     "0.992": FAST,
     "0.995": {
         **presets.load("short"),
-        "model.channels": [8, 32, 64],
+        "model.channels": [8, 24, 64],
         "train.epochs": 2,
         "train.batch_size": 128,
         "train.shards": 2,
+        "train.optimizer.lr": 0.6,
+        "train.augmentation.rotation": 6.0,
+        "train.augmentation.translation": 1.0,
+        "train.augmentation.scale": 0.06,
+        "train.augmentation.shear": 3.0,
     },
 }
 
