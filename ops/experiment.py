@@ -40,6 +40,10 @@ from ops.tools.tables import about, aligned
 from ops.tools.tree import Tree
 
 SEED = "train.seed"
+BACK = (
+    "The working tree may have this experiment's parameters and a part of its results. Back to the "
+    "last commit: git checkout . && dvc checkout"
+)
 
 
 def main() -> None:
@@ -86,6 +90,8 @@ def free_name(name: str) -> str:
 def run_or_exit(words: Sequence[str]) -> None:
     code = subprocess.run(words).returncode
     if code:
+        if "exp" in words and "--temp" not in words:
+            say(BACK)
         sys.exit(code)
 
 

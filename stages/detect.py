@@ -31,7 +31,11 @@ def main(argv: list[str] | None = None) -> None:
 
     data, val = dataset.load(args.data, "train"), dataset.load(args.data, "val")
     source = dataset.load_source(args.data)
-    print("the detector:" if params.outliers else "no detector, since detector.outliers is 0")
+    print(
+        "the detector of images that show none of the classes:"
+        if params.outliers
+        else "no detector, since detector.outliers is 0"
+    )
     detector = train_detector(params, data, val, source, count_workers())
     if detector:
         save_network(detector, args.detector)

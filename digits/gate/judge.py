@@ -90,6 +90,7 @@ class Judgement:
     reasons: list[Reason] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     better: bool = False
+    excused: bool = False  # too few images to rule out a forbidden loss, which the rules let pass
 
 
 def judge(base: Sequence[Run], candidate: Sequence[Run], rules: Rules, looks: int = 1) -> Judgement:
@@ -123,14 +124,14 @@ def judge(base: Sequence[Run], candidate: Sequence[Run], rules: Rules, looks: in
         "duplicates": leaks(base, candidate),
     }
     reasons = [Reason(kind, text) for kind, texts in findings.items() for text in texts]
-    notes = too_few if rules.small_sample == "pass" else []
-    notes += seeds_wanted(base, candidate)
+    excused = too_few if rules.small_sample == "pass" else []
+    notes = excused + seeds_wanted(base, candidate)
     better = overall.is_gain and overall.p <= ALPHA / looks
     errors = {
         "base": [run.scores.errors for run in base],
         "candidate": [run.scores.errors for run in candidate],
     }
-    return Judgement(overall, classes, errors, reasons, notes, better)
+    return Judgement(overall, classes, errors, reasons, notes, better, bool(excused))
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
@@ -211,7 +212,7 @@ def measure(
 def worse_than_luck(subject: str, measured: Difference, largest_p: float) -> list[str]:
     if measured.is_loss and measured.p <= largest_p:
         return [
-            f"{subject}: {measured.broken} broken, {measured.fixed} fixed is more than luck "
+            f"{subject}: {measured.broken} broken and {measured.fixed} fixed, more than by chance "
             f"(p = {measured.p:.2g}, limit {largest_p:g})"
         ]
     return []

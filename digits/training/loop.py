@@ -112,8 +112,11 @@ def train(
                     if checkpoint:
                         checkpoint.save(key, State(weights.vectors(), curve))
                     on_epoch(curve)
+            best = best_epoch(curve, recipe.early_stopping)
+            if is_first and len(curve) < recipe.epochs:
+                progress.write_early_stop(best, recipe.early_stopping.patience)
     weights.average.copy_(weights.best)
-    return Trained(averaged.cpu(), curve, best_epoch(curve, recipe.early_stopping))
+    return Trained(averaged.cpu(), curve, best)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,16 @@ def write_line(row: Epoch, epochs: int) -> None:
     tqdm.write(line, file=sys.stderr)
 
 
+def write_early_stop(best: Epoch, patience: int) -> None:
+    """Write above the bar why it ends before it is full."""
+    epochs = "epoch" if patience == 1 else f"{patience} epochs"
+    tqdm.write(
+        f"stopped early: no gain in the last {epochs} (train.early_stopping). The best is epoch "
+        f"{best.epoch}",
+        file=sys.stderr,
+    )
+
+
 def publish(curve: Sequence[Epoch], epochs: int) -> None:
     """Write the curve so far to the file that DIGITS_PROGRESS names; nothing if it is not set."""
     path = os.environ.get(PROGRESS)

@@ -97,10 +97,10 @@ class Decision:
                 return self.reasons[0]
         if not self.judgements:
             return "within all limits; there is no base to compare with"
-        claims = [
-            f"{'better than' if judgement.better else 'no worse than'} {name}"
-            for name, judgement in self.judgements.items()
-        ]
+        claims = []
+        for name, judgement in self.judgements.items():
+            claim = "no loss shown against" if judgement.excused else "no worse than"
+            claims.append(f"{'better than' if judgement.better else claim} {name}")
         return ", ".join(claims)
 
     @property

@@ -46,6 +46,9 @@ KINDS = {
 }
 
 
+EXCUSED = "These rules excuse that (params.yaml: gate.small_sample), so it passes."
+
+
 def explain(decision: Decision) -> list[str]:
     """Return the sentences for a verdict of any kind."""
     d = decision
@@ -88,10 +91,16 @@ def difference(name: str, judgement: Judgement, d: Decision) -> str:
         if overall.bound > 0
         else f"it gains at least {-overall.bound:.1f} images per 10,000"
     )
-    allowed = f" (allowed: less than {d.rules.max_loss})" if d.rules and overall.bound > 0 else ""
+    allowed = ""
+    if d.rules and overall.bound > 0:
+        few = ", for which there are too few test images" if judgement.excused else ""
+        allowed = f" (allowed: less than {d.rules.max_loss}{few})"
+    models = {run.scores.model for side in d.pairs[name] for run in side}
+    is_one = len(models) == 1 and not (overall.broken or overall.fixed)
+    changed = "Both are the same model." if is_one else changed_images(overall)
     return (
-        f"Against {name}: {now} errors, {before} before. {changed_images(overall)} With 95 % "
-        f"confidence, {bound}{allowed}."
+        f"Against {name}: {now} errors, {before} before. {changed} With 95 % confidence, "
+        f"{bound}{allowed}."
     )
 
 
@@ -115,6 +124,11 @@ def decided(d: Decision) -> str:
             return "Every limit is held, so it passes."
         better = [name for name, judgement in d.judgements.items() if judgement.better]
         claim = f", and chance does not explain the gain over {listed(better)}" if better else ""
+        if any(judgement.excused for judgement in d.judgements.values()):
+            return (
+                f"Every limit is held and no comparison shows a loss beyond chance{claim}. "
+                f"{KINDS['small_sample'][0]} {EXCUSED}"
+            )
         return f"Every limit is held and no comparison shows a loss{claim}, so it passes."
     meaning = " ".join(meaning for meaning, _ in kinds(d))
     if d.verdict == "overridden":
@@ -135,7 +149,7 @@ def best_version(d: Decision) -> list[str]:
 
 def next_step(d: Decision) -> str:
     if d.verdict == "pass":
-        return "nothing is left to do here; merge or promote it."
+        return "merge or promote it."
     if d.verdict == "overridden":
         return "merge or promote it. The next change is compared with this model, losses included."
     advice = list(dict.fromkeys(advice for _, advice in kinds(d)))

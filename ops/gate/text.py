@@ -55,9 +55,11 @@ def render(decision: Decision) -> str:
 
 
 def describe(difference: Difference) -> str:
+    bound = difference.bound
+    change = f"loss at most {bound:.1f}" if bound > 0 else f"gain at least {-bound:.1f}"
     return (
         f"{difference.broken} broken, {difference.fixed} fixed, p = {difference.p:.2g}, "
-        f"loss at most {difference.bound:.1f} per 10,000"
+        f"{change} per 10,000"
     )
 
 

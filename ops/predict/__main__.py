@@ -221,7 +221,8 @@ def summary(output: str, manifest: Manifest) -> str:
         f"{manifest.errors:,} with an error, {manifest.review:,} for review (confidence below "
         f"{plan.run.threshold:g})"
     )
-    return "\n  ".join([line, *plan.taken])
+    faults = ["the column `error` says what is wrong"] if manifest.errors else []
+    return "\n  ".join([line, *faults, *plan.taken])
 
 
 def parse_args() -> argparse.Namespace:

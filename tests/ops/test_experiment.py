@@ -41,6 +41,17 @@ def test_a_preset_is_an_experiment_by_its_name_and_a_second_one_is_numbered(
     assert yaml.safe_load((project.folder / "params.yaml").read_text())["train"]["seed"] == 1
 
 
+def test_a_wrong_value_leaves_a_way_back(project: Project) -> None:
+    params = project.folder / "params.yaml"
+    before = params.read_bytes()
+    output = project.run(*COMMAND, "small", "-S", "train.epochs=0", code=255)
+    assert "train.epochs is 0" in output
+    assert "Back to the last commit: git checkout . && dvc checkout" in output
+    project.run("sh", "-c", "git checkout --quiet . && dvc checkout --quiet")
+    assert project.run("git", "diff", "--name-only") == ""
+    params.write_bytes(before)
+
+
 def test_a_preset_with_an_unknown_key_runs_nothing(project: Project) -> None:
     before = names(project)
     output = project.run(*COMMAND, "wrong", code=1)

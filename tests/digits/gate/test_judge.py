@@ -60,7 +60,8 @@ def test_only_images_that_one_of_them_gets_wrong_count() -> None:
 def test_more_broken_than_luck_allows_is_blocked() -> None:
     assert judge(range(1000, 1010), [2000, 2001]).reasons == [
         Reason(
-            "images", "test images: 10 broken, 2 fixed is more than luck (p = 0.039, limit 0.05)"
+            "images",
+            "test images: 10 broken and 2 fixed, more than by chance (p = 0.039, limit 0.05)",
         )
     ]
     assert judge(range(1000, 1009), [2000, 2001]).reasons == []
@@ -97,7 +98,7 @@ def test_a_class_that_loses_is_blocked() -> None:
     """All of one digit, and as many of the others mended."""
     threes, others = range(1003, 1113, 10), (i for i in range(2000, 2020) if i % 10 != 3)
     reasons = judge(threes, list(others)[:11]).reasons
-    text = "class 3: 11 broken, 0 fixed is more than luck (p = 0.00098, limit 0.005)"
+    text = "class 3: 11 broken and 0 fixed, more than by chance (p = 0.00098, limit 0.005)"
     assert reasons == [Reason("class", text)]
 
 
@@ -199,7 +200,7 @@ def test_a_loss_within_the_seeds_own_spread_passes() -> None:
 def test_a_loss_beyond_the_seeds_spread_is_blocked() -> None:
     rng = random.Random(0)
     found = judging.judge(seeds(rng, 0, 2), seeds(rng, 25, 2), RULES)
-    assert "more than luck" in found.reasons[0].text
+    assert "more than by chance" in found.reasons[0].text
     assert len(found.errors["base"]) == 3
 
 
@@ -211,7 +212,7 @@ def test_two_seeds_hardly_prove_a_gain_but_excuse_no_loss() -> None:
     assert gain.overall.loss == -19
     assert gain.overall.p < 0.05
     assert not gain.better
-    assert "more than luck" in str(judging.judge(few, many, RULES).reasons)
+    assert "more than by chance" in str(judging.judge(few, many, RULES).reasons)
 
 
 def test_many_seeds_prove_a_gain() -> None:

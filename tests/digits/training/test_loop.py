@@ -157,7 +157,9 @@ def test_it_learns(prepared: Path) -> None:
     assert trained.best.val_accuracy > 0.85
 
 
-def test_early_stopping_restores_the_best_epoch(prepared: Path) -> None:
+def test_early_stopping_restores_the_best_epoch(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With the learning rate far too high the first epochs are the best ones."""
     changes = {
         "train.epochs": 12,
@@ -166,6 +168,8 @@ def test_early_stopping_restores_the_best_epoch(prepared: Path) -> None:
         "train.early_stopping.patience": 2,
     }
     trained = train(prepared, changes)
+    early = len(trained.curve) < 12
+    assert early == ("stopped early: no gain in the last 2 epochs" in capsys.readouterr().err)
     nll = [row.val_nll for row in trained.curve]
     assert trained.best.epoch == 1 + int(np.argmin(nll))
     assert len(trained.curve) in (trained.best.epoch + 2, 12)

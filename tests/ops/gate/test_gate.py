@@ -114,7 +114,7 @@ def test_a_loss_is_blocked_and_the_checkout_stays_as_it_is(repository: Repositor
     repository.write([*COMMON, *range(1000, 1012)])
     before = repository.git("status", "--porcelain")
     printed = repository.gate("--base", "main", "--out", "/dev/null", code=1)
-    assert printed.startswith("BLOCKED: against main, test images: 12 broken, 0 fixed is more")
+    assert printed.startswith("BLOCKED: against main, test images: 12 broken and 0 fixed, more")
     assert repository.git("status", "--porcelain") == before
 
 
@@ -226,6 +226,20 @@ def explained(repository: Repository, *words: str | Path, code: int = 0) -> str:
     return " ".join(sentences)
 
 
+def test_a_test_set_that_is_too_small_is_excused_aloud(repository: Repository) -> None:
+    repository.write(range(2), size=500)
+    repository.commit()
+    repository.git("branch", "--force", "few")
+    text = explained(repository, "--base", "few")
+    assert "2 errors, 2 before. Both are the same model." in text
+    repository.write(range(3), size=500)
+    assert "PASS: no loss shown against few\n" in repository.gate("--base", "few", code=0)
+    text = explained(repository, "--base", "few")
+    assert "(allowed: less than 30, for which there are too few test images)" in text
+    assert "no comparison shows a loss beyond chance. The test set is too small" in text
+    assert "excuse that (params.yaml: gate.small_sample), so it passes." in text
+
+
 def test_a_pass_says_what_was_compared_what_decided_and_what_to_do(repository: Repository) -> None:
     repository.write([*COMMON, 1000, 1001])
     text = explained(repository, "--base", "main")
@@ -236,7 +250,7 @@ def test_a_pass_says_what_was_compared_what_decided_and_what_to_do(repository: R
     )
     assert "at most 6.0 images per 10,000 (allowed: less than 30)" in text
     assert "Every limit is held and no comparison shows a loss, so it passes." in text
-    assert text.endswith("Next: nothing is left to do here; merge or promote it.")
+    assert text.endswith("Next: merge or promote it.")
     assert "held to the limits of params.yaml only" in explained(repository, "--first")
     repository.write(COMMON[10:])
     assert "chance does not explain the gain over main" in explained(repository, "--base", "main")

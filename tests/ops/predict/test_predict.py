@@ -76,9 +76,9 @@ def test_each_image_has_a_row_with_what_the_model_says(
     assert (bad.pop("path"), bad.pop("review")) == ("scans/b.png", False)
     assert set(bad.values()) == {None}
     review = sum(row["review"] for row in right)
-    assert f"27 images by model {model.id[:12]}: 1 with an error, {review} for review" in (
-        capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert f"27 images by model {model.id[:12]}: 1 with an error, {review} for review" in said
+    assert "the column `error` says what is wrong" in said
 
 
 def test_the_manifest_says_which_model_saw_what(

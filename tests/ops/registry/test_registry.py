@@ -85,7 +85,7 @@ def test_a_worse_model_is_blocked_unless_somebody_says_why(ann: Models) -> None:
     ann.train(WORSE)
     before = ann.tags()
     said = ann.registry("promote", code=1)
-    assert "BLOCKED: against production (v1.0.0), test images: 20 broken, 0 fixed" in said
+    assert "BLOCKED: against production (v1.0.0), test images: 20 broken and 0 fixed" in said
     assert "--force --reason TEXT" in said
     assert "--force requires --reason" in ann.registry("promote", "--force", code=2)
     assert ann.tags() == ann.tags_on_server() == before

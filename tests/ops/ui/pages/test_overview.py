@@ -99,7 +99,7 @@ def test_a_model_that_is_blocked_needs_attention(enter: Enter) -> None:
     enter(past)
     text = shown()
     assert text.startswith("The gate blocks the model of main")
-    assert "28 broken, 0 fixed" in text
+    assert "28 broken and 0 fixed" in text
     assert "v1.0.0 stays in production" in text
 
 
