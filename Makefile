@@ -52,7 +52,7 @@ report: .venv/run  ## write report.html: these results (or OF=...) compared with
 
 remote: .venv/run  ## set where data and models are kept: make remote URL=s3://bucket/path [ENDPOINT=...]
 	@if [ -z "$$URL" ]; then \
-	  echo "URL is missing: make remote URL=s3://bucket/path [ENDPOINT=https://host], or URL=/a/folder" >&2; \
+	  echo "error: URL is missing: make remote URL=s3://bucket/path [ENDPOINT=https://host], or URL=/a/folder" >&2; \
 	  exit 2; fi
 	@$(BIN)/python -m ops.remote --endpoint="$$ENDPOINT" --sse="$$SSE" --kms-key="$$KMS_KEY" -- "$$URL"
 

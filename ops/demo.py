@@ -60,7 +60,7 @@ Model     {out}/digit-classifier
 Pictures  {out}/metrics/plots/overview.png, {out}/metrics/plots/errors.png
 Next      make repro                             run the same on MNIST
           source .venv/bin/activate              to use dvc and digits
-          dvc metrics diff HEAD {EXPERIMENT}       compare this run with the committed one
+          dvc metrics diff HEAD {EXPERIMENT:<14}   compare this run with the committed one
           dvc exp run -S train.optimizer.lr=0.1  change a parameter""")
 
 

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REV",
         action="append",
         default=[],
-        help="judge a revision or an experiment instead of metrics/; once for each seed",
+        help="judge a revision or an experiment instead of metrics/; give it once for each seed",
     )
     candidate.add_argument(
         "--metrics",
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path,
         action="append",
         default=[],
-        help="judge a folder of metrics instead of metrics/; once for each seed",
+        help="judge a folder of metrics instead of metrics/; give it once for each seed",
     )
     parser.add_argument(
         "--rules",

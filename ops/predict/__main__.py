@@ -151,7 +151,6 @@ def compute(job: Job, task: Task, executor: Executor) -> None:
         total=total,
         initial=total - sum(rows.values()),
         unit="image",
-        unit_scale=True,
         dynamic_ncols=True,
         mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log needs few lines
     ) as bar:

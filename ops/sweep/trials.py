@@ -130,8 +130,9 @@ def run_all(trials: Sequence[Trial], engine: Engine, jobs: int) -> list[Trial]:
                     say_failed(event, nodes.get(trial, ""))
                 left = len(waiting) + len(running)
                 done = len(trials) - left
-                elapsed = time.monotonic() - started
-                say(f"{done} of {len(trials)} done, {left} left: {about(elapsed / done * left)}")
+                seconds = (time.monotonic() - started) / done * left
+                ahead = f", {left} left: {about(seconds)}" if left else ""
+                say(f"{done} of {len(trials)} done{ahead}")
     finally:
         engine.stop()
     return failed
