@@ -225,7 +225,7 @@ def test_promotion_scores_both_models_where_the_evaluator_is_another(shop: Shop)
     shop.ann.run("git", "checkout", "--quiet", "two~1")
     shop.ann.run("dvc", "checkout", "--quiet", "--force")
     said = shop.registry("promote", "--base-model")
-    assert "no worse than production (v1.0.0) (this evaluator), no worse than" in said
+    assert "no loss shown against production (v1.0.0) (this evaluator), no loss shown against" in said
     assert "production is v1.1.0 now" in said
 
 
@@ -268,7 +268,7 @@ def test_retraining_proposes_what_new_data_gave(shop: Shop, github: GitHub, gitl
     assert (request["source_branch"], request["target_branch"]) == ("retrain", "main")
     report = (checkout.folder / "comparison" / "report.md").read_text()
     assert request["description"] == report
-    assert "no worse than origin/main (its evaluator)" in report
+    assert "no loss shown against origin/main (its evaluator)" in report
     other = Project(shop.folder / "other")
     shop.ann.run("git", "clone", "--quiet", "--branch", "retrain", "../server", str(other.folder))
     assert other.run("git", "rev-parse", "HEAD~1") == other.run("git", "rev-parse", "origin/main")
