@@ -225,7 +225,9 @@ def test_promotion_scores_both_models_where_the_evaluator_is_another(shop: Shop)
     shop.ann.run("git", "checkout", "--quiet", "two~1")
     shop.ann.run("dvc", "checkout", "--quiet", "--force")
     said = shop.registry("promote", "--base-model")
-    assert "no loss shown against production (v1.0.0) (this evaluator), no loss shown against" in said
+    assert (
+        "no loss shown against production (v1.0.0) (this evaluator), no loss shown against" in said
+    )
     assert "production is v1.1.0 now" in said
 
 
