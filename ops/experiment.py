@@ -58,7 +58,7 @@ def main() -> None:
             if count is not None or rules_of is not None:
                 run_seeds(name, options, count, rules_of)
             elif name:
-                run_or_exit(experiment_words(name, name, options))
+                run_experiment(name, name, options)
             else:
                 raise InputError(f"{options[0]} is not a preset. Options follow the preset's name")
 
@@ -74,10 +74,11 @@ def seed_options(words: Sequence[str]) -> tuple[int | None, str | None, list[str
     return None if args.seeds is None else int(args.seeds), args.rules, others
 
 
-def experiment_words(name: str | None, title: str, options: Sequence[str]) -> list[str]:
-    """The command that runs a preset, or the parameters here, as an experiment."""
+def run_experiment(name: str | None, title: str, options: Sequence[str]) -> None:
+    """Run a preset, or the parameters here, as an experiment."""
     settings = presets.set_params_of(name) if name else []
-    return [*DVC, "exp", "run", *settings, "--name", free_name(title), *options]
+    words = [*DVC, "exp", "run", *settings, "--name", free_name(title), *options]
+    run_or_exit(words, advice="" if "--temp" in options else BACK)
 
 
 def free_name(name: str) -> str:
@@ -87,11 +88,11 @@ def free_name(name: str) -> str:
     return next(n for n in itertools.chain([name], numbered) if n not in taken)
 
 
-def run_or_exit(words: Sequence[str]) -> None:
+def run_or_exit(words: Sequence[str], advice: str = "") -> None:
     code = subprocess.run(words).returncode
     if code:
-        if "exp" in words and "--temp" not in words:
-            say(BACK)
+        if advice:
+            say(advice)
         sys.exit(code)
 
 
@@ -111,7 +112,7 @@ def run_seeds(
     for folder in folders:
         shutil.rmtree(folder)
     if name or options:
-        run_or_exit(experiment_words(name, name or "seeds", options))
+        run_experiment(name, name or "seeds", options)
     else:
         run_or_exit([*DVC, "repro"])
     for done, seed in enumerate(seeds[1:], start=1):

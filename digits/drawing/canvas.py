@@ -53,7 +53,7 @@ def _of_neighbours(extreme: np.ufunc, image: UInt8Array) -> UInt8Array:
     """
     found = image.copy()
     for view in (found, found.T):
-        before = view.copy()
+        before = view.copy("K")  # in the order in which its pixels lie
         extreme(view[1:], before[:-1], out=view[1:])
         extreme(view[:-1], before[1:], out=view[:-1])
     return found

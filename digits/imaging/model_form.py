@@ -19,7 +19,7 @@ from PIL.Image import Resampling
 from digits.core.arrays import BoolArray, Float32Array, UInt8Array
 from digits.imaging import decoding
 from digits.imaging.ink.finding import find_ink
-from digits.imaging.ink.geometry import edge_mask, framed
+from digits.imaging.ink.geometry import edge_mask, eroded
 from digits.imaging.ink.reading import INK
 from digits.imaging.preprocessing import Preprocessing
 
@@ -151,10 +151,9 @@ def _place_ink(ink: Float32Array, size: tuple[int, int]) -> UInt8Array:
 
 def _thicken(ink: Float32Array, pen: float) -> Float32Array:
     """Redraw strokes that are thinner than a pen, both in pixels."""
-    mask = framed(ink > INK)
-    beside = mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
-    written, inside = int(mask.sum()), int((mask[1:-1, 1:-1] & beside).sum())
-    thickness = 2 * written / max(written - inside, 1)
+    written = ink > INK
+    rim = written & ~eroded(written)
+    thickness = 2 * written.sum() / max(rim.sum(), 1)
     missing = round(pen - thickness)
     if missing <= 0:
         return ink

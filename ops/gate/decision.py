@@ -97,11 +97,7 @@ class Decision:
                 return self.reasons[0]
         if not self.judgements:
             return "within all limits; there is no base to compare with"
-        claims = []
-        for name, judgement in self.judgements.items():
-            claim = "no loss shown against" if judgement.excused else "no worse than"
-            claims.append(f"{'better than' if judgement.better else claim} {name}")
-        return ", ".join(claims)
+        return ", ".join(f"{claim(judged)} {name}" for name, judged in self.judgements.items())
 
     @property
     def headline(self) -> str:
@@ -109,6 +105,13 @@ class Decision:
         stated = " (the caller states that one evaluator made both)" if self.stated else ""
         separator = " " if self.verdict == "overridden" else ": "
         return f"{self.title.upper()}{stated}{separator}{self.explanation}"
+
+
+def claim(judgement: Judgement) -> str:
+    """What a comparison that passes shows of the candidate."""
+    if judgement.better:
+        return "better than"
+    return "no loss shown against" if judgement.excused else "no worse than"
 
 
 def parts_of(message: str) -> tuple[str, str]:

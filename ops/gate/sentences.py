@@ -44,9 +44,10 @@ KINDS = {
         "Remove these images from the training images, then run: dvc repro",
     ),
 }
-
-
-EXCUSED = "These rules excuse that (params.yaml: gate.small_sample), so it passes."
+EXCUSED = (
+    f"{KINDS['small_sample'][0]} These rules excuse that (params.yaml: gate.small_sample), so it "
+    f"passes."
+)
 
 
 def explain(decision: Decision) -> list[str]:
@@ -124,12 +125,10 @@ def decided(d: Decision) -> str:
             return "Every limit is held, so it passes."
         better = [name for name, judgement in d.judgements.items() if judgement.better]
         claim = f", and chance does not explain the gain over {listed(better)}" if better else ""
+        held = "Every limit is held and no comparison shows a loss"
         if any(judgement.excused for judgement in d.judgements.values()):
-            return (
-                f"Every limit is held and no comparison shows a loss beyond chance{claim}. "
-                f"{KINDS['small_sample'][0]} {EXCUSED}"
-            )
-        return f"Every limit is held and no comparison shows a loss{claim}, so it passes."
+            return f"{held} beyond chance{claim}. {EXCUSED}"
+        return f"{held}{claim}, so it passes."
     meaning = " ".join(meaning for meaning, _ in kinds(d))
     if d.verdict == "overridden":
         return f"{meaning} The gate would block it; a reviewer let it pass: {d.override}."

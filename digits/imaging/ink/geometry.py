@@ -77,6 +77,12 @@ def dilated(mask: BoolArray, pixels: int = 1) -> BoolArray:
     return grown
 
 
+def eroded(mask: BoolArray) -> BoolArray:
+    """The pixels of a mask whose four neighbours are in it too."""
+    frame = framed(mask)  # SciPy's binary_erosion takes ten times as long
+    return mask & frame[:-2, 1:-1] & frame[2:, 1:-1] & frame[1:-1, :-2] & frame[1:-1, 2:]
+
+
 def edge_mask(shape: tuple[int, ...]) -> BoolArray:
     """A mask of the outermost pixels."""
     mask = np.ones(shape, bool)
