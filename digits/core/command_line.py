@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from digits.core.urls import looks_like_url
 
@@ -12,7 +14,9 @@ STARTED_IN = "DIGITS_STARTED_IN"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that also completes arguments when a shell asks for it."""
+    """A parser that completes arguments for a shell, and names mistyped options first."""
+
+    words: Sequence[str] = ()
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         if "_ARGCOMPLETE" in os.environ:
@@ -20,6 +24,18 @@ class Parser(argparse.ArgumentParser):
 
             argcomplete.autocomplete(self)
         return super().parse_args(args, namespace)
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        self.words = sys.argv[1:] if args is None else args
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        options = [word.partition("=")[0] for word in self.words if word.startswith("--")]
+        known = self._option_string_actions
+        unknown = [o for o in options if not any(name.startswith(o) for name in known)]
+        if unknown and "required" in message:  # --bse in place of the required --base
+            message = f"unrecognized arguments: {' '.join(unknown)}"
+        super().error(message)
 
 
 def parser(name: str, text: str | None) -> argparse.ArgumentParser:
