@@ -72,17 +72,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """What the collection makes stays, so no garbage is looked for in it, then and later.
-
-    Nor is it looked for often: a worker spent a tenth of its time on that.
-    """
+    """What the collection makes stays, so no garbage is looked for in it, then and later."""
     gc.disable()
     try:
         return (yield)
     finally:
-        gc.freeze()
-        gc.enable()
-        gc.set_threshold(100_000, 50, 100)
+        warm_python.collect_rarely()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

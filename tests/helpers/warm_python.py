@@ -355,9 +355,7 @@ def answer_requests(address: str, program: str) -> None:
     signal.set_wakeup_fd(wake.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
     callers: dict[socket.socket, int] = {}
-    gc.freeze()  # so that a child's collections copy no page
-    gc.enable()
-    gc.set_threshold(100_000, 50, 100)  # a command ends before its garbage is much
+    collect_rarely()  # a child's collections then copy no page
     use_large_pages()
     for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
         finalizer.atexit = False  # a child need not undo what the libraries registered
@@ -406,6 +404,13 @@ def answer_requests(address: str, program: str) -> None:
                     selector.unregister(link)
                 link.close()
                 del callers[link]
+
+
+def collect_rarely() -> None:
+    """Look for no garbage in what there is now, and seldom in what comes."""
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(100_000, 50, 100)  # a command or a test ends before its garbage is much
 
 
 def use_large_pages() -> None:
