@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -32,12 +32,12 @@ from typing import Any
 from digits.core import errors, files, params
 from digits.core.command_line import say
 from digits.core.errors import InputError
-from ops.tools import git, presets, training_time
+from ops.tools import git, pipeline, presets, training_time
 from ops.tools.dvc import DVC, made_experiment, set_params
 from ops.tools.revisions import FILES, METRICS, PARAMS, run_folders, runs_in_tree
 from ops.tools.rules import rules_in, rules_in_commit
 from ops.tools.tables import about, aligned
-from ops.tools.tree import Tree
+from ops.tools.tree import WORKING_TREE, Tree
 
 SEED = "train.seed"
 BACK = (
@@ -77,8 +77,20 @@ def seed_options(words: Sequence[str]) -> tuple[int | None, str | None, list[str
 def run_experiment(name: str | None, title: str, options: Sequence[str]) -> None:
     """Run a preset, or the parameters here, as an experiment."""
     settings = presets.set_params_of(name) if name else []
+    if name and (kept := uncommitted_params(presets.load(name))):
+        say(f"{PARAMS} has uncommitted changes, which the preset {name} leaves: {kept}")
     words = [*DVC, "exp", "run", *settings, "--name", free_name(title), *options]
     run_or_exit(words, advice="" if "--temp" in options else BACK)
+
+
+def uncommitted_params(overridden: Collection[str]) -> str:
+    """The parameters here that differ from the last commit's, but for those `overridden`."""
+    committed, here = (pipeline.parameters(tree) for tree in (Tree("HEAD"), WORKING_TREE))
+    return ", ".join(
+        f"{key} is {params.as_text(value)}"
+        for key, (_, value) in params.changes(committed, here).items()
+        if key not in overridden
+    )
 
 
 def free_name(name: str) -> str:

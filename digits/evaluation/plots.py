@@ -27,6 +27,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # to find the place itself, matplotlib would lay all ticks out once more
     "axes.spines.top": False,
     "axes.spines.right": False,
     "xtick.color": MUTED,

@@ -99,11 +99,12 @@ def fit(grey: UInt8Array, size: tuple[int, int]) -> UInt8Array:
 
 
 def _into_form(image: UInt8Array, preprocessing: Preprocessing) -> UInt8Array:
-    grey = decoding.grey(image)
-    if in_form(grey[None], preprocessing)[0]:
-        return grey
+    if image.shape[:2] == preprocessing.size:
+        grey = decoding.grey(image)
+        if in_form(grey[None], preprocessing)[0]:
+            return grey
     if preprocessing.method == "resize":
-        return fit(grey, preprocessing.size)
+        return fit(decoding.grey(image), preprocessing.size)
     return _place_ink(find_ink(image), preprocessing.size)
 
 
@@ -157,7 +158,7 @@ def _thicken(ink: Float32Array, pen: float) -> Float32Array:
     missing = round(pen - thickness)
     if missing <= 0:
         return ink
-    thick: Float32Array = scipy.ndimage.grey_dilation(
-        np.pad(ink, missing), (missing + 1, missing + 1)
-    )
-    return thick[missing // 2 : -missing // 2, missing // 2 : -missing // 2]
+    height, width = ink.shape
+    padded = np.zeros((height + 2 * missing, width + 2 * missing), np.float32)
+    padded[missing:-missing, missing:-missing] = ink
+    return highest(padded, missing + 1)

@@ -181,8 +181,7 @@ def contrast_with(
 def _background(picture: Float32Array, window: float) -> Float32Array:
     """The light background without its dark strokes."""
     pixels = _window_pixels(picture, window)
-    closed: Float32Array = scipy.ndimage.grey_closing(picture, (pixels, pixels), mode="nearest")
-    return closed
+    return closing(picture, pixels, axes=(0, 1))
 
 
 def _window_pixels(picture: Float32Array, window: float) -> int:
