@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 from PIL import Image
 from PIL.Image import Resampling
 
 from digits.core.arrays import BoolArray, Float32Array, UInt8Array
 from digits.imaging import decoding
 from digits.imaging.ink.finding import find_ink
-from digits.imaging.ink.geometry import edge_mask, eroded
+from digits.imaging.ink.geometry import edge_mask, eroded, extremes
 from digits.imaging.ink.reading import INK
 from digits.imaging.preprocessing import Preprocessing
 
@@ -161,4 +160,4 @@ def _thicken(ink: Float32Array, pen: float) -> Float32Array:
     height, width = ink.shape
     padded = np.zeros((height + 2 * missing, width + 2 * missing), np.float32)
     padded[missing:-missing, missing:-missing] = ink
-    return highest(padded, missing + 1)
+    return extremes(extremes(padded, missing + 1).T, missing + 1).T

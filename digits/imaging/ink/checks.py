@@ -6,6 +6,7 @@ import scipy
 from digits.core.arrays import BoolArray
 from digits.core.errors import InputError
 from digits.imaging.ink.geometry import (
+    box_of,
     dilated,
     edge_mask,
     framed,
@@ -63,10 +64,9 @@ def check_plain(reading: Reading) -> None:
 def check_whole(reading: Reading) -> None:
     """Refuse a picture if what is left out at its edge looks like a stroke of the same pen."""
     pieces, written, contrast = reading.pieces, reading.written, reading.contrast
-    boxes = scipy.ndimage.find_objects(pieces)
-    left_out = pieces[edge_mask(pieces.shape) & (pieces > 0) & ~written]
-    for number, contact in zip(*np.unique(left_out, return_counts=True), strict=True):
-        box = boxes[number - 1]
+    contacts = np.bincount(pieces[edge_mask(pieces.shape) & ~written])
+    for number in (np.flatnonzero(contacts[1:]) + 1).tolist():
+        box = box_of(pieces == number)
         piece = pieces[box] == number
         is_cut_off = (piece & written[box]).any()  # a line that the digit stands on
         if is_cut_off or piece.sum() <= STROKE_SIZE * written.sum():
@@ -76,7 +76,7 @@ def check_whole(reading: Reading) -> None:
         if (
             extent < STRAIGHT * width
             and thickness(piece) < STROKE_THICKNESS
-            and contact < STROKE_AT_EDGE * max(piece.shape)
+            and contacts[number] < STROKE_AT_EDGE * max(piece.shape)
             and STROKE_CONTRAST[0] < strength < STROKE_CONTRAST[1]
         ):
             raise InputError(

@@ -167,10 +167,11 @@ def _cut_out(grey: UInt8Array, reading: Reading) -> Float32Array:
     is_large = sizes >= SPECK * sizes.max()
     written = is_large.take(pieces)
     box = box_of(written)
-    checks.check_single(written[box], int(is_large.sum()))
+    contrast, pieces, written = contrast[box], pieces[box], written[box]
+    checks.check_single(written, int(is_large.sum()))
     full = quantile(contrast[written], FULL)
-    contrast[(pieces > 0) & ~written] = 0
-    ink: Float32Array = np.clip(contrast[box] / full, 0, 1).astype(np.float32)
+    ink: Float32Array = np.minimum(contrast / np.float32(full), 1)
+    ink[(pieces > 0) & ~written] = 0
     return ink
 
 

@@ -77,6 +77,28 @@ def dilated(mask: BoolArray, pixels: int = 1) -> BoolArray:
     return grown
 
 
+def extremes(array: Float32Array, pixels: int, *, least: bool = False) -> Float32Array:
+    """The largest or the least of so many neighbours, (n, ...) -> (n - pixels + 1, ...)."""
+    pick, span = np.minimum if least else np.maximum, 1
+    while span < pixels:  # each round doubles the span
+        step = min(span, pixels - span)
+        array = pick(array[:-step], array[step:])
+        span += step
+    return array
+
+
+def closed(picture: Float32Array, height: int, width: int) -> Float32Array:
+    """As SciPy's `grey_closing` with a window and mode "nearest", in a third of the time."""
+    for least, outside in ((False, -np.inf), (True, np.inf)):
+        for pixels in (height, width):
+            start = pixels // 2 if least else (pixels - 1) // 2
+            rows, columns = picture.shape
+            padded = np.full((rows + pixels - 1, columns), outside, np.float32)
+            padded[start : start + rows] = picture
+            picture = extremes(padded, pixels, least=least).T
+    return picture
+
+
 def eroded(mask: BoolArray) -> BoolArray:
     """The pixels of a mask whose four neighbours are in it too."""
     frame = framed(mask)  # SciPy's binary_erosion takes ten times as long

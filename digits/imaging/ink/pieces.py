@@ -1,5 +1,6 @@
 """Which pieces of ink are the digit's: no edge of a table, no rule, no frame, no dirt."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 
@@ -129,16 +130,21 @@ def without_underline(written: BoolArray) -> BoolArray:
     height, width = sides(box)
     highest = written[box].argmax(axis=0)  # row of ink; 0 also in columns that have none
     highest[~written[box].any(axis=0)] = height
-    for thick in range(1, round(RULE_THICKNESS * max(height, width)) + 2):
+
+    def is_wider(thick: int) -> bool:
+        """Whether a line of this thickness is wider to both sides; a thicker one is too, then."""
         above = np.flatnonzero(highest < height - thick)
-        if not len(above):
-            return written
         overhang = max(2, OVERHANG * (above[-1] - above[0]))
-        if above[0] >= overhang and width - 1 - above[-1] >= overhang:
-            cut = written.copy()
-            cut[box[0].stop - thick : box[0].stop] = False
-            return cut
-    return written
+        return bool(above[0] >= overhang and width - 1 - above[-1] >= overhang)
+
+    thickest = round(RULE_THICKNESS * max(height, width)) + 1
+    possible = range(1, 1 + min(thickest, height - 1 - int(highest.min())))
+    if not possible or not is_wider(possible[-1]):
+        return written
+    thick = possible[bisect_left(possible, True, key=is_wider)]
+    cut = written.copy()
+    cut[box[0].stop - thick : box[0].stop] = False
+    return cut
 
 
 def _fills_picture(piece: BoolArray, shape: tuple[int, ...]) -> bool:

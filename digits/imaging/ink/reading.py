@@ -18,6 +18,7 @@ from digits.imaging.ink.geometry import (
     EIGHT,
     Box,
     box_of,
+    closed,
     count_pieces,
     dilated,
     edge_mask,
@@ -181,7 +182,7 @@ def contrast_with(
 def _background(picture: Float32Array, window: float) -> Float32Array:
     """The light background without its dark strokes."""
     pixels = _window_pixels(picture, window)
-    return closing(picture, pixels, axes=(0, 1))
+    return closed(picture, pixels, pixels)
 
 
 def _window_pixels(picture: Float32Array, window: float) -> int:

@@ -10,6 +10,7 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from digits.core.arrays import Float32Array, Int64Array, UInt8Array
+from digits.imaging.ink.geometry import closed
 
 STRIPS = 16  # across the picture; a digit's strokes leave most of them free
 SMALLEST = 48  # pixels; lines on smaller pictures can't be told from strokes
@@ -37,8 +38,7 @@ def _without_level_rules(grey: UInt8Array) -> UInt8Array:
     painted = grey
     for sign in (1, -1):  # dark lines, light ones
         levels = sign * strips
-        closed = scipy.ndimage.grey_closing(levels, (2 * thickest + 1, 1), mode="nearest")
-        peaks = closed - levels
+        peaks = closed(levels, 2 * thickest + 1, 1) - levels
         for track in _find_tracks(peaks):
             half = _half_thickness(peaks, track, thickest)
             if half:

@@ -11,7 +11,7 @@ from digits.core.errors import InputError
 from digits.data.dataset import Raw
 from digits.imaging import decoding, model_form
 from digits.imaging.ink.finding import find_ink
-from digits.imaging.ink.geometry import quantile, slopes
+from digits.imaging.ink.geometry import closed, quantile, slopes
 from digits.imaging.ink.ruling import without_rules
 from tests.digits.imaging.test_model_form import DIGITS
 from tests.helpers.pictures import correlation, seven
@@ -138,6 +138,13 @@ def test_a_quantile_is_that_of_numpy(n: int, share: float) -> None:
     values = np.random.default_rng(n).uniform(0, 255, (n, 3)).astype(np.float32)
     assert quantile(values, share) == float(np.quantile(values, share))
     assert quantile(values[:1, :1], share) == values[0, 0]
+
+
+@pytest.mark.parametrize("window", [(1, 1), (2, 3), (7, 4), (16, 1), (50, 60)])
+def test_a_closing_is_that_of_scipy(window: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).uniform(0, 255, (40, 30)).astype(np.float32)
+    expected = scipy.ndimage.grey_closing(picture, window, mode="nearest")
+    assert closed(picture, *window).tobytes() == expected.tobytes()
 
 
 def test_slopes_are_those_of_scipy() -> None:
