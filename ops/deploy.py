@@ -34,7 +34,7 @@ from digits.core import command_line, errors
 from digits.core.command_line import say
 from digits.core.errors import InputError
 from digits.model import self_test
-from digits.storage import filesystem, model_store
+from digits.storage import location, model_store
 from digits.storage.model_store import Pointer
 from ops.tools.models import Release, bring_release, find_release
 
@@ -68,7 +68,7 @@ class Removed(BaseModel):
 def main() -> None:
     args = parse_args()
     if args.to != SAGEMAKER:
-        filesystem.find(args.to)  # a URL that cannot be used is an error, not a result of --check
+        location.find(args.to)  # a URL that cannot be used is an error, not a result of --check
     result: Deployed | Checked | Removed
     if args.prune:
         result = prune(args.to, args.keep)

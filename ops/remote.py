@@ -20,7 +20,7 @@ from pathlib import Path
 from digits.core import command_line, errors, urls
 from digits.core.command_line import say
 from digits.core.errors import InputError, Unreachable
-from digits.storage import filesystem, rights
+from digits.storage import location, rights
 from ops.tools import any_path
 from ops.tools.dvc import NO_REMOTE, has_remote
 
@@ -42,8 +42,8 @@ VARIABLES = {
     "access_key_id": "AWS_ACCESS_KEY_ID",
     "secret_access_key": "AWS_SECRET_ACCESS_KEY",
     "session_token": "AWS_SESSION_TOKEN",
-    "sse": filesystem.ENCRYPTION,
-    "sse_kms_key_id": filesystem.KMS_KEY,
+    "sse": location.ENCRYPTION,
+    "sse_kms_key_id": location.KMS_KEY,
 }
 BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/?#]+)*")
 
@@ -71,7 +71,7 @@ def check_url(url: str) -> str:
 
     Raises `InputError` if it is another one.
     """
-    storage = filesystem.find(url)
+    storage = location.find(url)
     if storage.is_bucket:
         url = url.rstrip("/")
         if not BUCKET.fullmatch(url) or {".", ".."} & {*url.split("/")}:
@@ -124,7 +124,7 @@ def check(options: Mapping[str, str]) -> None:
     for name, variable in VARIABLES.items():
         if name in options:
             os.environ[variable] = options[name]
-    problems = rights.missing(filesystem.find(options["url"]))
+    problems = rights.missing(location.find(options["url"]))
     for right, purpose in PURPOSES.items():
         say(f"  {'MISSING' if right in problems else 'ok':<8} {right:<19} for {purpose}")
     for right in REQUIRED:

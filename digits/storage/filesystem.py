@@ -10,31 +10,18 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from digits.core import files, urls
-from digits.core.errors import FULL_DISK, InputError, Unreachable
+from digits.core import files
+from digits.core.errors import InputError, Unreachable
+from digits.storage.faults import explained, s3_code
+from digits.storage.location import Storage
 
-CONNECT_S = 5
-READ_S = 10  # without receiving a byte
-ATTEMPTS = 3  # for a request without an answer, after waits of up to 1 and 2 seconds
 DEADLINE_S = 120  # for a request with all its attempts, even if bytes still arrive
 LOCK_S = 30
-FORBIDDEN = ("AccessDenied", "Forbidden", "403")  # S3's refusals of credentials that it knows
 FALSE_CONDITION = ("PreconditionFailed", "ConditionalRequestConflict")  # S3's refusals of a write
-SETTINGS_ERRORS = (  # botocore's, which it raises before it sends anything
-    "ConfigParseError",
-    "InvalidSTSRegionalEndpointsConfigError",
-    "PartialCredentialsError",
-    "ProfileNotFound",
-)
-
-# In the environment: the encryption by the server that a bucket's policy may demand of each write.
-ENCRYPTION, KMS_KEY = "DIGITS_S3_SSE", "DIGITS_S3_SSE_KMS_KEY"
-ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 
 NO_CONDITIONS = (
     "the server ignores the conditions of a write (If-Match, If-None-Match), so two deployments "
@@ -42,84 +29,6 @@ NO_CONDITIONS = (
 )
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Storage:
-    """A local folder, or a prefix in a bucket; file names are relative to it."""
-
-    url: str
-    filesystem: Any  # fsspec's
-    root: str
-    is_bucket: bool
-
-    def path(self, name: str) -> str:
-        return f"{self.root}/{name}" if name else self.root
-
-
-def find(url: str) -> Storage:
-    """The storage that a URL names; it need not exist.
-
-    Parameters
-    ----------
-    url : a folder, file:// or s3://bucket/prefix; the environment holds endpoint and credentials
-
-    Raises
-    ------
-    InputError
-        If the URL is none of these, a misspelt one included, or the endpoint is not a server's URL.
-    """
-    import fsspec  # 0.05 s, of which a --help has no need
-
-    scheme, separator, rest = url.partition("://")
-    is_path = not urls.looks_like_url(url)
-    if not url:  # as from a variable that is not set
-        raise _not_usable(url)
-    if is_path or (separator and scheme == "file"):
-        folder = Path(url if is_path else rest).absolute()
-        return Storage(str(folder), fsspec.filesystem("file"), str(folder), False)
-    rest = rest.strip("/")
-    if scheme != "s3" or not rest:
-        raise _not_usable(url)
-    urls.endpoint("S3")
-    filesystem = fsspec.filesystem(
-        "s3",
-        use_listings_cache=False,  # other processes write too
-        s3_additional_kwargs=encryption(),
-        config_kwargs={
-            "connect_timeout": CONNECT_S,
-            "read_timeout": READ_S,
-            "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
-            # Some S3 servers do not support botocore's checksums; our readers compare sha256.
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-        },
-    )
-    filesystem.retries = 2  # for an answer that breaks off; botocore retries if there is none
-    return Storage(f"s3://{rest}", filesystem, rest, True)
-
-
-def encryption() -> dict[str, str]:
-    """S3's options of a write that has the server encrypt it, as the environment says.
-
-    Raises `InputError` if a variable has another value than S3 knows.
-    """
-    kind, key = os.environ.get(ENCRYPTION, ""), os.environ.get(KMS_KEY, "")
-    if kind not in ("", *ENCRYPTIONS):
-        raise InputError(f"{ENCRYPTION} is {kind!r}; expected one of: {', '.join(ENCRYPTIONS)}")
-    if key and not kind.startswith("aws:kms"):
-        raise InputError(f"{KMS_KEY} is set; then {ENCRYPTION} must be aws:kms or aws:kms:dsse")
-    options = {"ServerSideEncryption": kind, "SSEKMSKeyId": key}
-    return {name: value for name, value in options.items() if value}
-
-
-def find_file(url: str) -> tuple[Storage, str]:
-    """The storage that holds a file, and the file's name in it; raises `InputError` as `find`."""
-    storage = find(url)
-    if storage.is_bucket and "/" not in storage.root:
-        raise InputError(f"{url!r} names no file; expected s3://bucket/name")
-    folder, separator, name = url.rpartition("/")
-    return find(folder or separator or "."), name
 
 
 def read(storage: Storage, name: str) -> bytes | None:
@@ -235,12 +144,6 @@ def replace(
     return current
 
 
-def is_forbidden(error: Unreachable) -> bool:
-    """Whether it is only a right that is missing: the server, the bucket and the user are known."""
-    cause = error.__cause__
-    return isinstance(cause, PermissionError) and _code(cause) in (*FORBIDDEN, None)
-
-
 def compares_and_sets(storage: Storage, name: str, content: bytes) -> bool:
     """Whether `replace` is safe here: some S3 servers write even if the condition is false.
 
@@ -256,7 +159,7 @@ def compares_and_sets(storage: Storage, name: str, content: bytes) -> bool:
         try:
             _write(storage, name, content, **condition)
         except Unreachable as error:
-            if (code := _code(error.__cause__)) == "NotImplemented":
+            if (code := s3_code(error.__cause__)) == "NotImplemented":
                 return False
             if code not in FALSE_CONDITION:
                 raise
@@ -288,10 +191,6 @@ def remove(
             return False
         _remove(storage, name, current, first)
         return True
-
-
-def _not_usable(url: str) -> InputError:
-    return InputError(f"{url!r} cannot be used; expected a folder or s3://bucket/prefix")
 
 
 def _is_cycle(root: Path, folder: Path) -> bool:
@@ -423,79 +322,3 @@ def _call(
                 f"{storage.path(name)!r} cannot be used with the settings of S3 (AWS_... in the "
                 f"environment, and ~/.aws/config): {error}"
             ) from None
-
-
-@contextmanager
-def explained(storage: Storage, name: str = "", is_write: bool = False) -> Iterator[None]:
-    """Raise a file system's errors as `Unreachable`, in words; pass on `FileNotFoundError`."""
-    try:
-        yield
-    except _failures(storage) as error:
-        if isinstance(error, FileNotFoundError) and _code(error) != "NoSuchBucket":
-            raise
-        where = f"{storage.url}/{name}".rstrip("/")
-        reason = _explain(storage, error) + _explain_encryption(storage, error) * is_write
-        raise Unreachable(f"{where}: {reason}") from error
-
-
-def _failures(storage: Storage) -> tuple[type[Exception], ...]:
-    if not storage.is_bucket:
-        return (OSError,)
-    from aiohttp import ClientError
-    from botocore.exceptions import BotoCoreError
-
-    return (OSError, BotoCoreError, ClientError)
-
-
-def _code(error: BaseException | None) -> str | None:
-    """S3's own name for an error."""
-    code = getattr(error and error.__cause__, "response", {}).get("Error", {}).get("Code")
-    return None if code is None else str(code)
-
-
-def _explain(storage: Storage, error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in FULL_DISK:
-        return "no space left. The served model has not changed. Free some space, then try again"
-    if not storage.is_bucket:
-        return str(error)
-    endpoint = urls.endpoint("S3")
-    at = f"at {endpoint[1]}" if endpoint else "at AWS (AWS_ENDPOINT_URL names another server)"
-    if _code(error) == "NoSuchBucket":
-        bucket = storage.root.split("/")[0]
-        return f"there is no bucket {bucket} {at}. Create it: aws s3 mb s3://{bucket}"
-    if isinstance(error, PermissionError) and _code(error) not in (*FORBIDDEN, None):
-        return (
-            f"the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE) are not "
-            f"accepted {at}: {error}"
-        )
-    if isinstance(error, PermissionError):
-        return (
-            f"forbidden {at}: {error}. The credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) need "
-            f"s3:ListBucket and s3:GetObject; also s3:PutObject to deploy, and s3:DeleteObject to "
-            f"prune"
-        )
-    if type(error).__name__ == "NoCredentialsError":
-        return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    if type(error).__name__ in SETTINGS_ERRORS:
-        return f"a setting in the environment or in ~/.aws/config is wrong: {error}"
-    return (
-        f"no valid answer {at}: {str(error) or type(error).__name__}. When the server "
-        f"works again, try again"
-    )
-
-
-def _explain_encryption(storage: Storage, error: Exception) -> str:
-    """A second cause of a refused write, which S3's answer does not name."""
-    if _code(error) is None or not storage.is_bucket:  # not an answer by S3
-        return ""
-    if kind := os.environ.get(ENCRYPTION):
-        return (
-            f". The write asked for encryption by the server ({ENCRYPTION}={kind}): the server "
-            f"must support it, and the credentials need the rights to use its key"
-        )
-    if isinstance(error, PermissionError):
-        return (
-            f". Or the bucket's policy demands encryption by the server: set {ENCRYPTION} to "
-            f"AES256 or aws:kms ({KMS_KEY} names another key than the bucket's own)"
-        )
-    return ""

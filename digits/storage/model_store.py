@@ -27,8 +27,8 @@ from pydantic import Field
 from digits.core import files
 from digits.core.errors import InputError
 from digits.core.params import Params
-from digits.storage import filesystem
-from digits.storage.filesystem import Storage
+from digits.storage import faults, filesystem, location
+from digits.storage.location import Storage
 
 MODEL_FILES = ("model.onnx", "golden.npz", "model.json")
 EVALUATION = "evaluation.json"
@@ -87,7 +87,7 @@ def locate(model: str | None = None, environment: str = "production") -> Locatio
                 f"Without a network: make the demo. Or name a model folder or a deployment's URL"
             )
         return Location(folders[0], None)
-    storage = filesystem.find(model)
+    storage = location.find(model)
     if storage.is_bucket or Path(storage.root, f"{environment}.json").is_file():
         return Location(storage.url, environment)
     if Path(storage.root, "model.json").is_file():
@@ -134,7 +134,7 @@ def read_pointer(url: str, environment: str) -> Pointer | None:
 
     Raises `InputError` if the file is not a pointer.
     """
-    storage, name = filesystem.find(url), f"{environment}.json"
+    storage, name = location.find(url), f"{environment}.json"
     return _pointer(storage, name, filesystem.read(storage, name))
 
 
@@ -144,7 +144,7 @@ def move_pointer(url: str, environment: str, pointer: Pointer, seen: Pointer | N
     The model is there already. Raises `InputError` if another deployment moved the pointer; then it
     is not moved again. Raises it too if the server cannot compare and set.
     """
-    storage, name = filesystem.find(url), f"{environment}.json"
+    storage, name = location.find(url), f"{environment}.json"
     description = filesystem.read(storage, file := f"{pointer.model}/model.json")
     if description and not filesystem.compares_and_sets(storage, file, description):
         raise InputError(f"{storage.url}: {filesystem.NO_CONDITIONS}")
@@ -172,9 +172,9 @@ def fetch_model(url: str, model: str, folder: str | Path) -> None:
     InputError
         If the model is missing, incomplete or damaged; names the file and what to do.
     """
-    contents = _read_model(filesystem.find(url), model)
+    contents = _read_model(location.find(url), model)
     folder = Path(folder)
-    with filesystem.explained(filesystem.find(str(folder))), files.new_directory(folder) as copy:
+    with faults.explained(location.find(str(folder))), files.new_directory(folder) as copy:
         for name, content in contents.items():
             (copy / name).write_bytes(content)
 
@@ -198,7 +198,7 @@ def put_model(url: str, contents: Mapping[str, bytes], origin: str) -> str:
     InputError
         As `check`; or if a file does not read back as it was written.
     """
-    model, storage = check(contents, origin), filesystem.find(url)
+    model, storage = check(contents, origin), location.find(url)
     try:
         contents = _read_model(storage, model)
     except InputError:  # missing, incomplete or damaged
@@ -253,7 +253,7 @@ def prune(url: str, keep: int) -> list[str]:
     Raises `InputError` if there is no pointer, or a damaged one, so that the served model is
     unknown.
     """
-    storage = filesystem.find(url)
+    storage = location.find(url)
     _served(storage)
     models = {name: filesystem.entries(storage, name) for name in _models(storage)}
     finished = [name for name, entries in models.items() if MANIFEST in entries]

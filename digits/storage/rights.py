@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from digits.core.errors import Unreachable
-from digits.storage import filesystem
-from digits.storage.filesystem import Storage
+from digits.storage import faults, filesystem
+from digits.storage.location import Storage
 
 LIST, WRITE, READ, DELETE = "list", "write", "read", "delete"
 CONDITIONAL = "conditional writes"
@@ -30,7 +30,7 @@ def missing(storage: Storage) -> dict[str, str]:
         try:
             action()
         except Unreachable as error:
-            if not filesystem.is_forbidden(error):
+            if not faults.is_forbidden(error):
                 raise
             problems[right] = str(error)
         except FileNotFoundError as error:

@@ -34,7 +34,7 @@ from digits.core.errors import InputError, first, printable
 from digits.core.params import Params
 from digits.model import self_test
 from digits.model.classifier import Classifier
-from digits.storage import filesystem
+from digits.storage import filesystem, location
 from ops.predict import batch, executors
 from ops.predict.executors import Executor, Task
 from ops.predict.job import Job, Plan, Request, delete_parts, make_plan, read_record
@@ -81,7 +81,7 @@ def main() -> None:
 
 def check_output_is_elsewhere(source: Input, output: str) -> None:
     """Raises `InputError` if the next run would read the output as an input."""
-    storage, name = filesystem.find_file(output)
+    storage, name = location.find_file(output)
     url = f"{storage.url}/{name}"
     relative = url.removeprefix(f"{source.url}/")
     if source.file is None and relative != url and re.match(source.pattern, relative):
@@ -91,7 +91,7 @@ def check_output_is_elsewhere(source: Input, output: str) -> None:
 def make_request(text: str, day: date | None, model: Classifier, threshold: float) -> Request:
     return Request(
         input=inputs.readable(text),
-        source=inputs.readable(filesystem.find(text).url),
+        source=inputs.readable(location.find(text).url),
         written=str(day) if day else None,
         model=model.id,
         threshold=threshold,
@@ -102,7 +102,7 @@ def find_job(
     request: Request, source: Input, day: date | None, output: str, folder: Path
 ) -> Job | Manifest:
     """Resume the request's job, or start it; the manifest if the output is complete already."""
-    storage = filesystem.find(f"{output}.parts")
+    storage = location.find(f"{output}.parts")
     if job := Job.resume(storage, request):
         return job
     passed_over: list[str] = []
@@ -124,7 +124,7 @@ def report_passed_over(paths: list[str]) -> None:
 
 def find_complete(output: str, plan: Plan) -> Manifest | None:
     """The manifest of an output of the same plan; None if there is no output yet."""
-    storage, name = filesystem.find_file(output)
+    storage, name = location.find_file(output)
     if not filesystem.is_file(storage, name):
         return None
     manifest = read_record(Manifest, storage, name + MANIFEST)
@@ -179,7 +179,7 @@ def write_output(
     job: Job, output: str, model: Classifier, version: str | None, folder: Path
 ) -> Manifest:
     """Join the parts into the output, write its manifest, then delete the parts."""
-    storage, name = filesystem.find_file(output)
+    storage, name = location.find_file(output)
     file, with_error, review = folder / f"output{Path(name).suffix}", 0, 0
     with open_writer(file, batch.schema(model)) as writer:
         for table in job.tables():

@@ -21,7 +21,7 @@ from digits.core import files
 from digits.core.errors import InputError, first
 from digits.core.params import Params
 from digits.storage import filesystem
-from digits.storage.filesystem import Storage
+from digits.storage.location import Storage
 from ops.predict import batch
 from ops.tools import inputs
 from ops.tools.inputs import Chunk

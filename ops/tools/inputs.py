@@ -25,8 +25,8 @@ from digits.data import pixels, tables
 from digits.data.pixels import CHANGED, Contents, Images, Piece
 from digits.imaging import decoding, model_form
 from digits.imaging.preprocessing import Preprocessing
-from digits.storage import filesystem
-from digits.storage.filesystem import Storage
+from digits.storage import filesystem, location
+from digits.storage.location import Storage
 
 FILES = 500  # image files in a chunk
 ROWS = 10_000  # images of one file in a chunk
@@ -109,15 +109,15 @@ def find(text: str) -> Input:
     plain = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
     if plain < len(parts) and not os.path.exists(text):
         base = "/".join(parts[:plain]) or ("/" if text.startswith("/") else "")
-        storage = filesystem.find(base or ".")
+        storage = location.find(base or ".")
         if not storage.is_bucket and not os.path.isdir(storage.root):
             raise InputError(f"{base} is not a folder, so {text} matches no files")
-        from fsspec.utils import glob_translate  # late, as in `filesystem.find`
+        from fsspec.utils import glob_translate  # late, as in `location.find`
 
         return Input(storage.url, base, glob_translate("/".join(parts[plain:])))
-    storage = filesystem.find(text)
+    storage = location.find(text)
     if filesystem.is_file(storage):
-        folder, name = filesystem.find_file(text)
+        folder, name = location.find_file(text)
         return Input(folder.url, text.rpartition("/")[0], file=name)
     if not storage.is_bucket and not os.path.isdir(text):
         kind = "is a pipe, a socket or a device" if os.path.exists(text) else "does not exist"
@@ -139,7 +139,7 @@ def chunks(
 
     Raises `Unreachable` if the folder or the bucket can't be read.
     """
-    storage = filesystem.find(source.url)
+    storage = location.find(source.url)
     single: list[tuple[str, str]] = []
     for name, state in _files(storage, source, day, [] if passed_over is None else passed_over):
         try:
@@ -163,7 +163,7 @@ def load(source: Input, chunk: Chunk, form: Preprocessing) -> Loaded:
 
     Raises `Unreachable` if a bucket can't be read.
     """
-    storage = filesystem.find(source.url)
+    storage = location.find(source.url)
     if chunk.rows is None:
         paths = [source.path(name) for name in chunk.files]
         with ThreadPoolExecutor(CONNECTIONS if storage.is_bucket else 1) as pool:
@@ -224,7 +224,7 @@ def original(path: str, form: Preprocessing) -> UInt8Array:
     Raises `InputError` if there is no such image, or it is not a picture.
     """
     source, chunk = _find_one(path)
-    storage = filesystem.find(source.url)
+    storage = location.find(source.url)
     try:
         if chunk.rows is None:
             with filesystem.opened(storage, chunk.files[0]) as file:
@@ -248,7 +248,7 @@ def readable(text: str) -> str:
 def _find_one(path: str) -> tuple[Input, Chunk]:
     """The only image that the path of a row names; raises `InputError` if it names none."""
     file, key = tables.split(path)
-    if not key or not filesystem.is_file(filesystem.find(file)):  # or it is a folder of this name
+    if not key or not filesystem.is_file(location.find(file)):  # or it is a folder of this name
         file, key = path, ""
     stem, _, number = (key or file).rpartition("#")
     is_row = number.isdecimal() and (bool(key) or tables.is_table(stem))
@@ -257,7 +257,7 @@ def _find_one(path: str) -> tuple[Input, Chunk]:
         raise InputError(f"{path} is not an image file; expected a path as digits predict writes")
     if not is_row and not key:
         return source, Chunk((source.file,))
-    storage = filesystem.find(source.url)
+    storage = location.find(source.url)
     with _opened(storage, source.file, stem if is_row and key else "") as contents:
         images = contents.find(stem if is_row and key else "")
         names = images.names or ()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from digits.core.errors import InputError
 from digits.core.workers import count_workers
-from digits.storage.filesystem import CONNECT_S
+from digits.storage.location import CONNECT_S
 
 CODE = [str(Path(__file__).parents[2] / name) for name in ("digits", "ops")]  # copied to the nodes
 

@@ -17,7 +17,7 @@ Exit code 0: the pages are written, or the server was stopped. 2: something is m
 import argparse
 
 from digits.core import command_line, errors
-from digits.storage import filesystem
+from digits.storage import location
 from ops.ui.project import Elsewhere
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     args = parse_args()
     elsewhere = Elsewhere(tuple(args.deployment), args.metrics)
     for url in elsewhere.deployments:
-        filesystem.find(url)  # a URL that cannot be used is an error, not a line of a page
+        location.find(url)  # a URL that cannot be used is an error, not a line of a page
     if args.site:
         from ops.ui import site
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from digits.storage import filesystem
+from digits.storage import filesystem, location
 from tests.helpers import deployments, gitlab_jobs, tiny_models, warm_python
 from tests.helpers.small import ROOT
 from tests.ops.tools.test_inputs import IMAGES, png, write
@@ -51,7 +51,7 @@ def test_a_night_reads_what_arrived_on_its_day(bucket: str, tmp_path: Path) -> N
     today = datetime.fromtimestamp(time.time(), UTC).date().isoformat()
     done = run(bucket, tmp_path, today)
     assert done.returncode == 0, done.stderr
-    place = filesystem.find(f"{bucket}/out")
+    place = location.find(f"{bucket}/out")
     (tmp_path / "rows.parquet").write_bytes(filesystem.read(place, f"{today}.parquet") or b"")
     found = pq.read_table(tmp_path / "rows.parquet").to_pylist()
     assert [row["path"] for row in found] == [f"{bucket}/in/a.png", f"{bucket}/in/deep/b.png"]

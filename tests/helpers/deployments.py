@@ -8,7 +8,7 @@ Example:
 
 from collections.abc import Mapping
 
-from digits.storage import filesystem, model_store
+from digits.storage import filesystem, location, model_store
 from digits.storage.model_store import Pointer
 from tests.helpers.tiny_models import digest, model
 
@@ -31,4 +31,4 @@ def deploy(url: str, contents: Mapping[str, bytes], number: int = 1) -> Pointer:
 
 
 def put(url: str, name: str, content: bytes) -> None:
-    filesystem.write(filesystem.find(url), name, content)
+    filesystem.write(location.find(url), name, content)

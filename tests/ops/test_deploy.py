@@ -14,7 +14,7 @@ import pytest
 
 from digits.core.errors import InputError
 from digits.model import self_test
-from digits.storage import filesystem, model_store
+from digits.storage import filesystem, location, model_store
 from ops import deploy
 from ops.tools.models import Release
 from tests.helpers import warm_python
@@ -216,7 +216,7 @@ def test_check_tells_whole_from_damaged_from_out_of_reach(
     assert found["whole"] is True
     assert found["pointer"]["model"] == digest(ONE["model.json"])
     path = f"{found['pointer']['model']}/model.onnx"
-    filesystem.write(filesystem.find(bucket), path, TWO["model.onnx"])
+    filesystem.write(location.find(bucket), path, TWO["model.onnx"])
     assert f"NOT WHOLE: {bucket}/{path} is damaged" in check(models, bucket, 1)
     assert json.loads(check(models, bucket, 1, "--json"))["whole"] is False
     s3_proxy.fail("forbidden")

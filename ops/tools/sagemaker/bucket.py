@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from digits.core import files
 from digits.core.errors import InputError
-from digits.storage import filesystem
+from digits.storage import location
 from ops.tools.sagemaker import aws
 from ops.tools.sagemaker.aws import Clients
 from ops.tools.sagemaker.container import tree_digest
@@ -63,7 +63,7 @@ def send(clients: Clients, bucket: str, kind: str, contents: Mapping[str, Conten
                 Body=body,
                 ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256(content))).decode(),
                 Tagging=f"{aws.TAG}={kind}",
-                **filesystem.encryption(),
+                **location.encryption(),
             )
     return folder_url
 

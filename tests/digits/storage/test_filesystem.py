@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from digits.core.errors import InputError, Unreachable, UserError
-from digits.storage import filesystem, model_store
+from digits.storage import filesystem, location, model_store
 from tests.helpers.deployments import ONE, TWO, deploy
 from tests.helpers.s3 import Proxy
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow(5)
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer attempts, shorter waits."""
-    monkeypatch.setattr(filesystem, "ATTEMPTS", 2)
-    monkeypatch.setattr(filesystem, "READ_S", 0.3)
+    monkeypatch.setattr(location, "ATTEMPTS", 2)
+    monkeypatch.setattr(location, "READ_S", 0.3)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -81,11 +81,11 @@ def test_an_answer_that_never_ends_is_not_waited_for(
         model_store.fetch_model(bucket, new.model, "nowhere")
     s3_proxy.fail("silent", "PUT", "pointer")
     with pytest.raises(Unreachable, match=r"pointer: no valid answer .*FSTimeoutError"):
-        filesystem.write(filesystem.find(bucket), "pointer", b"content")
+        filesystem.write(location.find(bucket), "pointer", b"content")
 
 
 def test_a_first_write_gives_way_to_one_that_came_in_between(bucket: str) -> None:
-    storage = filesystem.find(bucket)
+    storage = location.find(bucket)
 
     def is_absent(content: bytes | None) -> bool:
         filesystem.write(storage, "new", b"another's")
@@ -196,7 +196,7 @@ def test_a_bucket_that_demands_encryption_is_written_to(
         return  # a large file is sent with the same header
     large = tmp_path / "large"
     large.write_bytes(bytes(101 << 20))  # in several parts
-    filesystem.put(filesystem.find(bucket), "large", large)
+    filesystem.put(location.find(bucket), "large", large)
     assert any(seen.startswith("POST") and seen.endswith("?uploads") for seen in s3_proxy.seen)
 
 
@@ -230,7 +230,7 @@ def test_an_encryption_that_s3_does_not_have_is_refused(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=message):
-        filesystem.find("s3://bucket/prefix")
+        location.find("s3://bucket/prefix")
 
 
 MISSPELT = ["s3:/bucket/x", "s3:bucket/x", "S3://bucket/x", "s3//bucket/x", "s3a://b/x", "gs://b/x"]
@@ -247,12 +247,12 @@ def test_a_folder_has_the_name_of_a_file_on_the_disk_before_the_next_is_written(
         synced.append((is_folder, (tmp_path / "pointer").exists()))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    filesystem.write(filesystem.find(str(tmp_path)), "pointer", b"content")
+    filesystem.write(location.find(str(tmp_path)), "pointer", b"content")
     assert synced == [(False, False), (True, True)]
 
 
 @pytest.mark.parametrize("url", [*MISSPELT, "s3://", "s3:", ""])
-@pytest.mark.parametrize("find", [filesystem.find, filesystem.find_file, model_store.locate])
+@pytest.mark.parametrize("find", [location.find, location.find_file, model_store.locate])
 def test_a_misspelt_url_never_becomes_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, find: Callable[[str], Any], url: str
 ) -> None:
@@ -267,8 +267,8 @@ def test_a_misspelt_url_never_becomes_a_folder(
 def test_a_file_in_no_bucket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"names no file; expected s3://bucket/name"):
-        filesystem.find_file("s3://out.csv")
-    storage, name = filesystem.find_file("./s3:out.csv")  # so a user can write such a name
+        location.find_file("s3://out.csv")
+    storage, name = location.find_file("./s3:out.csv")  # so a user can write such a name
     assert (storage.root, name) == (str(tmp_path), "s3:out.csv")
 
 
@@ -308,7 +308,7 @@ def test_a_wrong_setting_is_named(
 
 def test_hidden_files_and_the_operating_systems_are_passed_over_and_named(place: str) -> None:
     system = ("a/.DS_Store", "a/.git/x/y", "a/.git/z", "a/__MACOSX/._b.png", "a/thumbs.DB")
-    storage = filesystem.find(place)
+    storage = location.find(place)
     for name in ("a/b.png", "c.png", *system):
         filesystem.write(storage, name, b"x")
     passed_over: list[str] = []

@@ -14,8 +14,8 @@ import pytest
 
 from digits.core.errors import InputError, Unreachable
 from digits.model import self_test
-from digits.storage import filesystem, model_store
-from digits.storage.filesystem import Storage
+from digits.storage import filesystem, location, model_store
+from digits.storage.location import Storage
 from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
 from tests.helpers.tiny_models import digest, model
 
@@ -182,7 +182,7 @@ def flip(content: bytes) -> bytes:
 def test_damage_is_named_never_fetched_and_repaired_by_another_copy(
     place: str, tmp_path: Path, damage: str
 ) -> None:
-    new, target = deploy(place, ONE), filesystem.find(place)
+    new, target = deploy(place, ONE), location.find(place)
     for name in NAMES:
         path = f"{new.model}/{name}"
         content = filesystem.read(target, path)
@@ -250,7 +250,7 @@ def old(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ids(url: str) -> set[str]:
-    return set(model_store._models(filesystem.find(url)))
+    return set(model_store._models(location.find(url)))
 
 
 def test_prune_keeps_the_models_that_a_pointer_names(place: str, old: None) -> None:
@@ -262,7 +262,7 @@ def test_prune_keeps_the_models_that_a_pointer_names(place: str, old: None) -> N
     put(place, "other/file", b"not ours")
     assert model_store.prune(place, keep=0) == [digest(three["model.json"])]
     assert ids(place) == {staged.model, served.model}
-    assert filesystem.read(filesystem.find(place), "other/file") == b"not ours"
+    assert filesystem.read(location.find(place), "other/file") == b"not ours"
     assert model_store.prune(place, keep=0) == []
 
 

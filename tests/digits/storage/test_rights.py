@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from digits.core.errors import InputError, Unreachable
-from digits.storage import filesystem, model_store, rights
+from digits.storage import filesystem, location, model_store, rights
 from ops.tools import local_s3
 from tests.helpers import s3
 from tests.helpers.deployments import ONE, TWO, deploy, pointer
@@ -52,11 +52,11 @@ def test_each_missing_right_is_named_and_no_file_stays(
     endpoint: str, environment: pytest.MonkeyPatch, user: str, expected: set[str]
 ) -> None:
     use(environment, local_s3.environment(endpoint, user))
-    problems = rights.missing(filesystem.find(f"s3://digits/{user}"))
+    problems = rights.missing(location.find(f"s3://digits/{user}"))
     assert problems.keys() == expected
     assert all("forbidden at" in problem for problem in problems.values())
     use(environment, local_s3.environment(endpoint))
-    assert not list(filesystem.walk(filesystem.find(f"s3://digits/{user}"), []))
+    assert not list(filesystem.walk(location.find(f"s3://digits/{user}"), []))
 
 
 def test_credentials_that_the_server_does_not_know_are_no_missing_right(
@@ -64,7 +64,7 @@ def test_credentials_that_the_server_does_not_know_are_no_missing_right(
 ) -> None:
     use(environment, local_s3.environment(endpoint, "nobody"))
     with pytest.raises(Unreachable, match=r"AWS_PROFILE\) are not accepted at http://127"):
-        rights.missing(filesystem.find("s3://digits/x"))
+        rights.missing(location.find("s3://digits/x"))
 
 
 def test_a_bucket_that_is_not_there_is_no_missing_right(
@@ -72,7 +72,7 @@ def test_a_bucket_that_is_not_there_is_no_missing_right(
 ) -> None:
     use(environment, local_s3.environment(endpoint))
     with pytest.raises(Unreachable, match="there is no bucket nowhere at"):
-        rights.missing(filesystem.find("s3://nowhere/x"))
+        rights.missing(location.find("s3://nowhere/x"))
 
 
 def test_a_model_is_deployed_to_a_product(
@@ -91,7 +91,7 @@ def test_a_server_without_conditional_writes_is_refused_before_anything_is_serve
     (tmp_path / "digits").mkdir()
     with s3.rclone(tmp_path) as endpoint:
         use(environment, {**s3.CREDENTIALS, "AWS_ENDPOINT_URL": endpoint})
-        storage = filesystem.find("s3://digits/models")
+        storage = location.find("s3://digits/models")
         problems = rights.missing(storage)
         assert problems.keys() == {rights.CONDITIONAL}
         assert "ignores the conditions of a write" in problems[rights.CONDITIONAL]
@@ -101,6 +101,6 @@ def test_a_server_without_conditional_writes_is_refused_before_anything_is_serve
 
 
 def test_a_folder_has_every_right_or_says_why_not(tmp_path: Path) -> None:
-    assert rights.missing(filesystem.find(str(tmp_path / "new"))) == {}
+    assert rights.missing(location.find(str(tmp_path / "new"))) == {}
     assert os.listdir(tmp_path / "new") == []
-    assert rights.missing(filesystem.find("/proc/new")).keys() == READER
+    assert rights.missing(location.find("/proc/new")).keys() == READER

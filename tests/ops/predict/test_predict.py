@@ -18,8 +18,8 @@ import pytest
 from digits.core.errors import InputError, Unreachable
 from digits.evaluation import metrics
 from digits.model.classifier import Classifier
-from digits.storage import filesystem, model_store
-from digits.storage.filesystem import Storage
+from digits.storage import filesystem, location, model_store
+from digits.storage.location import Storage
 from ops.predict import __main__, executors
 from ops.tools import inputs, models
 from ops.tools.models import Release
@@ -151,7 +151,7 @@ def test_ended_while_it_writes_the_output_it_is_completed(
     run(monkeypatch, "scans", "whole.parquet")
     original = getattr(filesystem, step)
 
-    def die(storage: filesystem.Storage, name: str, *words: Any) -> None:
+    def die(storage: location.Storage, name: str, *words: Any) -> None:
         if name.endswith(".jsonl") or not filesystem.entries(storage):
             return original(storage, name, *words)
         raise Killed
@@ -267,7 +267,7 @@ def test_a_deployment_is_followed_from_bucket_to_bucket(
     write(f"{bucket}/in", {"a.png": png(IMAGES[0]), "some.npy": npy(IMAGES)})
     run(monkeypatch, f"{bucket}/in", f"{bucket}/out/all.parquet", "--model", f"{bucket}/models")
     run(monkeypatch, "scans", "local.parquet")
-    place = filesystem.find(f"{bucket}/out")
+    place = location.find(f"{bucket}/out")
     assert set(filesystem.entries(place)) == {"all.parquet", "all.parquet.manifest.json"}
     Path("found.parquet").write_bytes(filesystem.read(place, "all.parquet") or b"")
     found, local = rows("found.parquet"), rows("local.parquet")

@@ -12,7 +12,7 @@ from digits.core.errors import InputError, Unreachable
 from digits.data import array_files
 from digits.imaging import model_form
 from digits.imaging.preprocessing import Preprocessing
-from digits.storage import filesystem
+from digits.storage import filesystem, location
 from ops.tools import inputs
 from ops.tools.inputs import Chunk, Loaded
 from tests.helpers import s3
@@ -32,7 +32,7 @@ IMAGES = np.random.default_rng(0).integers(0, 128, (25, 8, 8), dtype=np.uint8)  
 
 def write(url: str, files: dict[str, bytes]) -> None:
     for name, content in files.items():
-        filesystem.write(filesystem.find(url), name, content)
+        filesystem.write(location.find(url), name, content)
 
 
 def read_all(text: str) -> list[Loaded]:
