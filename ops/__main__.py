@@ -9,6 +9,7 @@ ops.NAME` starts the same command. To complete names and options in your shell:
 
 import ast
 import os
+import re
 import runpy
 import sys
 from difflib import get_close_matches
@@ -63,11 +64,20 @@ def purpose(path: Path) -> str:
 
 def run(name: str, arguments: list[str]) -> None:
     if name not in commands():
-        similar = get_close_matches(name, commands(), n=1)
-        hint = f"Did you mean: digits {similar[0]}" if similar else "To list the commands: digits"
-        raise InputError(f"there is no command {name!r}. {hint}")
+        raise InputError(f"there is no command {name!r}. {hint(name)}")
     sys.argv = [f"digits {name}", *arguments]
     runpy.run_module(f"ops.{name}", run_name="__main__", alter_sys=True)
+
+
+def hint(name: str) -> str:
+    """What somebody may have meant by a name that is no command."""
+    root = OPS.parent
+    if re.search(f"^{re.escape(name)}:.*##", (root / "Makefile").read_text(), re.MULTILINE):
+        return f"There is: make {name}"
+    if (root / "stages" / f"{name}.py").exists():
+        return f"To run this stage, and those before it if they changed: dvc repro {name}"
+    similar = get_close_matches(name, commands(), n=1)
+    return f"Did you mean: digits {similar[0]}" if similar else "To list the commands: digits"
 
 
 def completion(shell: str) -> str:

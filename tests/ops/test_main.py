@@ -75,6 +75,8 @@ def test_a_command_works_from_a_subfolder_and_takes_paths_from_there(clone: Path
 
 def test_what_does_not_exist_is_named_with_what_is_near(clone: Path) -> None:
     assert "no command 'gat'. Did you mean: digits gate" in run(clone, "gat", code=2)
+    assert "no command 'serve'. There is: make serve" in run(clone, "serve", code=2)
+    assert "changed: dvc repro train\n" in run(clone, "train", code=2)
     assert "usage: digits gate" in run(clone, "gate", "--nothing", code=2)
 
 
