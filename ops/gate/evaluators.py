@@ -21,7 +21,7 @@ from ops.tools import git, imports
 from ops.tools.dvc import DATA, MODEL, fetch_committed
 from ops.tools.dvc_files import Locked
 from ops.tools.revisions import runs_in_folder
-from ops.tools.tree import WORKING_TREE, Tree
+from ops.tools.tree import WORKING_TREE, Tree, kept
 
 FETCHED = Path(".bases")  # models and data of bases, by commit
 EVALUATOR = "stages/evaluate.py"
@@ -137,17 +137,18 @@ def evaluator_parts(tree: Tree) -> dict[str, object]:
     on, like the pins; the command and the parameters with which it ran. dvc.yaml names whole
     folders of code, of which only the modules that the evaluator imports count.
     """
-    declared, ran = tree.declared().get(STAGE), tree.locked().get(STAGE, Locked())
-    digests = {dep.path: dep.md5 for dep in ran.deps}
-    parts: dict[str, object] = {**imports.reached(EVALUATOR, tree.read)}
-    if "ops.launch" in ran.cmd.split():  # then its code runs in the evaluator's process
-        parts |= imports.reached(LAUNCHER, tree.read)
-    for dep in {*(declared.deps if declared else ()), *digests}:
-        if not any(Path(dep).is_relative_to(judged) for judged in (MODEL, DATA)):
-            contents = tree.files(dep)
-            parts |= {path: content for path, content in contents.items() if not is_code(path)}
-            if not contents:  # it is under DVC
-                parts[dep] = tree.digest(dep) or digests.get(dep)
+    with kept(tree) as files:
+        declared, ran = files.declared().get(STAGE), files.locked().get(STAGE, Locked())
+        digests = {dep.path: dep.md5 for dep in ran.deps}
+        parts: dict[str, object] = {**imports.reached(EVALUATOR, files.read)}
+        if "ops.launch" in ran.cmd.split():  # then its code runs in the evaluator's process
+            parts |= imports.reached(LAUNCHER, files.read)
+        for dep in {*(declared.deps if declared else ()), *digests}:
+            if not any(Path(dep).is_relative_to(judged) for judged in (MODEL, DATA)):
+                contents = files.files(dep)
+                parts |= {path: content for path, content in contents.items() if not is_code(path)}
+                if not contents:  # it is under DVC
+                    parts[dep] = files.digest(dep) or digests.get(dep)
     parts["the command in dvc.lock"] = ran.cmd.split()
     parts["the parameters in dvc.lock"] = ran.params
     return parts

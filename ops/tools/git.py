@@ -7,7 +7,7 @@ user's repository, so Git gets them for that repository only, and nothing in a c
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -251,15 +251,23 @@ class Objects:
 def paths(commit: str, path: str) -> list[str]:
     """The files of a commit under a folder; or the path itself if it is a file."""
     if _is_listed(commit, path):
-        listing = _listing(commit, Path.cwd())
-        return [name for name in listing if name == path or name.startswith(f"{path}/")]
+        return below(_listing(commit, Path.cwd()), path)
     return names("ls-tree", "-r", "-z", "--name-only", commit, path)
+
+
+def below(listing: Iterable[str], path: str) -> list[str]:
+    """Of the names in a listing, the path itself and those of files in this folder."""
+    return [name for name in listing if name == path or name.startswith(f"{path}/")]
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path is written as in a listing of the current folder."""
+    return path == os.path.normpath(path) and path.partition("/")[0] not in ("", ".", "..")
 
 
 def _is_listed(commit: str, path: str) -> bool:
     """Whether `_listing` can tell what a commit has at a path."""
-    is_inside = path == os.path.normpath(path) and path.partition("/")[0] not in ("", ".", "..")
-    return is_inside and OBJECT.fullmatch(commit) is not None
+    return is_inside(path) and OBJECT.fullmatch(commit) is not None
 
 
 @lru_cache(maxsize=8)
@@ -270,8 +278,13 @@ def _listing(commit: str, folder: Path) -> Mapping[str, None]:
 
 def paths_here(path: str) -> list[str]:
     """As `paths`, for the working tree: the files that Git tracks or does not ignore."""
-    listing = names("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", path)
-    return sorted({name for name in listing if Path(name).is_file()})
+    return [name for name in names_here(path) if Path(name).is_file()]
+
+
+def names_here(path: str = ".") -> list[str]:
+    """As `paths_here`, with files that are removed, and with nested repositories."""
+    options = ("-z", "--cached", "--others", "--exclude-standard")
+    return sorted(set(names("ls-files", *options, "--", path)))
 
 
 def require_history() -> None:

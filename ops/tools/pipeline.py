@@ -20,7 +20,7 @@ from ops.tools import disk, dvc, git, processes, stage_runs
 from ops.tools.dvc_files import Declared, Locked, Options
 from ops.tools.revisions import LOCK, PARAMS
 from ops.tools.stage_runs import StageRun
-from ops.tools.tree import WORKING_TREE, Tree
+from ops.tools.tree import WORKING_TREE, Tree, kept
 
 State = Literal["up to date", "out of date", "never run", "missing", "running", "failed"]
 Kind = Literal["command", "file", "parameter", "stage", "output"]
@@ -122,6 +122,11 @@ def read(tree: Tree, base: Tree | None = None) -> list[Stage]:
     tree : a commit, or the working tree
     base : the tree to compare its outputs with
     """
+    with kept(tree) as files:
+        return _read(files, base)
+
+
+def _read(tree: Tree, base: Tree | None) -> list[Stage]:
     declared = tree.declared()
     locked = tree.locked()
     params = parameters(tree)

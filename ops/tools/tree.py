@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +72,22 @@ class Tree:
 WORKING_TREE = Tree(None)
 
 
+@dataclass(frozen=True)
+class ListedTree(Tree):
+    """The working tree, where the files of many folders are wanted at one time."""
+
+    commit: None = None
+
+    def paths(self, path: str) -> list[str]:
+        if not git.is_inside(path):
+            return super().paths(path)
+        return [name for name in git.below(self.names, path) if os.path.isfile(name)]
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        return git.names_here()
+
+
 class Contents:
     """Reads files by the names of their objects in Git, each of them once."""
 
@@ -98,7 +115,7 @@ class KeptTree(Tree):
         return self.contents.read(name) if name else None
 
     def paths(self, path: str) -> list[str]:
-        return [name for name in self.names if name == path or name.startswith(f"{path}/")]
+        return git.below(self.names, path)
 
     def files(self, path: str) -> Mapping[str, bytes]:
         return {name: self.contents.read(self.names[name]) for name in self.paths(path)}
@@ -110,6 +127,18 @@ class KeptTree(Tree):
         entries = (e.partition("\t") for e in git.names("ls-tree", "-r", "-z", self.commit))
         kinds = ((*head.split(), path) for head, _, path in entries)
         return {path: name for _, kind, name, path in kinds if kind == "blob"}
+
+
+@contextmanager
+def kept(tree: Tree) -> Iterator[Tree]:
+    """The same tree, to ask much of it at one time: Git lists and reads all in two processes."""
+    if not tree.commit:
+        yield ListedTree()
+    elif isinstance(tree, KeptTree):
+        yield tree
+    else:
+        with git.Objects() as objects:
+            yield KeptTree(tree.commit, Contents(objects))
 
 
 def _files_of(path: str, digest: str) -> dict[str, str]:
