@@ -127,7 +127,7 @@ def unknown_evaluators(base: Base, candidate: list[Run], code: Tree | None) -> l
     That is a side without a commit or a working tree, and one whose tree has no evaluator.
     """
     sides = ((base.name, base.code), (candidate[0].name, code))
-    return [name for name, tree in sides if tree is None or tree.read(EVALUATOR) is None]
+    return [name for name, tree in sides if tree is None or not tree.has(EVALUATOR)]
 
 
 def evaluator_parts(tree: Tree) -> dict[str, object]:

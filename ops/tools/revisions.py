@@ -96,11 +96,11 @@ def read_file(path: Path) -> bytes:
 
 def runs_in_tree(tree: Tree, name: str) -> list[Run]:
     """As `runs_in_folder`, for a commit's files; messages call the commit `name`."""
+    paths = [path for path in tree.paths(METRICS) if Path(path).name in FILES]
     folders: dict[str, dict[str, bytes]] = defaultdict(dict)
-    for path in tree.paths(METRICS):
+    for path, content in tree.read_all([p for p in paths if p.count("/") <= 2]).items():
         folder, _, file = path.rpartition("/")
-        if file in FILES and folder.count("/") <= 1:
-            folders[folder][file] = tree.read(path) or b""
+        folders[folder][file] = content
     if not folders:
         raise InputError(
             f"{name} has no {EVALUATION} to compare with. If this is the first model, add --first"
@@ -127,8 +127,9 @@ def runs_here() -> list[Run]:
 
 def check_lock(tree: Tree) -> None:
     """Raises `InputError` if the files in metrics/ are not those that dvc.lock names."""
-    contents = {name: tree.read(f"{METRICS}/{name}") for name in FILES}
-    compare_with_lock(tree.read(LOCK), {name: c for name, c in contents.items() if c is not None})
+    contents = dict(tree.read_all([LOCK, *(f"{METRICS}/{name}" for name in FILES)]))
+    lock = contents.pop(LOCK, None)
+    compare_with_lock(lock, {Path(path).name: content for path, content in contents.items()})
 
 
 def compare_with_lock(lock: bytes | None, contents: Mapping[str, bytes]) -> None:

@@ -25,6 +25,10 @@ class Tree:
             return git.read(self.commit, path)
         return Path(path).read_bytes() if os.path.isfile(path) else None
 
+    def has(self, path: str) -> bool:
+        """Whether there is a file of this path."""
+        return path in self.paths(path) if self.commit else os.path.isfile(path)
+
     def declared(self) -> dict[str, Declared]:
         """The stages of dvc.yaml, by name; none if there is no such file."""
         content = self.read("dvc.yaml")
@@ -41,10 +45,14 @@ class Tree:
 
     def files(self, path: str) -> Mapping[str, bytes]:
         """The content of a file, or of each file below a folder that Git does not ignore."""
-        paths = self.paths(path)
+        return self.read_all(self.paths(path))
+
+    def read_all(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """The contents of files by path, without those that do not exist."""
         if self.commit:
             return git.read_all(self.commit, paths)
-        return {name: Path(name).read_bytes() for name in paths}
+        contents = ((path, self.read(path)) for path in paths)
+        return {path: content for path, content in contents if content is not None}
 
     def digest(self, path: str) -> str | None:
         """DVC's digest of a file or a folder; None if the tree has neither.
@@ -117,8 +125,8 @@ class KeptTree(Tree):
     def paths(self, path: str) -> list[str]:
         return git.below(self.names, path)
 
-    def files(self, path: str) -> Mapping[str, bytes]:
-        return {name: self.contents.read(self.names[name]) for name in self.paths(path)}
+    def read_all(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        return {name: self.contents.read(self.names[name]) for name in paths if name in self.names}
 
     @cached_property
     def names(self) -> Mapping[str, str]:
