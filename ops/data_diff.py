@@ -11,17 +11,21 @@ Exit code 0: done, whether images differ or not. 2: a revision or its images are
 import argparse
 
 from digits.core import command_line, errors
+from digits.core.command_line import say
 from digits.data import difference
 from digits.data.difference import Difference, Prepared
-from ops.tools import data_revisions
+from ops.tools import data_revisions, pipeline
 from ops.tools.data_revisions import DataRevision
 from ops.tools.dvc import DATA
 from ops.tools.tables import aligned
+from ops.tools.tree import WORKING_TREE
 
 
 def main() -> None:
     args = parse_args()
     before = data_revisions.find(args.before)
+    if not args.after:
+        note_if_stale()
     after = data_revisions.find(args.after) if args.after else data_revisions.here()
     print(f"{DATA} of {before.name}, {short(before)} -> {after.name}, {short(after)}")
     if before.digest == after.digest:
@@ -33,6 +37,13 @@ def main() -> None:
     print(f"\n{counts(old, new)}")
     if differing:
         print(f"\n{changes(differing)}")
+
+
+def note_if_stale() -> None:
+    """Say so if the images, the parameters or the code have changed since the data were made."""
+    for stage in pipeline.read(WORKING_TREE):
+        if DATA in stage.declared.outputs and stage.state == "out of date":
+            say(f"{stage.sentence}, so {DATA} is of an earlier run. First: dvc repro {stage.name}")
 
 
 def short(revision: DataRevision) -> str:

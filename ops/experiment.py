@@ -34,16 +34,12 @@ from digits.core.command_line import say
 from digits.core.errors import InputError
 from ops.tools import git, pipeline, presets, training_time
 from ops.tools.dvc import DVC, made_experiment, set_params
-from ops.tools.revisions import FILES, METRICS, PARAMS, run_folders, runs_in_tree
+from ops.tools.revisions import FILES, LOCK, METRICS, PARAMS, run_folders, runs_in_tree
 from ops.tools.rules import rules_in, rules_in_commit
 from ops.tools.tables import about, aligned
 from ops.tools.tree import WORKING_TREE, Tree
 
 SEED = "train.seed"
-BACK = (
-    "The working tree may have this experiment's parameters and a part of its results. Back to the "
-    "last commit: git checkout . && dvc checkout"
-)
 
 
 def main() -> None:
@@ -69,6 +65,10 @@ def seed_options(words: Sequence[str]) -> tuple[int | None, str | None, list[str
     for option in ("--seeds", "--rules"):
         parser.add_argument(option, nargs="?", const="")
     args, others = parser.parse_known_args(words)
+    if any(word.partition("=")[0] == "--seed" for word in others):
+        raise InputError(
+            "--seed is unknown. For several seeds: --seeds N; for another one: -S train.seed=N"
+        )
     if args.seeds is not None and not re.fullmatch("[1-9][0-9]?|100", args.seeds):
         raise InputError(f"--seeds is {args.seeds!r}; expected how many seeds, 1 to 100")
     return None if args.seeds is None else int(args.seeds), args.rules, others
@@ -79,8 +79,18 @@ def run_experiment(name: str | None, title: str, options: Sequence[str]) -> None
     settings = presets.set_params_of(name) if name else []
     if name and (kept := uncommitted_params(presets.load(name))):
         say(f"{PARAMS} has uncommitted changes, which the preset {name} leaves: {kept}")
-    words = [*DVC, "exp", "run", *settings, "--name", free_name(title), *options]
-    run_or_exit(words, advice="" if "--temp" in options else BACK)
+    before = WORKING_TREE.read_all([PARAMS, LOCK])
+    code = subprocess.run(
+        [*DVC, "exp", "run", *settings, "--name", free_name(title), *options]
+    ).returncode
+    if code and before != WORKING_TREE.read_all([PARAMS, LOCK]):
+        names = [name for name in (PARAMS, LOCK, METRICS) if git.paths("HEAD", name)]
+        say(
+            f"The working tree has this experiment's parameters, and maybe a part of its results. "
+            f"Back to those of the last commit: git checkout {' '.join(names)} && dvc checkout"
+        )
+    if code:
+        sys.exit(code)
 
 
 def uncommitted_params(overridden: Collection[str]) -> str:
@@ -100,11 +110,8 @@ def free_name(name: str) -> str:
     return next(n for n in itertools.chain([name], numbered) if n not in taken)
 
 
-def run_or_exit(words: Sequence[str], advice: str = "") -> None:
-    code = subprocess.run(words).returncode
-    if code:
-        if advice:
-            say(advice)
+def run_or_exit(words: Sequence[str]) -> None:
+    if code := subprocess.run(words).returncode:
         sys.exit(code)
 
 
@@ -121,12 +128,12 @@ def run_seeds(
         return
     duration = describe_duration(document, len(seeds))
     say(f"seeds {', '.join(map(str, seeds))}, one after another. {duration}")
-    for folder in folders:
-        shutil.rmtree(folder)
     if name or options:
         run_experiment(name, name or "seeds", options)
     else:
         run_or_exit([*DVC, "repro"])
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)  # DVC may have removed it
     for done, seed in enumerate(seeds[1:], start=1):
         left = ""
         if done == 1:

@@ -48,7 +48,7 @@ def main() -> None:
     print(f"{branch} is {git.commit('HEAD')[:9]} now, with {named(paths)}")
     if left := uncommitted.changes():
         print(f"Not committed: {named(left)}")
-    print("Next: digits registry promote")
+    print("Next: dvc push && digits registry promote")
 
 
 def keep_results(message: str) -> list[str]:
@@ -61,10 +61,12 @@ def keep_results(message: str) -> list[str]:
         raise InputError(f"{stale.sentence}. Run: dvc repro")
     if fault := fault_of(proposed(message, results=paths)):
         left = [path for path in uncommitted.changes() if path not in paths]
+        data = [path for path in left if Path(path).parts[0] == "data"]
+        images = f"Images belong to DVC: dvc add {named(data)} && dvc repro. " if data else ""
         raise InputError(
             f"the results are not those of committed code. In the commit, {fault}. These files are "
-            f"not committed: {named(left)}. Commit them first: git add FILE && git commit. Or put "
-            f"them aside, and run dvc repro: git stash push FILE"
+            f"not committed: {named(left)}. {images}Commit them first: git add FILE && git commit. "
+            f"Or put them aside, and run dvc repro: git stash push FILE"
         )
     git.run("add", "--all", "--", *paths)
     git.run("commit", "--quiet", "--message", message)
@@ -173,7 +175,9 @@ def parse_args() -> argparse.Namespace:
         nargs="?",
         help="an experiment's name or commit (default: the results in this folder)",
     )
-    parser.add_argument("--message", metavar="TEXT", type=text, required=True, help="of the commit")
+    parser.add_argument(
+        "-m", "--message", metavar="TEXT", type=text, required=True, help="of the commit"
+    )
     return parser.parse_args()
 
 

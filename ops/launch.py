@@ -13,6 +13,7 @@ import gc
 import os
 import runpy
 import sys
+from pathlib import Path
 
 from digits.core import errors, kernels
 from digits.core.command_line import say
@@ -26,6 +27,8 @@ GO_ON = (
     "dvc repro goes on from here, a training after its last whole epoch. Back to the results of "
     "the last commit: git checkout dvc.lock metrics && dvc checkout"
 )
+AGAIN = "Run the same command again; DVC's cache has the results of the stages that ended."
+TEMPORARY = "/.dvc/tmp/exps/"  # where DVC runs an experiment outside of the working tree
 RENDEZVOUS_S = 300  # until all hosts must have joined; PET_RDZV_CONF overrides it
 
 
@@ -64,7 +67,7 @@ def run_here(module: str, arguments: list[str]) -> None:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ending:
         if ending.code == 130 and os.environ.get("RANK", "0") == "0":
-            say(GO_ON)
+            say(AGAIN if TEMPORARY in Path.cwd().as_posix() else GO_ON)
         raise
 
 

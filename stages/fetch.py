@@ -22,6 +22,10 @@ from digits.data import dataset, image_reader, own_images, sources
 WITHOUT_DOWNLOAD = """
   Have the files? MNIST_MIRROR=/path/to/folder dvc repro
   No network?     make demo   (scikit-learn's bundled digits)"""
+OUTSIDE = (
+    "data.folder is outside of this folder, so no commit can have these images, and the results "
+    "can't be judged, kept or promoted. For that: copy them to data/own, and dvc add them"
+)
 Side = Annotated[int, Field(ge=image_reader.SIDES[0], le=image_reader.SIDES[1])]
 
 
@@ -64,6 +68,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     for note in raw.notes:
         print(f"  {note}")
+    folder_of_images = Path(os.path.abspath(params.data.folder))
+    if params.data.source == "folder" and not folder_of_images.is_relative_to(Path.cwd()):
+        print(f"  {OUTSIDE}")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

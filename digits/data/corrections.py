@@ -61,8 +61,11 @@ def read(path: Path) -> dict[str, Correction]:
 def rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     """Read a CSV file that has these columns; raises `InputError` if it is absent or has others."""
     try:
-        reader = csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline=""), strict=True)
-        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        text = path.read_text("utf-8-sig")
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)  # a spreadsheet may write others
+        lines = io.StringIO(text, newline="")
+        reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
         table = list(reader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None

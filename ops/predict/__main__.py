@@ -128,7 +128,9 @@ def find_complete(output: str, plan: Plan) -> Manifest | None:
     if not filesystem.is_file(storage, name):
         return None
     manifest = read_record(Manifest, storage, name + MANIFEST)
-    if manifest is None or manifest.plan != plan:
+    if manifest is None:
+        raise InputError(f"{output} exists, and is no output of this command: name another output")
+    if manifest.plan != plan:
         raise InputError(f"{output} exists, from another run: remove it, or name another output")
     return manifest
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from digits.core.errors import InputError
 from digits.core.params import changes, parse_yaml
-from ops.tools import disk, dvc, git, processes, stage_runs
+from ops.tools import disk, dvc, dvc_files, git, processes, stage_runs
 from ops.tools.dvc_files import Declared, Locked, Options
 from ops.tools.revisions import LOCK, PARAMS
 from ops.tools.stage_runs import StageRun
@@ -25,6 +25,7 @@ from ops.tools.tree import WORKING_TREE, Tree, kept
 State = Literal["up to date", "out of date", "never run", "missing", "running", "failed"]
 Kind = Literal["command", "file", "parameter", "stage", "output"]
 Document = Mapping[str, Any]
+OUTSIDE = "is outside of this folder, so no commit has it: copy it to data/own, and dvc add it"
 RWLOCK = Path(".dvc/tmp/rwlock")  # the paths that DVC's processes read and write now
 
 
@@ -36,7 +37,7 @@ class Reason:
         of its outputs on disk
     name : the path, the parameter, or the stage
     before, now : the commands, the digests, or the values of the parameter; None if there is none
-    detail : of a folder, which files changed; of a missing output, how to get it back
+    detail : of a folder, which files changed; of what is missing, how to get it back
     """
 
     kind: Kind
@@ -64,7 +65,7 @@ class Reason:
         if self.before is None:
             return "is a new dependency"
         if self.now is None:
-            return "is missing"
+            return self.detail or "is missing"
         return f"changed: {self.detail}" if self.detail else "changed"
 
 
@@ -150,12 +151,12 @@ def _read(tree: Tree, base: Tree | None) -> list[Stage]:
                 continue  # a file in a folder that a stage writes
             if path not in locked_digests or digest(path) != before:
                 if before and path not in details:
-                    details[path] = _changed_files(tree, path, before)
+                    details[path] = _details(tree, path, before)
                 yield Reason("file", path, before, digest(path), details.get(path, ""))
         values = entry.params.get(PARAMS, {})
         for name in stage.params:
             before, now = _plain(values.get(name)), _plain(_dotted(params, name))
-            if name not in values or json.dumps(before) != json.dumps(now):
+            if name not in values or before != now:  # 10 and 10.0 are equal, as to DVC
                 differing = changes({name: before}, {name: now}) or {name: (before, now)}
                 for key, (old, new) in differing.items():
                     yield Reason("parameter", key, old, new)
@@ -314,6 +315,18 @@ def _maker(path: str, makers: Mapping[str, str]) -> str | None:
 def _plain(value: Any) -> Any:
     """A value with sorted keys, and lists in place of tuples."""
     return json.loads(json.dumps(value, sort_keys=True, default=str))
+
+
+def _details(tree: Tree, path: str, before: str) -> str:
+    """What is known of a dependency that had another digest before."""
+    if _digest(tree, path) is None:
+        return "" if git.is_inside(path) else OUTSIDE
+    pointers = tree.read_all([name for name in tree.paths(path) if name.endswith(".dvc")])
+    digests = ((name, dvc_files.parse_pointer(text, name)) for name, text in pointers.items())
+    for name, digest in digests:
+        if digest.endswith(".dir") and dvc.cached(digest) is None:
+            return f"the cache lacks {name.removesuffix('.dvc')}, so first dvc pull"
+    return _changed_files(tree, path, before)
 
 
 def _changed_files(tree: Tree, path: str, before: str) -> str:

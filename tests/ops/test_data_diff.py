@@ -39,6 +39,16 @@ def test_equal_digests_need_no_images(project: Project, tmp_path: Path) -> None:
     assert "the same data" in bare.run(*DATA_DIFF, "HEAD")
 
 
+def test_data_of_an_earlier_run_are_not_taken_for_what_is_here(
+    project: Project, tmp_path: Path
+) -> None:
+    bare = clone(project, tmp_path)
+    pipeline = bare.folder / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("cmd: echo", "cmd: echo other"))
+    said = bare.run(*DATA_DIFF, "HEAD")
+    assert "so data/prepared is of an earlier run. First: dvc repro prepare" in said
+
+
 def test_images_come_from_the_remote_or_a_message_says_how_to_get_them(
     project: Project, tmp_path: Path
 ) -> None:

@@ -48,8 +48,9 @@ def test_a_wrong_value_leaves_a_way_back(project: Project) -> None:
     before = params.read_bytes()
     output = project.run(*COMMAND, "small", "-S", "train.epochs=0", code=255)
     assert "train.epochs is 0" in output
-    assert "Back to the last commit: git checkout . && dvc checkout" in output
-    project.run("sh", "-c", "git checkout --quiet . && dvc checkout --quiet")
+    way = "git checkout params.yaml && dvc checkout"  # the first commit has no results
+    assert f"Back to those of the last commit: {way}\n" in output
+    project.run("sh", "-c", way)
     assert project.run("git", "diff", "--name-only") == ""
     params.write_bytes(before)
 
@@ -59,6 +60,21 @@ def test_a_preset_with_an_unknown_key_runs_nothing(project: Project) -> None:
     output = project.run(*COMMAND, "wrong", code=1)
     assert "presets/wrong.yaml: train.epoch is unknown; expected one of: seed, device" in output
     assert names(project) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--seed", "3"), 1, "For several seeds: --seeds N; for another one: -S train.seed=N"),
+        (("--sed", "3"), 254, "unrecognized arguments: --sed"),
+    ],
+)
+def test_what_runs_nothing_names_no_way_back(
+    project: Project, options: tuple[str, ...], code: int, message: str
+) -> None:
+    output = project.run(*COMMAND, "small", *options, code=code)
+    assert message in output
+    assert "Back to" not in output
 
 
 def test_without_a_name_the_presets_are_listed(project: Project) -> None:

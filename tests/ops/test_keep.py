@@ -165,7 +165,7 @@ def test_an_experiment_is_committed_and_its_model_is_here(project: Kept) -> None
     said = project.keep("five", "--message", "five")
     assert project.files_of_head() == RESULTS
     assert (project.folder / MODEL).read_text() == "5\n"
-    assert "Not committed: README.md, notes.txt\nNext: digits registry promote" in said
+    assert "Not committed: README.md, notes.txt\nNext: dvc push && digits registry promote" in said
     assert project.run("git", "status", "--porcelain") == " M README.md\n?? notes.txt\n"
     assert "Data and pipelines are up to date" in project.run("dvc", "status")
     before = project.state()

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from ops import launch as launcher
 from tests.helpers import warm_python
 from tests.helpers.small import ROOT, small_params
 
@@ -30,6 +31,23 @@ def test_the_stage_gets_its_arguments_and_the_exit_code_comes_back(tmp_path: Pat
     assert found.returncode == 0, found.stderr
     assert (tmp_path / "raw" / "source.json").exists()
     assert launch(tmp_path, ["stages.fetch"]).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [(".", launcher.GO_ON), (".dvc/tmp/exps/standalone/tmp1/digits", launcher.AGAIN)],
+)
+def test_after_ctrl_c_the_way_on_is_that_of_the_folder(
+    tmp_path: Path, folder: str, said: str
+) -> None:
+    project = tmp_path / folder
+    (project / "stages").mkdir(parents=True)
+    (project / "stages" / "__init__.py").touch()
+    (project / "stages" / "stopped.py").write_text("raise SystemExit(130)")
+    small_params(project)
+    found = launch(project, ["stages.stopped"])
+    assert found.returncode == 130
+    assert said in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,9 @@ def test_prepare_trains_on_corrections_and_says_of_which(tmp_path: Path, uci: Ra
     assert json.loads((tmp_path / "metrics" / "data.json").read_text())["corrections"] == 1
 
 
-def test_fetch_reads_own_tables_as_the_parameters_say(tmp_path: Path) -> None:
+def test_fetch_reads_own_tables_as_the_parameters_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     wide = np.concatenate([IMAGES, IMAGES], 2)
     (tmp_path / "a.npz").write_bytes(npz(x_train=wide, y_train=LABELS, x_test=wide, y_test=LABELS))
     own = {"data.source": "folder", "data.folder": str(tmp_path / "a.npz")}
@@ -105,6 +107,12 @@ def test_fetch_reads_own_tables_as_the_parameters_say(tmp_path: Path) -> None:
         params = small_params(tmp_path, {**own, "data.transpose": transpose})
         run_stages.run_fetch(params, tmp_path)
         assert dataset.load(tmp_path / "raw", "train").images.shape[1:] == size
+    assert (
+        "is outside of this folder, so no commit can have these images" in capsys.readouterr().out
+    )
+    monkeypatch.chdir(tmp_path)
+    run_stages.run_fetch(params, tmp_path)
+    assert "outside" not in capsys.readouterr().out
 
 
 def test_prepare_refuses_a_class_that_is_too_rare(tmp_path: Path, uci: Raw) -> None:

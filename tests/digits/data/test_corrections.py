@@ -166,6 +166,12 @@ def test_a_label_that_equals_a_class_as_a_number_is_that_class(
     assert corrections.find_class(label, ("7", "03", "box", "10", "010")) == expected
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_spreadsheet_may_separate_the_fields_otherwise(delimiter: str, path: Path) -> None:
+    path.write_text("Path,Label\r\na.png,7\r\n".replace(",", delimiter))
+    assert corrections.rows(path, ("path", "label")) == [{"path": "a.png", "label": "7"}]
+
+
 def test_corrections_that_went_through_pandas_are_the_same_corrections(path: Path) -> None:
     raw = replace(RAW, source=replace(RAW.source, classes=("0", "1")))
     corrections.write(path, [(IMAGES[6], "1", "x.png"), (IMAGES[1], "1", "y.png")])

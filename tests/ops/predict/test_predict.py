@@ -248,7 +248,7 @@ def test_an_output_is_never_replaced_by_that_of_another_run(
         run(monkeypatch, "scans", "out.parquet")
     assert Path("out.parquet").read_bytes() == before
     Path("mine.csv").write_text("precious")
-    with pytest.raises(__main__.InputError, match="exists, from another run"):
+    with pytest.raises(__main__.InputError, match="exists, and is no output of this command"):
         run(monkeypatch, "scans", "mine.csv")
 
 

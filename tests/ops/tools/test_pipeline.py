@@ -178,6 +178,33 @@ def test_a_dependency_may_come_from_the_parameters(folder: str, since: str) -> N
     assert stages(tree)["fetch"].why == since
 
 
+def test_what_no_commit_can_have_is_named_with_the_way_out() -> None:
+    stage = {"cmd": "f", "deps": ["../photos", "own"]}
+    deps = [{"path": "../photos", "md5": "1.dir"}, {"path": "own", "md5": "2.dir"}]
+    documents = {
+        "dvc.yaml": {"stages": {"fetch": stage}},
+        "dvc.lock": {"stages": {"fetch": {"cmd": "f", "deps": deps}}},
+        "own/train.dvc": {"outs": [{"md5": f"{'3' * 32}.dir", "path": "train"}]},
+    }
+    Path(".dvc").mkdir()  # as of a repository of DVC
+    tree = commit(**{name: yaml.safe_dump(document) for name, document in documents.items()})
+    assert stages(tree)["fetch"].why == (
+        f"../photos {pipeline.OUTSIDE}; own changed: the cache lacks own/train, so first dvc pull"
+    )
+
+
+def test_numbers_that_are_equal_to_dvc_are_no_change() -> None:
+    stage = {"cmd": "f", "params": ["rate"]}
+    entry = {"cmd": "f", "params": {"params.yaml": {"rate": {"a": 10.0, "b": [1]}}}}
+    documents = {
+        "dvc.yaml": {"stages": {"fetch": stage}},
+        "dvc.lock": {"stages": {"fetch": entry}},
+        "params.yaml": {"rate": {"b": [1.0], "a": 10}},
+    }
+    tree = commit(**{name: yaml.safe_dump(document) for name, document in documents.items()})
+    assert stages(tree)["fetch"].state == "up to date"
+
+
 def test_a_stage_after_one_that_has_to_run_is_not_up_to_date_either() -> None:
     found = stages(commit(**{"p.py": "other"}))
     assert found["prepare"].why == "p.py changed"
