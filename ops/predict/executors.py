@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -45,7 +46,7 @@ Executor = Callable[[Task, Pending, int], Done]  # the number is that of the pen
 def local(task: Task, pending: Pending, parts: int) -> Done:
     """Compute on this machine: a process per core, or in this process if there is one part."""
     from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
-    from multiprocessing import get_context
+    from multiprocessing import get_context, resource_tracker
 
     workers = min(count_workers(), parts)
     if workers <= 1:
@@ -53,12 +54,14 @@ def local(task: Task, pending: Pending, parts: int) -> Done:
         return
     pending = iter(pending)
     context = get_context("spawn")  # threads of this process would not survive a fork
+    resource_tracker.ensure_running()  # to start it lets interrupts through
     with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
         running: dict[Future[bytes], int] = {}
         try:
             while True:
                 for number, chunk in islice(pending, 2 * workers - len(running)):
-                    running[pool.submit(task.run, chunk)] = number
+                    with _interrupts_held():
+                        running[pool.submit(task.run, chunk)] = number
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -70,6 +73,16 @@ def local(task: Task, pending: Pending, parts: int) -> Done:
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Have Ctrl-C wait until the block has ended; in processes that it starts, for ever."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def on_endpoint(name: str, task: Task, pending: Pending, parts: int) -> Done:
@@ -112,6 +125,4 @@ def _load(folder: Path) -> Classifier:
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the main process ends the workers
-
     end_with_parent()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -25,6 +26,7 @@ from ops.tools import inputs, models
 from ops.tools.models import Release
 from tests.helpers import deployments, tiny_models, warm_python
 from tests.helpers.small import ROOT
+from tests.helpers.wait import until
 from tests.ops.tools.test_inputs import IMAGES, npy, parquet, png, write
 
 pytestmark = pytest.mark.slow(4)
@@ -431,6 +433,25 @@ def test_killed_outright_it_leaves_no_process_and_goes_on(
     assert done.returncode == 0, done.stderr
     table = pq.read_table("out.parquet", columns=["path"])
     assert table["path"].to_pylist() == [f"many.npy#{i}" for i in range(len(many))]
+
+
+@pytest.mark.slow(5)
+def test_interrupted_while_its_workers_start_it_says_only_that(here: Path) -> None:
+    np.save("many.npy", np.zeros((40_000, 8, 8), np.uint8))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ops.predict", "many.npy", "out.parquet"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DIGITS_COMPUTE_WORKERS": "2"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    started = psutil.Process(process.pid)
+    until(lambda: any("spawn_main" in " ".join(p.cmdline()) for p in started.children()))
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow(10)
