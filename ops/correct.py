@@ -22,10 +22,10 @@ from pathlib import Path
 from digits.core import command_line, errors
 from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
-from digits.data import corrections
+from digits.data import corrections, dataset
 from digits.model.classifier import Classifier
 from ops.tools import inputs
-from ops.tools.dvc import DVC
+from ops.tools.dvc import DATA, DVC
 from ops.tools.models import bring_model
 
 CORRECTIONS = Path("data/corrections.csv")
@@ -36,6 +36,7 @@ def main() -> None:
     corrections.check_images_exist(CORRECTIONS)
     with tempfile.TemporaryDirectory(prefix="correct-") as folder:
         model = Classifier.load(bring_model(args.model, Path(folder))[0])
+        check_form(model)
         labelled = list(read(args.labels, model))
     new, total = corrections.write(CORRECTIONS, labelled)
     images = CORRECTIONS.with_suffix("")
@@ -44,6 +45,18 @@ def main() -> None:
     print(f"{CORRECTIONS}: {new} new, {len(labelled) - new} known already; {total} in all")
     if new:
         print(f"Next: git add {CORRECTIONS} {images}.dvc, then dvc repro")
+
+
+def check_form(model: Classifier) -> None:
+    """Raises `InputError` if the training images here are made in another way than the model's."""
+    if not Path(DATA).exists():
+        return
+    here, theirs = dataset.load_source(DATA).method, model.preprocessing.method
+    if here != theirs:
+        raise InputError(
+            f"the model takes images by {theirs}, and those in {DATA} are made by {here}, so they "
+            f"would be in two forms. Name a model of these data: --model URL"
+        )
 
 
 def read(path: Path, model: Classifier) -> Iterator[tuple[UInt8Array, str, str]]:

@@ -168,7 +168,8 @@ def _labelled(path: Path, found: list[Found], notes: list[str]) -> dict[str | No
     if not (parts["train"] or parts["val"] or parts[None]):
         raise InputError(
             f"{path} has no labelled images to train on ({'; '.join(notes) or 'no tables'}); "
-            f"expected a column label, or an array of labels next to that of the images"
+            f"expected a column label, or an array of labels next to that of the images. A table "
+            f"that lists image files is metadata.csv, with the columns file_name and label"
         )
     if parts[None] and (parts["train"] or parts["test"]):
         raise InputError(

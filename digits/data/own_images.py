@@ -8,6 +8,8 @@ from digits.core.errors import InputError, first, printable
 from digits.data import archives, image_folder, labelled_tables, tables
 from digits.data.dataset import Raw
 
+DARK = 128  # grey levels of 255; the images of a table are rarely so dark
+
 
 def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
     """Read labelled images of any of these forms.
@@ -33,7 +35,7 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
             f".parquet, .zip, .idx or -ubyte"
         )
     if path.is_file() or (not _has_classes(path) and labelled_tables.holds_tables(path)):
-        return labelled_tables.read(path, size, transpose)
+        return _with_note_if_dark(labelled_tables.read(path, size, transpose))
     if transpose:
         raise InputError(
             f"data.transpose is true, but {path} has folders of image files, whose rows and "
@@ -44,6 +46,18 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
     if not unread:
         return raw
     note = f"not read, next to train/ and test/: {first(unread)}"
+    return replace(raw, notes=(*raw.notes, note))
+
+
+def _with_note_if_dark(raw: Raw) -> Raw:
+    """A table may have values of another range, such as 0 to 16."""
+    highest = int(raw.train.images.max(initial=0))
+    if highest >= DARK:
+        return raw
+    note = (
+        f"all grey levels are {highest} of 255 or less. If the values are of another range, divide "
+        f"them by their largest one"
+    )
     return replace(raw, notes=(*raw.notes, note))
 
 

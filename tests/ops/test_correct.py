@@ -104,6 +104,11 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
     assert f"{marked[3]} is labelled" in project.run(*correct, code=2)
     out.with_name("labels.csv").write_text(f"path,label\n{marked[3]},ten\n")
     assert "line 2" in project.run(*correct, code=2)
+    source = project.folder / "data" / "prepared" / "source.json"
+    before = source.read_text()
+    source.unlink()  # it may be a link into the cache
+    source.write_text(before.replace('"ink-box"', '"resize"'))
+    assert "so they would be in two forms. Name a model of" in project.run(*correct, code=2)
     assert project.run("git", "status", "--porcelain") == ""
 
 

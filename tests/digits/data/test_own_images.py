@@ -60,6 +60,13 @@ def test_images_of_mnist_make_a_model_that_reads_photos_as_mnists_does(
     assert fitted.train.images.shape[1:] == (32, 32)
 
 
+def test_values_of_another_range_are_named(tmp_path: Path, uci: Raw) -> None:
+    arrays = {"x_train": uci.train.images // 16, "y_train": uci.train.labels}
+    path = write(tmp_path, {"a.npz": npz(**arrays)}) / "a.npz"
+    raw = own_images.read(path, None, False)
+    assert raw.notes[-1].startswith("all grey levels are 15 of 255 or less. If the values")
+
+
 def test_errors_in_an_archive_name_the_file_in_it(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(archive(FOLDERS | {"mine/train/box/9.png": b"hello"}))
     with pytest.raises(InputError, match=r"a\.zip/mine/train/box/9\.png: this is not an image"):
