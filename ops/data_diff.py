@@ -24,9 +24,11 @@ from ops.tools.tree import WORKING_TREE
 def main() -> None:
     args = parse_args()
     before = data_revisions.find(args.before)
-    if not args.after:
+    if args.after:
+        after = data_revisions.find(args.after)
+    else:
         note_if_stale()
-    after = data_revisions.find(args.after) if args.after else data_revisions.here()
+        after = data_revisions.here()
     print(f"{DATA} of {before.name}, {short(before)} -> {after.name}, {short(after)}")
     if before.digest == after.digest:
         print("the same data: the digests in dvc.lock are equal")

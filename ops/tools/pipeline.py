@@ -313,8 +313,8 @@ def _maker(path: str, makers: Mapping[str, str]) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """A value with sorted keys, and lists in place of tuples."""
-    return json.loads(json.dumps(value, sort_keys=True, default=str))
+    """A value with lists in place of tuples, and text in place of dates."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def _details(tree: Tree, path: str, before: str) -> str:

@@ -96,9 +96,9 @@ def read_file(path: Path) -> bytes:
 
 def runs_in_tree(tree: Tree, name: str) -> list[Run]:
     """As `runs_in_folder`, for a commit's files; messages call the commit `name`."""
-    paths = [path for path in tree.paths(METRICS) if Path(path).name in FILES]
+    paths = [p for p in tree.paths(METRICS) if Path(p).name in FILES and p.count("/") <= 2]
     folders: dict[str, dict[str, bytes]] = defaultdict(dict)
-    for path, content in tree.read_all([p for p in paths if p.count("/") <= 2]).items():
+    for path, content in tree.read_all(paths).items():
         folder, _, file = path.rpartition("/")
         folders[folder][file] = content
     if not folders:

@@ -36,11 +36,12 @@ def test_a_preset_is_an_experiment_by_its_name_and_a_second_one_is_numbered(
     assert names(project) == ["small"]
     shown = project.run("dvc", "exp", "show", "--csv")
     assert "uci" in shown
-    project.run("sh", "-c", "sed -i 's/max_class_ratio: 1.5/max_class_ratio: 1.6/' params.yaml")
+    params = project.folder / "params.yaml"
+    params.write_text(params.read_text().replace("max_class_ratio: 1.5", "max_class_ratio: 1.6"))
     output = project.run(*COMMAND, "small", "-S", "train.seed=1")
     assert "changes, which the preset small leaves: prepare.max_class_ratio is 1.6\n" in output
     assert sorted(names(project)) == ["small", "small-2"]
-    assert yaml.safe_load((project.folder / "params.yaml").read_text())["train"]["seed"] == 1
+    assert yaml.safe_load(params.read_text())["train"]["seed"] == 1
 
 
 def test_a_wrong_value_leaves_a_way_back(project: Project) -> None:

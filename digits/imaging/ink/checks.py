@@ -66,13 +66,14 @@ def check_whole(reading: Reading) -> None:
     pieces, written, contrast = reading.pieces, reading.written, reading.contrast
     contacts = np.bincount(pieces[edge_mask(pieces.shape) & ~written])
     for number in (np.flatnonzero(contacts[1:]) + 1).tolist():
-        box = box_of(pieces == number)
-        piece = pieces[box] == number
+        mask = pieces == number
+        box = box_of(mask)
+        piece = mask[box]
         is_cut_off = (piece & written[box]).any()  # a line that the digit stands on
         if is_cut_off or piece.sum() <= STROKE_SIZE * written.sum():
             continue
         width, extent = axes(piece)
-        strength = contrast[pieces == number].mean() / contrast[written].mean()
+        strength = contrast[mask].mean() / contrast[written].mean()
         if (
             extent < STRAIGHT * width
             and thickness(piece) < STROKE_THICKNESS
