@@ -8,6 +8,7 @@ position).
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from digits.core import files
-from digits.core.arrays import Int64Array, UInt8Array
-from digits.core.errors import InputError
+from digits.core.arrays import BoolArray, Int64Array, UInt8Array
+from digits.core.errors import InputError, first
+
+TEST_SHARE = 7  # one of so many images of a class is set apart to test on, as in MNIST
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,38 @@ def check(raw: Raw, max_class_ratio: float) -> None:
             f"{'; '.join(unbalanced)}; expected at most {max_class_ratio:g} times as many. If the "
             f"classes are so different, raise prepare.max_class_ratio"
         )
+
+
+def set_apart(labelled: Labelled, classes: Sequence[str]) -> tuple[Labelled, Labelled]:
+    """Divide images into those to train on and, one of `TEST_SHARE` of each class, to test on.
+
+    Those with the smallest digests are chosen, so images in another order are divided in the same
+    way, and equal images are in the same part.
+
+    Raises `InputError` if a class has no two images that differ; names all such classes.
+    """
+    digests = np.array([hashlib.sha256(image.tobytes()).digest() for image in labelled.images])
+    is_test: BoolArray = np.zeros(len(labelled), bool)
+    too_few = []
+    for label, name in enumerate(classes):
+        own = labelled.labels == label
+        distinct = np.unique(digests[own])
+        if len(distinct) < 2:
+            too_few.append(name)
+            continue
+        last = distinct[max(len(distinct) // TEST_SHARE, 1) - 1]
+        is_test |= own & (digests <= last)
+    if too_few:
+        raise InputError(
+            f"no image to test on can be set apart of {first(too_few)}: it takes two images of a "
+            f"class that differ. Add some, or remove the class"
+        )
+    train, test = (labelled.take(np.flatnonzero(part)) for part in (~is_test, is_test))
+    return train, test
+
+
+def note_of_apart(test: Labelled) -> str:
+    return f"{len(test):,} were set apart, one of {TEST_SHARE} of each class"
 
 
 def split_indices(

@@ -1,12 +1,13 @@
 """Read labelled images of a user from image files in `train/<class>/` and `test/<class>/`.
 
-The folders' names are the classes. As in torchvision's ImageFolder, images may be in folders within
+The folders' names are the classes. Where there are only folders of classes, some images of each
+class are set apart to test on. As in torchvision's ImageFolder, images may be in folders within
 the folder of their class, and folders and files may be links. Hidden files and the operating
 system's are passed over.
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from digits.core import files
 from digits.core.errors import InputError, first, printable
 from digits.data import dataset
+from digits.data.array_files import part_of
 from digits.data.dataset import Labelled, Raw, Source
 from digits.data.image_reader import IF_DVC_TRACKS_IT, Findings, Reader, Size, image_files
 
@@ -22,7 +24,7 @@ MAX_CLASSES = 256  # a label is one byte
 MAX_NAMES = 20  # of classes, in a message
 
 DANGLES = "is a link to something that does not exist"
-LAYOUT = "expected a folder with train/<class>/ and test/<class>/, or with tables"
+LAYOUT = "expected a folder with train/<class>/ and test/<class>/, with <class>/, or with tables"
 
 # Advice for faults of a folder.
 BOTH_PARTS = "Each class needs images in train/ and others in test/: add some, or remove the class"
@@ -38,7 +40,7 @@ def read(path: Path, size: Size | None) -> Raw:
 
     Parameters
     ----------
-    path : the folder that holds train/ and test/
+    path : the folder that holds train/ and test/, or the folders of classes
     size : height and width to fit images into; None if all images already have one size
 
     Raises
@@ -52,39 +54,77 @@ def read(path: Path, size: Size | None) -> Raw:
     if not path.is_dir():
         kind = "is a file" if path.exists() else "does not exist"
         raise InputError(f"{printable(path)} {kind}; {LAYOUT}. {IF_DVC_TRACKS_IT}")
-    folders = {part: _classes(path / part, findings) for part in PARTS}
     others = [e for e in _entries(path, Findings()) if e.is_dir() and e.name not in PARTS]
-    if missing := [f"{part}/" for part in PARTS if not (path / part).is_dir()]:
+    missing = [f"{part}/" for part in PARTS if not (path / part).is_dir()]
+    if len(missing) == len(PARTS) and others and not any(part_of(e.name) for e in others):
+        return _read_undivided(path, others, reader)
+    folders = {part: _classes_of(path / part, findings) for part in PARTS}
+    if missing:
         found = f"it has {_named(others)}; " * bool(others)
         findings.add(
             f"{printable(path)} has no folder {' nor '.join(missing)}; {found}{LAYOUT}",
             IF_DVC_TRACKS_IT,
         )
     classes = tuple(sorted(folders["train"]))
-    _check_classes(path, folders, findings)
-    parts = {part: _read(reader, classes, folders[part]) for part in PARTS}
+    _check_count(path / "train", folders["train"], findings)
+    _check_equal(path, folders, findings)
+    train, test = (_read(reader, classes, folders[part]) for part in PARTS)
     reader.check(path)
-    digests = {part: dataset.digest(images) for part, images in parts.items()}
+    unread = f"not read, next to train/ and test/ ({len(others):,}): {_named(others)}"
+    return _raw(classes, train, test, findings, [unread] * bool(others))
+
+
+def _read_undivided(path: Path, folders: Sequence[Path], reader: Reader) -> Raw:
+    """Read folders of classes, and set some images of each apart to test on."""
+    findings = reader.findings
+    found = _classes(folders, findings)
+    classes = tuple(sorted(found))
+    _check_count(path, found, findings)
+    images = _read(reader, classes, found)
+    reader.check(path)
+    try:
+        train, test = dataset.set_apart(images, classes)
+    except InputError as error:
+        raise InputError(f"{printable(path)}: {error}") from None
+    note = f"no folders train/ and test/: {dataset.note_of_apart(test)}, to test on"
+    return _raw(classes, train, test, findings, [note])
+
+
+def _raw(
+    classes: tuple[str, ...],
+    train: Labelled,
+    test: Labelled,
+    findings: Findings,
+    notes: Sequence[str],
+) -> Raw:
+    digests = {"train": dataset.digest(train), "test": dataset.digest(test)}
     source = Source("folder", classes, digests, "resize")
     kinds = (
         (findings.passed_over, "passed over, hidden or the operating system's"),
         (findings.nested, "read as images of their class, within its folder"),
-        (others, "not read, next to train/ and test/"),
     )
-    notes = tuple(f"{kind} ({len(paths):,}): {_named(paths)}" for paths, kind in kinds if paths)
-    return Raw(source, parts["train"], parts["test"], notes)
+    found = [f"{kind} ({len(paths):,}): {_named(paths)}" for paths, kind in kinds if paths]
+    return Raw(source, train, test, (*found, *notes))
 
 
 def _named(paths: Sequence[Path]) -> str:
     return first([printable(path) for path in paths])
 
 
-def _classes(part: Path, findings: Findings) -> dict[str, Path]:
+def _classes_of(part: Path, findings: Findings) -> dict[str, Path]:
     """The folders of a part's classes, by class."""
     if not part.is_dir():
         return {}
+    classes = _classes(_entries(part, findings), findings)
+    if not classes:
+        findings.add(f"{printable(part)} holds no folders; {LAYOUT}", IF_DVC_TRACKS_IT)
+    return classes
+
+
+def _classes(entries: Sequence[Path], findings: Findings) -> dict[str, Path]:
+    """Those of a folder's entries that are folders of classes, by class."""
     classes: dict[str, Path] = {}
-    for entry in _entries(part, findings):
+    for entry in entries:
         name = unicodedata.normalize("NFC", entry.name)
         shown = printable(entry)
         if not entry.exists():
@@ -105,20 +145,20 @@ def _classes(part: Path, findings: Findings) -> dict[str, Path]:
             )
         else:
             classes[name] = entry
-    if not classes:
-        findings.add(f"{printable(part)} holds no folders; {LAYOUT}", IF_DVC_TRACKS_IT)
     return classes
 
 
-def _check_classes(path: Path, folders: dict[str, dict[str, Path]], findings: Findings) -> None:
-    """Both parts must have the same classes, and not too few or too many."""
-    count = len(folders["train"])
-    if count and not 2 <= count <= MAX_CLASSES:
+def _check_count(path: Path, classes: Iterable[str], findings: Findings) -> None:
+    names = sorted(classes)
+    if names and not 2 <= len(names) <= MAX_CLASSES:
         findings.add(
-            f"{printable(path / 'train')} has {count} class{'es' * (count != 1)} "
-            f"({first(sorted(folders['train']), MAX_NAMES)}); expected 2 to {MAX_CLASSES}, one "
-            f"folder for each"
+            f"{printable(path)} has {len(names)} class{'es' * (len(names) != 1)} "
+            f"({first(names, MAX_NAMES)}); expected 2 to {MAX_CLASSES}, one folder for each"
         )
+
+
+def _check_equal(path: Path, folders: dict[str, dict[str, Path]], findings: Findings) -> None:
+    """Both parts must have the same classes."""
     for part, other in (PARTS, PARTS[::-1]) if all(folders.values()) else ():
         if missing := sorted(folders[other].keys() - folders[part].keys()):
             findings.add(

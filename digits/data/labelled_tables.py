@@ -5,7 +5,6 @@ val. Images to validate on join those to train on: `prepare` chooses its own. If
 labelled images to test on, one of seven images of each class is set apart, chosen by its pixels.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from digits.core import files
-from digits.core.arrays import BoolArray, UInt8Array
+from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError, first
 from digits.data import column_files, dataset, image_folder, image_reader, pixels, tables
 from digits.data.array_files import part_of
@@ -25,7 +24,6 @@ from digits.data.image_reader import Findings, Reader, image_files
 from digits.data.pixels import Images, Label, Labels
 from digits.imaging import model_form
 
-TEST_SHARE = 7  # one of so many images of a class, as in MNIST
 INK_BOX = "all images have MNIST's form (ink of 20 pixels), so other images are brought into it"
 GIVE_LABELS = "Give each image a label, or leave it out"
 
@@ -80,11 +78,8 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
     if labelled["test"]:
         parts["test"] = Labelled(test[0], _numbers(path, "test", test[1], classes))
     else:
-        parts = _divide(parts["train"], len(classes))
-        notes.append(
-            f"no labelled images to test on: {len(parts['test']):,} were set apart, one of "
-            f"{TEST_SHARE} of each class"
-        )
+        parts["train"], parts["test"] = dataset.set_apart(parts["train"], classes)
+        notes.append(f"no labelled images to test on: {dataset.note_of_apart(parts['test'])}")
     _check_classes(path, parts, classes)
     images = parts["train"].images
     ink_box = image_reader.form(images.shape[1:], "ink-box")
@@ -277,22 +272,3 @@ def _check_classes(path: Path, parts: dict[str, Labelled], classes: Iterable[str
                 f"{path}: {part} has no images of {first(lacking, image_folder.MAX_NAMES)}. "
                 f"{image_folder.BOTH_PARTS}"
             )
-
-
-def _divide(labelled: Labelled, classes: int) -> dict[str, Labelled]:
-    """Set one of `TEST_SHARE` images of each class apart, the same for images in any order.
-
-    Those with the smallest digests are chosen, so equal images are in the same part.
-    """
-    digests = np.array([hashlib.sha256(image.tobytes()).digest() for image in labelled.images])
-    is_test: BoolArray = np.zeros(len(labelled), bool)
-    for label in range(classes):
-        own = labelled.labels == label
-        distinct = np.unique(digests[own])
-        if len(distinct) > 1:
-            last = distinct[max(len(distinct) // TEST_SHARE, 1) - 1]
-            is_test |= own & (digests <= last)
-    return {
-        "train": labelled.take(np.flatnonzero(~is_test)),
-        "test": labelled.take(np.flatnonzero(is_test)),
-    }

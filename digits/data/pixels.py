@@ -170,15 +170,20 @@ def measure(images: Images) -> int:
         if any(np.max(some, initial=0) > 1 for some in first):
             return 1
     low, high = math.inf, -math.inf
+    count = 0
     name = f"{images.key}: " * bool(images.key)
     for values in images.values() if images.values else images.read(0, images.count):
         if len(values):
             low, high = min(low, float(np.min(values))), max(high, float(np.max(values)))
-            if math.isnan(low) or math.isnan(high) or math.isinf(low) or math.isinf(high):
+            if not (math.isfinite(low) and math.isfinite(high)):
+                where = (
+                    "" if images.values else f" in image {count + _first_bad(np.asarray(values)):,}"
+                )
                 raise InputError(
-                    f"{name}a value is missing, NaN or infinite; "
+                    f"{name}a value is missing, NaN or infinite{where}; "
                     f"expected 0 to 1 or 0 to 255. Replace it, or leave its image out"
                 )
+        count += len(values)
         if images.kind == "bytes" and high > 1:
             return 1
     if low < 0 or high > WHITE:
@@ -187,6 +192,11 @@ def measure(images: Images) -> int:
             f"{name}the values are {low:g} to {high:g}; expected 0 to 1 or 0 to 255. {way_out}"
         )
     return WHITE if 0 < high <= 1 else 1
+
+
+def _first_bad(images: Array) -> int:
+    """Position of the first image with a value that is no number, or infinite."""
+    return int(np.isfinite(images.reshape(len(images), -1)).all(axis=1).argmin())
 
 
 def describe(images: Images, scale: int) -> str:

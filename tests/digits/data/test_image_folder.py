@@ -154,6 +154,14 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
         move("test", "testing"),
         r"own has no folder test/; it has .*/testing; expected a folder with train/<class>/ and t",
     ),
+    "parts in capitals": (
+        lambda own: (move("train", "Train")(own), move("test", "Testing")(own)),
+        r"own has no folder train/ nor test/; it has .*/Testing, .*/Train; expected a folder with",
+    ),
+    "only one folder": (
+        lambda own: (shutil.rmtree(own / "test"), move("train", "shapes")(own)),
+        r"own has 1 class \(shapes\); expected 2 to 256, one folder for each",
+    ),
     "no folder": (lambda own: shutil.rmtree(own), r"own does not exist; expected .*dvc checkout"),
 }
 
@@ -242,6 +250,29 @@ def test_images_lie_as_deep_as_their_owner_likes_under_any_name(own: Path, tmp_p
         "train/box/session 1/x",
         "not read, next to train/ and test/ (1): val",
     ]
+
+
+def test_of_folders_of_classes_alone_some_images_are_set_apart_to_test_on(own: Path) -> None:
+    divided = image_folder.read(own, None)
+    shutil.rmtree(own / "test")
+    for folder in (own / "train").iterdir():
+        folder.rename(own / folder.name)
+    (own / "train").rmdir()
+    raw = image_folder.read(own, None)
+    assert raw.source.classes == divided.source.classes
+    assert raw.train.labels.tolist() == [k for k in range(12) for _ in range(2)]
+    assert raw.test.labels.tolist() == list(range(12))
+    assert sorted(i.tobytes() for i in (*raw.train.images, *raw.test.images)) == sorted(
+        i.tobytes() for i in divided.train.images
+    )
+    assert raw.notes == (
+        "no folders train/ and test/: 12 were set apart, one of 7 of each class, to test on",
+    )
+    first = own / "box" / "00000.png"
+    for file in (own / "box").iterdir():
+        shutil.copy(first, file) if file != first else None
+    with pytest.raises(InputError, match=r"own: no image to test on can be set apart of box: it"):
+        image_folder.read(own, None)
 
 
 def test_a_class_is_the_same_in_either_form_of_unicode(own: Path) -> None:

@@ -190,11 +190,15 @@ def test_a_damaged_file_is_refused_with_its_reason(name: str, content: bytes, re
     ("name", "content", "reason"),
     [
         ("a.npz", npz(x_test=(IMAGES / 255 - 0.13) / 0.31), "x_test: the values are -0.41.*std"),
-        ("a.npy", npy(np.where(IMAGES == 255, np.nan, IMAGES)), "a value is missing, NaN"),
+        (
+            "a.npy",
+            npy(np.where(IMAGES == 255, np.nan, IMAGES)),
+            "missing, NaN or infinite in image [0-9]; ex",
+        ),
         ("a.npy", npy(IMAGES.astype(int) * 257), "the values are 0 to 65535; expected 0 to 1 or"),
         ("a.csv", csv_file() + b"1,2,3\n", "rows 1 to 26: CSV parse error: Expected 65 columns"),
         ("a.csv", csv_file().replace(b"255", b"x", 1), "rows 1 to 25: .*invalid value 'x'"),
-        ("a.csv", csv_file().replace(b"255", b"", 1), "a value is missing"),
+        ("a.csv", csv_file().replace(b"255", b"", 1), "a value is missing.* in image 0; ex"),
         ("a.parquet", parquet(image=[[[0] * 8] * 7 + [[None] * 8]]), "a value is missing"),
         ("a.parquet", parquet(image=(IMAGES.astype(int) - 1).tolist()), "the values are -1 to 254"),
     ],
