@@ -84,7 +84,9 @@ def keep_experiment(name: str, message: str) -> list[str]:
         raise InputError(f"{name} has the results of the last commit")
     if fault := fault_of(commit):
         raise InputError(f"{name} is not the result of this code: {fault}. {again(experiment)}")
-    if here := uncommitted.changes(*(f":(literal){path}" for path in paths)):
+    here = uncommitted.changes(*(f":(literal){path}" for path in paths))
+    is_applied = bool(here) and are_here(commit, paths)
+    if here and not is_applied:
         raise InputError(
             f"these files differ from the last commit, and would be overwritten: {named(here)}. "
             f"Commit them: git commit, or for results: digits keep --message TEXT. Or put them "
@@ -92,14 +94,27 @@ def keep_experiment(name: str, message: str) -> list[str]:
         )
     git.run("update-index", "-q", "--refresh")
     with ExitStack() as undo:
-        git.run("read-tree", "-m", "-u", head, commit)
-        undo.callback(git.run, "read-tree", "-m", "-u", commit, head)
+        if is_applied:
+            git.run("add", "--all", "--", *paths)
+            undo.callback(git.run, "reset", "--quiet", "--", *paths)
+        else:
+            git.run("read-tree", "-m", "-u", head, commit)
+            undo.callback(git.run, "read-tree", "-m", "-u", commit, head)
         git.run("commit", "--quiet", "--message", message)
         undo.pop_all()
     if subprocess.run([*DVC, "checkout", "--quiet"]).returncode:
         command = command_for_outputs()
         say(f"The commit is made, but its data and model are not all here. Run: {command}")
     return paths
+
+
+def are_here(commit: str, paths: list[str]) -> bool:
+    """Whether this folder has these files as the commit has them."""
+    with tempfile.TemporaryDirectory(prefix="keep-") as folder:
+        index = {**os.environ, "GIT_INDEX_FILE": str(Path(folder, "index"))}
+        git.run("read-tree", commit, environment=index)
+        literal = [f":(literal){path}" for path in paths]
+        return not git.names("diff", "--name-only", "-z", "--", *literal, environment=index)
 
 
 def find_experiment(name: str) -> Experiment:

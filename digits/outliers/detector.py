@@ -51,14 +51,14 @@ def train_detector(
     params : all that decides the result, except the data
     data, val : training images; validation images, of which the share `cost` becomes doubtful
     source : the data set's
-    workers : threads, which change no byte of the result
+    workers : threads or processes, which change no byte of the result
     """
     if not params.outliers:
         return None
     if len(source.classes) == 256:
         raise InputError("256 classes leave no label for none of them. Set detector.outliers=0")
     learnt, tried = (
-        making.make(part, min(n, len(part)), source, params.seed)
+        making.make(part, min(n, len(part)), source, params.seed, workers)
         for part, n in ((data, params.outliers), (val, params.outliers // 10 + 1))
     )
     size = data.images.shape[1:]

@@ -6,9 +6,13 @@ like rather than one way of making outliers (Hendrycks et al. 2019, Deep Anomaly
 Outlier Exposure).
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 from digits.core.arrays import UInt8Array
 from digits.data.dataset import Labelled, Source
@@ -21,9 +25,10 @@ Way = Callable[[Random, UInt8Array, UInt8Array], UInt8Array]
 WAYS: dict[Way, int] = {pictures.cut: 6, pictures.strokes: 9, pictures.texture: 4}
 # Not where the classes are letters: then a letter is one of them, and so may be a mirrored one.
 WAYS_FOR_DIGITS: dict[Way, int] = {pictures.turned: 2, pictures.letter: 9}
+CHUNK = 500  # images of each half that are made at once, with a random generator of their own
 
 
-def make(data: Labelled, n: int, source: Source, seed: int) -> Labelled:
+def make(data: Labelled, n: int, source: Source, seed: int, workers: int = 1) -> Labelled:
     """Make outliers from some images of the classes, and redraw as many of these.
 
     Parameters
@@ -32,23 +37,53 @@ def make(data: Labelled, n: int, source: Source, seed: int) -> Labelled:
     n : how many of each to make
     source : the data set's; where its method is ink-box, the ink is as large as the images' is
     seed : of the random draw
+    workers : processes, which change no byte of the result
 
     Returns
     -------
     2 n images of the same size; the outliers' label is the number of classes
     """
-    ways = WAYS | (WAYS_FOR_DIGITS if source.shows_digits else {})
-    shares = np.array(list(ways.values())) / sum(ways.values())
-    rng = np.random.default_rng(seed)
-    images = np.zeros((2 * n, *data.images.shape[1:]), np.uint8)
-    labels = np.full(2 * n, len(source.classes), np.uint8)
-    for i, way in enumerate(rng.choice(len(ways), n, p=shares)):
-        chosen = rng.integers(len(data), size=2)
-        one, other = data.images[chosen]
-        picture = list(ways)[way](rng, one, other)
-        # One in eight fills the frame, as a photo does that was reduced to it.
-        fit = placed if source.method == "ink-box" and rng.integers(8) else fitted
-        images[i] = redrawn(picture, one, fit, rng) if rng.integers(3) else fit(picture, one)
-        images[n + i] = redrawn(enlarged(one), one, fit, rng) if rng.integers(3) else one
-        labels[n + i] = data.labels[chosen[0]]
-    return Labelled(images, labels)
+    chunks = _Chunks(data, n, source, seed)
+    processes = workers if workers > 1 and len(chunks) > 1 else 0
+    made = DataLoader(chunks, batch_size=None, num_workers=processes, collate_fn=_as_made)
+    outliers, redrawn_ones, labels = map(np.concatenate, zip(*made, strict=True))
+    none = np.full(n, len(source.classes), np.uint8)
+    return Labelled(np.concatenate([outliers, redrawn_ones]), np.concatenate([none, labels]))
+
+
+Made = tuple[UInt8Array, UInt8Array, UInt8Array]
+
+
+@dataclass(frozen=True)
+class _Chunks(Dataset[Made]):
+    """Parts of what `make` makes: outliers, and redrawn images with their labels."""
+
+    data: Labelled
+    n: int
+    source: Source
+    seed: int
+
+    def __len__(self) -> int:
+        return math.ceil(self.n / CHUNK)
+
+    def __getitem__(self, number: int) -> Made:
+        data, source = self.data, self.source
+        n = min(CHUNK, self.n - number * CHUNK)
+        ways = WAYS | (WAYS_FOR_DIGITS if source.shows_digits else {})
+        shares = np.array(list(ways.values())) / sum(ways.values())
+        rng = np.random.default_rng((self.seed, number))
+        outliers, redrawn_ones = np.zeros((2, n, *data.images.shape[1:]), np.uint8)
+        chosen = rng.integers(len(data), size=(n, 2))
+        for i, way in enumerate(rng.choice(len(ways), n, p=shares)):
+            one, other = data.images[chosen[i]]
+            picture = list(ways)[way](rng, one, other)
+            # One in eight fills the frame, as a photo does that was reduced to it.
+            fit = placed if source.method == "ink-box" and rng.integers(8) else fitted
+            outliers[i] = redrawn(picture, one, fit, rng) if rng.integers(3) else fit(picture, one)
+            redrawn_ones[i] = redrawn(enlarged(one), one, fit, rng) if rng.integers(3) else one
+        return outliers, redrawn_ones, data.labels[chosen[:, 0]]
+
+
+def _as_made(chunk: Any) -> Any:
+    """In place of a conversion to tensors."""
+    return chunk

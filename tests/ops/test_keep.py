@@ -183,6 +183,23 @@ def test_an_experiment_is_committed_and_its_model_is_here(project: Kept) -> None
     assert (project.folder / MODEL).read_text() == "6\n"
 
 
+def test_an_experiment_whose_results_are_here_already_is_committed(project: Kept) -> None:
+    project.run("dvc", "exp", "run", "-q", "-n", "seven", "-S", "train.seed=7")
+    project.write("notes.txt", "mine")
+    hook(project)
+    before = project.state()
+    assert "no, says the hook" in project.keep("seven", "--message", "x", code=2)
+    assert project.state() == before
+    (project.folder / ".git" / "hooks" / "pre-commit").unlink()
+    project.write("params.yaml", "train:\n  seed: 7  # edited since\n")
+    assert "overwritten: dvc.lock, metrics/eva" in project.keep("seven", "--message=x", code=2)
+    project.write("params.yaml", "train:\n  seed: 7\n")
+    project.keep("seven", "--message", "seven")
+    assert project.files_of_head() == RESULTS
+    assert project.run("git", "status", "--porcelain") == "?? notes.txt\n"
+    assert (project.folder / MODEL).read_text() == "7\n"
+
+
 def other_code(project: Kept) -> None:
     project.write("make.sh", SCRIPT + "# other\n")
     project.commit("other code")

@@ -14,7 +14,7 @@ from digits.outliers import making, pictures
 
 # The same on an AVX-512 machine, and on a Haswell and an EPYC Rome that QEMU emulates. Another
 # digest is a fault, unless this code, Pillow or Matplotlib's fonts have changed.
-DIGEST = "af31cb78592420f157a3114406fe83c5894bdbc0410df9454e900980faec5b55"
+DIGEST = "92eb5407714d3906b5f560a1bda16701015263edede4edec160e3a47cd294edb"
 
 
 def test_half_are_of_no_class_and_the_same_seed_makes_the_same(uci: Raw) -> None:
@@ -31,6 +31,16 @@ def test_half_are_of_no_class_and_the_same_seed_makes_the_same(uci: Raw) -> None
     ]
     assert len(as_they_were) > 5
     assert all(as_they_were)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
+def test_the_number_of_processes_changes_no_byte(uci: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "CHUNK", 20)
+    one, three = (making.make(uci.train, 50, uci.source, 0, workers) for workers in (1, 3))
+    assert one.images.tobytes() == three.images.tobytes()
+    assert one.labels.tobytes() == three.labels.tobytes()
+    parts = np.split(one.images, [20, 40])
+    assert len({part.tobytes()[:1000] for part in parts}) == 3
 
 
 @pytest.mark.skipif(not kernels.are_portable(), reason="no x86-64 processor with AVX2")
