@@ -54,7 +54,8 @@ def read(path: Path) -> dict[str, Correction]:
     corrections: dict[str, Correction] = {}
     for number, row in enumerate(rows(path, COLUMNS), start=2):
         new = Correction(*(row[column] for column in COLUMNS))
-        _check_same_label(corrections.setdefault(new.sha256, new), new, f"{path}, line {number}")
+        known = corrections.setdefault(new.sha256, new)
+        _check_same_label(known, new, f"{path}, line {number}", "Remove one of the two lines")
     return dict(sorted(corrections.items()))
 
 
@@ -120,7 +121,8 @@ def write(path: Path, labelled: Iterable[tuple[UInt8Array, str, str]]) -> tuple[
         new = Correction(image_digest(pixels), label, origin)
         if new.sha256 not in corrections:
             added[new.sha256] = pixels
-        _check_same_label(corrections.setdefault(new.sha256, new), new, origin)
+        known = corrections.setdefault(new.sha256, new)
+        _check_same_label(known, new, origin, f"Leave one out; earlier labels are in {path}")
     for sha256, pixels in added.items():
         content = io.BytesIO()
         Image.fromarray(pixels).save(content, "PNG")
@@ -223,11 +225,11 @@ def _check_exists(file: Path) -> None:
         raise InputError(f"{file} does not exist. Get it from DVC: dvc checkout, or dvc pull")
 
 
-def _check_same_label(known: Correction, new: Correction, where: str) -> None:
+def _check_same_label(known: Correction, new: Correction, where: str, way_out: str) -> None:
     if not _is_same_label(known.label.strip(), new.label.strip()):
         raise InputError(
             f"{where} is labelled {new.label!r}, but the same image is already labelled "
-            f"{known.label!r} ({known.origin})"
+            f"{known.label!r} ({known.origin}). {way_out}"
         )
 
 
