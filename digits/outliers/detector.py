@@ -28,7 +28,7 @@ from digits.training.recipe import Recipe
 from digits.training.schedule import Cosine, OneCycle, Schedule, StepDecay
 
 NONE = "none of these"
-EPOCHS = 3
+EPOCHS = 5
 SURE = 0.9  # the confidence below which an answer counts as doubtful
 SURER = 0.999  # half of the images get at least this
 
@@ -70,14 +70,14 @@ def train_detector(
 
 def architecture(size: tuple[int, ...]) -> Architecture:
     return Architecture(
-        channels=(16, 16, 64),
+        channels=(16, 32, 64),
         convolutions=(1, 1, 1),
         kernel_size=3,
         padding=("valid", "valid", "same"),
         batch_norm=True,
         pooling="max",
         pool_size=max(1, min(3, (min(size) - 6) // 4)),  # no larger than the last maps
-        hidden=(),
+        hidden=(128,),
         spatial_dropout=0.0,
         dense_dropout=0.0,
         members=1,
