@@ -88,7 +88,7 @@ def accuracy() -> str:
         "corruptions. Times: median (minimum to maximum). One image: the time to classify many "
         "images on one core, divided by their number. All without the [detector]"
         "(explanation.md#images-that-show-no-digit), which changes no answer; in the model that is "
-        "served, it adds 76 kB and two fifths of the time for one of `default`."
+        "served, it adds 398 kB and three fifths of the time for one of `default`."
     )
 
 
