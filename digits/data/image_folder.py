@@ -15,7 +15,6 @@ import numpy as np
 from digits.core import files
 from digits.core.errors import InputError, first, printable
 from digits.data import dataset
-from digits.data.array_files import part_of
 from digits.data.dataset import Labelled, Raw, Source
 from digits.data.image_reader import IF_DVC_TRACKS_IT, Findings, Reader, Size, image_files
 
@@ -56,7 +55,8 @@ def read(path: Path, size: Size | None) -> Raw:
         raise InputError(f"{printable(path)} {kind}; {LAYOUT}. {IF_DVC_TRACKS_IT}")
     others = [e for e in _entries(path, Findings()) if e.is_dir() and e.name not in PARTS]
     missing = [f"{part}/" for part in PARTS if not (path / part).is_dir()]
-    if len(missing) == len(PARTS) and others and not any(part_of(e.name) for e in others):
+    has_parts = any(e.name.lower().startswith(PARTS) for e in others)  # Train/, testing/
+    if len(missing) == len(PARTS) and others and not has_parts:
         return _read_undivided(path, others, reader)
     folders = {part: _classes_of(path / part, findings) for part in PARTS}
     if missing:

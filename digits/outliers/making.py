@@ -20,6 +20,7 @@ from digits.drawing.canvas import Random, enlarged, fitted, placed, redrawn
 from digits.outliers import pictures
 
 Way = Callable[[Random, UInt8Array, UInt8Array], UInt8Array]
+Made = tuple[UInt8Array, UInt8Array, UInt8Array]  # outliers, redrawn images, the labels of these
 
 # How often each way of making an outlier is taken.
 WAYS: dict[Way, int] = {pictures.cut: 6, pictures.strokes: 9, pictures.texture: 4}
@@ -46,17 +47,14 @@ def make(data: Labelled, n: int, source: Source, seed: int, workers: int = 1) ->
     chunks = _Chunks(data, n, source, seed)
     processes = workers if workers > 1 and len(chunks) > 1 else 0
     made = DataLoader(chunks, batch_size=None, num_workers=processes, collate_fn=_as_made)
-    outliers, redrawn_ones, labels = map(np.concatenate, zip(*made, strict=True))
+    outliers, images, labels = map(np.concatenate, zip(*made, strict=True))
     none = np.full(n, len(source.classes), np.uint8)
-    return Labelled(np.concatenate([outliers, redrawn_ones]), np.concatenate([none, labels]))
-
-
-Made = tuple[UInt8Array, UInt8Array, UInt8Array]
+    return Labelled(np.concatenate([outliers, images]), np.concatenate([none, labels]))
 
 
 @dataclass(frozen=True)
 class _Chunks(Dataset[Made]):
-    """Parts of what `make` makes: outliers, and redrawn images with their labels."""
+    """What `make` makes, in parts, so that several processes can make them."""
 
     data: Labelled
     n: int
@@ -72,7 +70,7 @@ class _Chunks(Dataset[Made]):
         ways = WAYS | (WAYS_FOR_DIGITS if source.shows_digits else {})
         shares = np.array(list(ways.values())) / sum(ways.values())
         rng = np.random.default_rng((self.seed, number))
-        outliers, redrawn_ones = np.zeros((2, n, *data.images.shape[1:]), np.uint8)
+        outliers, images = np.zeros((2, n, *data.images.shape[1:]), np.uint8)
         chosen = rng.integers(len(data), size=(n, 2))
         for i, way in enumerate(rng.choice(len(ways), n, p=shares)):
             one, other = data.images[chosen[i]]
@@ -80,8 +78,8 @@ class _Chunks(Dataset[Made]):
             # One in eight fills the frame, as a photo does that was reduced to it.
             fit = placed if source.method == "ink-box" and rng.integers(8) else fitted
             outliers[i] = redrawn(picture, one, fit, rng) if rng.integers(3) else fit(picture, one)
-            redrawn_ones[i] = redrawn(enlarged(one), one, fit, rng) if rng.integers(3) else one
-        return outliers, redrawn_ones, data.labels[chosen[:, 0]]
+            images[i] = redrawn(enlarged(one), one, fit, rng) if rng.integers(3) else one
+        return outliers, images, data.labels[chosen[:, 0]]
 
 
 def _as_made(chunk: Any) -> Any:

@@ -155,8 +155,8 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
         r"own has no folder test/; it has .*/testing; expected a folder with train/<class>/ and t",
     ),
     "parts in capitals": (
-        lambda own: (move("train", "Train")(own), move("test", "Testing")(own)),
-        r"own has no folder train/ nor test/; it has .*/Testing, .*/Train; expected a folder with",
+        lambda own: (move("train", "Trainset")(own), move("test", "Testing")(own)),
+        r"own has no folder train/ nor test/; it has .*/Testing, .*/Trainset; expected a folder with",
     ),
     "only one folder": (
         lambda own: (shutil.rmtree(own / "test"), move("train", "shapes")(own)),
