@@ -156,7 +156,7 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     ),
     "parts in capitals": (
         lambda own: (move("train", "Trainset")(own), move("test", "Testing")(own)),
-        r"own has no folder train/ nor test/; it has .*/Testing, .*/Trainset; expected a folder with",
+        r"own has no folder train/ nor test/; it has .*/Testing, .*/Trainset; expected",
     ),
     "only one folder": (
         lambda own: (shutil.rmtree(own / "test"), move("train", "shapes")(own)),
