@@ -9,7 +9,7 @@ the commit's code: if the code has changed, commit it first.
 
 Of an experiment, all that it changed is committed, with the changes that it was started with. It
 may be from an earlier commit, if none of these files has changed since. This folder then gets its
-files, data and model. An experiment is named by its name or its commit.
+files, data and model, if it has not got them already. An experiment is named by its name or commit.
 
 The commit is made on the current branch. Exit code 0: done. 2: refused; nothing has changed.
 """
