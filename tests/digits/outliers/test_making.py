@@ -1,9 +1,12 @@
 """What a detector learns from: as large as the training images; half of it is of no class."""
 
 import hashlib
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
 from digits.core import kernels
@@ -11,6 +14,9 @@ from digits.core.arrays import UInt8Array
 from digits.data.dataset import Labelled, Raw
 from digits.drawing.canvas import Random
 from digits.outliers import making, pictures
+from ops.tools.processes import is_alive
+from tests.helpers.small import ROOT
+from tests.helpers.wait import until
 
 # The same on an AVX-512 machine, and on a Haswell and an EPYC Rome that QEMU emulates. Another
 # digest is a fault, unless this code, Pillow or Matplotlib's fonts have changed.
@@ -41,6 +47,19 @@ def test_the_number_of_processes_changes_no_byte(uci: Raw, monkeypatch: pytest.M
     assert one.labels.tobytes() == three.labels.tobytes()
     parts = np.split(one.images, [20, 40])
     assert len({part.tobytes()[:1000] for part in parts}) == 3
+
+
+def test_killed_outright_it_leaves_no_process() -> None:
+    program = (
+        "import numpy as np; from digits.data.dataset import Labelled, Source; "
+        "from digits.outliers import making; "
+        "data = Labelled(np.zeros((10, 28, 28), np.uint8), np.zeros(10, np.uint8)); "
+        "making.make(data, 100_000, Source('', ('a', 'b'), {}, 'resize'), 0, 2)"
+    )
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], cwd=ROOT) as process:
+        both = until(lambda: len(found := psutil.Process(process.pid).children()) == 2 and found)
+        process.kill()
+    until(lambda: not any(map(is_alive, both)), seconds=60)
 
 
 @pytest.mark.skipif(not kernels.are_portable(), reason="no x86-64 processor with AVX2")
