@@ -19,7 +19,8 @@ import os
 import shlex
 import subprocess
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from digits.core import command_line, errors
@@ -84,8 +85,9 @@ def keep_experiment(name: str, message: str) -> list[str]:
         raise InputError(f"{name} has the results of the last commit")
     if fault := fault_of(commit):
         raise InputError(f"{name} is not the result of this code: {fault}. {again(experiment)}")
-    here = uncommitted.changes(*(f":(literal){path}" for path in paths))
-    is_applied = bool(here) and are_here(commit, paths)
+    literal = [f":(literal){path}" for path in paths]
+    here = uncommitted.changes(*literal)
+    is_applied = bool(here) and are_here(commit, literal)
     if here and not is_applied:
         raise InputError(
             f"these files differ from the last commit, and would be overwritten: {named(here)}. "
@@ -95,8 +97,8 @@ def keep_experiment(name: str, message: str) -> list[str]:
     git.run("update-index", "-q", "--refresh")
     with ExitStack() as undo:
         if is_applied:
-            git.run("add", "--all", "--", *paths)
-            undo.callback(git.run, "reset", "--quiet", "--", *paths)
+            git.run("add", "--all", "--", *literal)
+            undo.callback(git.run, "reset", "--quiet", "--", *literal)
         else:
             git.run("read-tree", "-m", "-u", head, commit)
             undo.callback(git.run, "read-tree", "-m", "-u", commit, head)
@@ -109,12 +111,17 @@ def keep_experiment(name: str, message: str) -> list[str]:
 
 
 def are_here(commit: str, paths: list[str]) -> bool:
-    """Whether this folder has these files as the commit has them."""
-    with tempfile.TemporaryDirectory(prefix="keep-") as folder:
-        index = {**os.environ, "GIT_INDEX_FILE": str(Path(folder, "index"))}
+    """Whether this folder has the files of some pathspecs as the commit has them."""
+    with other_index() as index:
         git.run("read-tree", commit, environment=index)
-        literal = [f":(literal){path}" for path in paths]
-        return not git.names("diff", "--name-only", "-z", "--", *literal, environment=index)
+        return not git.names("diff", "--name-only", "-z", "--", *paths, environment=index)
+
+
+@contextmanager
+def other_index() -> Iterator[dict[str, str]]:
+    """An environment in which Git has an index of its own, which is empty."""
+    with tempfile.TemporaryDirectory(prefix="keep-") as folder:
+        yield {**os.environ, "GIT_INDEX_FILE": str(Path(folder, "index"))}
 
 
 def find_experiment(name: str) -> Experiment:
@@ -143,8 +150,7 @@ def proposed(
     message: str, *, results: list[str] | None = None, experiment: Experiment | None = None
 ) -> str:
     """A commit on HEAD that no branch has yet, with the results here or those of an experiment."""
-    with tempfile.TemporaryDirectory(prefix="keep-") as folder:
-        index = {**os.environ, "GIT_INDEX_FILE": str(Path(folder, "index"))}
+    with other_index() as index:
         if experiment:
             merged = (experiment.base, "HEAD", experiment.commit)
             git.run("read-tree", "-i", "-m", "--aggressive", *merged, environment=index)
