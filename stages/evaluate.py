@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     files.write(args.metrics, files.canonical_json(report))
     columns = ["index", "label", "predicted", "confidence"]
     files.write(args.errors, files.csv_table(evaluate.error_rows(evaluation), columns))
-    for name, rows in evaluate.plot_tables(evaluation).items():
+    for name, rows in evaluate.plot_tables(evaluation, report).items():
         files.write(args.plots / f"{name}.csv", files.csv_table(rows))
     files.write(args.plots / "overview.png", plots.overview(evaluation))
     files.write(args.plots / "errors.png", plots.worst_errors(evaluation, test.images))

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     form = onnx_export.preprocessing(classifier, dataset.load_source(args.data).method)
     content = onnx_export.to_onnx(network)
     onnx_export.compare(network, content, test.images, count_workers())
-    with files.new_directory(args.out) as folder:
+    with files.new_directory(args.out, "model.json") as folder:
         onnx_export.write_folder(folder, network, content, form, test)
 
 

@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
             raw = sources.uci()
         case "folder":
             raw = own_images.read(Path(params.data.folder), params.data.size, params.data.transpose)
-    with files.new_directory(args.out) as folder:
+    with files.new_directory(args.out, "source.json") as folder:
         dataset.save(folder, raw.source, {"train": raw.train, "test": raw.test})
     height, width = raw.train.images.shape[1:]
     print(

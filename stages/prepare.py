@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     added = corrections.add(drawn, corrected, raw)
     splits = {"train": added.train, "val": raw.train.take(val), "test": raw.test}
 
-    with files.new_directory(args.out) as folder:
+    with files.new_directory(args.out, "source.json") as folder:
         dataset.save(folder, with_corrections(raw.source, args.corrections, added), splits)
         dataset.save_indices(folder, {"train": train, "val": val, "test": test})
     report = {

@@ -87,9 +87,21 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def new_directory(path: str | Path) -> Iterator[Path]:
-    """Make a new folder that replaces `path` when the block ends without an error."""
-    path = Path(path)
+def new_directory(path: str | Path, mark: str | None = None) -> Iterator[Path]:
+    """Make a new folder that replaces `path` when the block ends without an error.
+
+    Raises `InputError` if `path` is a file, or a folder of somebody else: one that has files, but
+    not the one named `mark`.
+    """
+    path = Path(os.path.realpath(path))  # a link remains one
+    if path.exists() and not path.is_dir():
+        raise InputError(
+            f"{path} is a file; expected a folder, or nothing. Move it, or name another"
+        )
+    if mark and path.exists() and any(path.iterdir()) and not (path / mark).exists():
+        raise InputError(
+            f"{path} has files, but no {mark}: it is not replaced. Empty it, or name another folder"
+        )
     partial = path.with_name(f"{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -99,6 +111,11 @@ def new_directory(path: str | Path) -> Iterator[Path]:
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def csv_delimiter(line: str) -> str:
+    """What separates the cells of a line: a spreadsheet may write semicolons or tabs."""
+    return max(",;\t", key=line.count)
 
 
 def csv_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:

@@ -112,7 +112,9 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> dict[str, str]:
         # pydantic's location also names a union's alternatives, which are not parts of the key.
         location = [part for part in e["loc"] if re.fullmatch(r"\w+", str(part))]
         if e["type"] == "missing" and isinstance(location[-1], int):
-            location.pop()  # the missing position in a list that is too short
+            location.pop()  # the first missing position in a list that is too short
+            if ".".join(map(str, location)) in problems:
+                continue
             line = f"is {_shown(e['input'])}; expected more values"
         elif e["type"] == "missing":
             line = "is missing"
@@ -131,6 +133,8 @@ def _expected(error: ErrorDetails) -> str:
             return f"at most {error['ctx']['max_length']} values"
         case "tuple_type":
             return "a list"
+        case "invalid_key":
+            return "a name"
         case "model_type" | "dict_type":
             return "a section of keys and values"
     message = error["msg"]

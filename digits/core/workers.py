@@ -3,8 +3,10 @@
 import math
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing import parent_process
 from pathlib import Path, PurePosixPath
 
 from digits.core.errors import InputError
@@ -38,6 +40,18 @@ def count_workers() -> int:
             f"{MAX_WORKERS:,}"
         )
     return int(setting)
+
+
+def end_with_parent(_number: int = 0) -> None:
+    """End this process, which `multiprocessing` started, when its parent is killed."""
+
+    def watch() -> None:
+        parent = parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def cpu_quota(root: Path = Path("/")) -> float:

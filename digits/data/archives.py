@@ -85,8 +85,12 @@ def _check(member: zipfile.ZipInfo) -> None:
     """Raises `InputError` if a member may write elsewhere, or can't be read."""
     name = member.filename
     parts = re.split(r"[/\\]", name)
-    if ".." in parts or not parts[0] or ":" in parts[0] or "\0" in name or "\\" in name:
+    if ".." in parts or not parts[0] or parts[0][1:2] == ":" or "\0" in name:
         raise InputError(f"the archive has a file {name!r}, which leads out of its folder")
+    if "\\" in name:
+        raise InputError(
+            f"the archive has a file {name!r}, with backslashes. Unpack it, and name the folder"
+        )
     mode = member.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise InputError(f"the archive's {name} is a link or a device. Pack the file itself")

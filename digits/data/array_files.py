@@ -4,6 +4,7 @@ Elements are read a few images at a time, so memory does not grow with the numbe
 array in Fortran order is read as a whole.
 """
 
+import errno
 import gzip
 import math
 import os
@@ -112,6 +113,10 @@ def damage() -> Iterator[None]:
         raise InputError(f"truncated or damaged gzip or zip file: {error}") from None
     except (zipfile.BadZipFile, RuntimeError) as error:  # also an unknown method, or a password
         raise InputError(f"the file is not a ZIP archive that can be read: {error}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise InputError("damaged zip file: a part of it would lie before its start") from None
 
 
 def images_per_piece(image_bytes: float) -> int:

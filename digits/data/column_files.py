@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from digits.core import files
 from digits.core.arrays import Float32Array
 from digits.core.errors import InputError, first
 from digits.data import pixels
@@ -59,16 +60,17 @@ class Columns:
 
 @dataclass(frozen=True)
 class Csv:
-    """A CSV file: its columns' names, None without a header, and how it separates values."""
+    """A CSV file: its columns' names, None if they have none, and how it separates values."""
 
     file: IO[bytes]
+    has_header: bool
     names: tuple[str, ...] | None
     width: int
     delimiter: str
 
     def lines(self) -> Iterator[bytes]:
         """The rows, without the header and empty lines."""
-        return islice(_lines(self.file), 0 if self.names is None else 1, None)
+        return islice(_lines(self.file), int(self.has_header), None)
 
 
 def open_csv(file: IO[bytes], stack: ExitStack) -> Contents:
@@ -101,9 +103,9 @@ def read_metadata(file: IO[bytes]) -> list[tuple[str, Label | None]]:
 def open_parquet(file: IO[bytes], stack: ExitStack) -> Contents:
     try:
         table = pq.ParquetFile(file, buffer_size=PARQUET_READ_BYTES, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
+        schema: pa.Schema = table.schema_arrow
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"the file is not a Parquet file: {error}") from None
-    schema: pa.Schema = table.schema_arrow
     count: int = table.metadata.num_rows
     name = _image_column(schema)
     if name is None:
@@ -130,9 +132,10 @@ def _find_columns(names: Sequence[str] | int) -> Columns:
     """Tell the pixels from the label, by the columns' names or, without a header, their number."""
     if isinstance(names, int):
         if side := pixels.square_side(names):
-            return Columns(tuple(range(names)), None, side, f"no header; {_pixels(side)}")
+            text = f"columns without names; {_pixels(side)}"
+            return Columns(tuple(range(names)), None, side, text)
         if side := pixels.square_side(names - 1):
-            text = f"no header; the first column is the label; {_pixels(side)}"
+            text = f"columns without names; the first one is the label; {_pixels(side)}"
             return Columns(tuple(range(1, names)), 0, side, text)
         raise InputError(
             f"the rows have {names:,} values; expected the pixels of a square, for example 784, "
@@ -194,12 +197,17 @@ def _open_csv(file: IO[bytes]) -> Csv:
         text = line.decode("utf-8-sig").strip("\r\n")
     except UnicodeDecodeError:
         raise InputError("the file is not text in UTF-8; expected CSV") from None
-    delimiter = max(",;\t", key=text.count)
-    cells = next(csv.reader([text], delimiter=delimiter), [])
+    delimiter = files.csv_delimiter(text)
+    try:
+        cells = next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise InputError(f"the first line is not CSV: {error}. Lines must end with \\n") from None
     if len(cells) < 2:
         raise InputError(f"the first line is {text[:60]!r}; expected CSV with a column per pixel")
-    names = None if all(map(_is_number, cells)) else tuple(cells)
-    return Csv(file, names, len(cells), delimiter)
+    is_numbered = cells == [str(i) for i in range(len(cells))]  # as pandas does without names
+    has_names = not all(map(_is_number, cells))
+    names = tuple(cells) if has_names else None
+    return Csv(file, has_names or is_numbered, names, len(cells), delimiter)
 
 
 def _is_number(text: str) -> bool:

@@ -63,7 +63,7 @@ def rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     """Read a CSV file that has these columns; raises `InputError` if it is absent or has others."""
     try:
         text = path.read_text("utf-8-sig")
-        delimiter = max(",;\t", key=text.partition("\n")[0].count)  # a spreadsheet may write others
+        delimiter = files.csv_delimiter(text.partition("\n")[0])
         lines = io.StringIO(text, newline="")
         reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
         reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]

@@ -168,7 +168,7 @@ def set_apart(labelled: Labelled, classes: Sequence[str]) -> tuple[Labelled, Lab
     """Divide images into those to train on and, one of `TEST_SHARE` of each class, to test on.
 
     Those with the smallest digests are chosen, so images in another order are divided in the same
-    way, and equal images are in the same part.
+    way, and equal images of a class are in the same part.
 
     Raises `InputError` if a class has no two images that differ; names all such classes.
     """
@@ -222,12 +222,15 @@ def split_indices(
         train, val = train_test_split(
             np.arange(len(labels)), test_size=val_fraction, stratify=labels, random_state=seed
         )
+        counts = {len(np.unique(part)) for part in (labels, labels[train], labels[val])}
     except ValueError:
+        counts = set()
+    if len(counts) != 1:
         raise InputError(
             f"prepare.val_fraction is {val_fraction}; this leaves no image of some class to train "
             f"on or to validate on, of {len(labels)} images in all and {np.bincount(labels).min()} "
             f"of the smallest class"
-        ) from None
+        )
     return np.sort(train), np.sort(val)
 
 

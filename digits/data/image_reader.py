@@ -137,26 +137,28 @@ class Reader:
     def _check_sizes(self) -> None:
         """All images must have one size, which a network can take."""
         counts = Counter(self._sizes.values())
-        for size, count in counts.most_common(1):
-            fits = is_in_range(size)
-            scale = 1 if fits else min(EXAMPLE_SIDE / max(size), 1)
-            example = [max(round(scale * side), SIDES[0]) for side in size]
-            advice = f"To fit all images into one size, set data.size, for example to {example}"
-            if not fits:
-                name = next(name for name in self._sizes if self._sizes[name] == size)
-                others = f" (as are {count - 1:,} others)" if count > 1 else ""
+        if not counts:
+            return
+        [(size, count)] = counts.most_common(1)
+        fits = is_in_range(size)
+        scale = 1 if fits else min(EXAMPLE_SIDE / max(size), 1)
+        example = [max(round(scale * side), SIDES[0]) for side in size]
+        advice = f"To fit all images into one size, set data.size, for example to {example}"
+        if not fits:
+            name = next(name for name in self._sizes if self._sizes[name] == size)
+            others = f" (as are {count - 1:,} others)" if count > 1 else ""
+            self.findings.add(
+                f"{name} is {size[0]:,} pixels high and {size[1]:,} wide{others}; expected "
+                f"{SIDES[0]} to {SIDES[1]}",
+                advice,
+            )
+        for name, (height, width) in self._sizes.items():
+            if (height, width) != size:
                 self.findings.add(
-                    f"{name} is {size[0]:,} pixels high and {size[1]:,} wide{others}; expected "
-                    f"{SIDES[0]} to {SIDES[1]}",
+                    f"{name} is {height:,} pixels high and {width:,} wide; most images are "
+                    f"{size[0]:,} and {size[1]:,}",
                     advice,
                 )
-            for name, (height, width) in self._sizes.items():
-                if (height, width) != size:
-                    self.findings.add(
-                        f"{name} is {height:,} pixels high and {width:,} wide; most images are "
-                        f"{size[0]:,} and {size[1]:,}",
-                        advice,
-                    )
 
 
 def form(size: tuple[int, ...], method: Literal["ink-box", "resize"]) -> Preprocessing:

@@ -161,10 +161,12 @@ def _labelled(path: Path, found: list[Found], notes: list[str]) -> dict[str | No
         notes += [f"{f.name} is left out: it has no labels" for f in pairs if not f.labels]
         parts[part] = [f for f in pairs if f.labels]
     if not (parts["train"] or parts["val"] or parts[None]):
+        has_folders = path.is_dir() and any(inner.is_dir() for inner in path.iterdir())
+        classes = ". If its folders are the classes, move the tables away" * has_folders
         raise InputError(
             f"{path} has no labelled images to train on ({'; '.join(notes) or 'no tables'}); "
             f"expected a column label, or an array of labels next to that of the images. A table "
-            f"that lists image files is metadata.csv, with the columns file_name and label"
+            f"that lists image files is metadata.csv, with the columns file_name and label{classes}"
         )
     if parts[None] and (parts["train"] or parts["test"]):
         raise InputError(
@@ -228,9 +230,9 @@ def _read(
 
 def _labels(name: str, column: Labels, findings: Findings) -> Iterator[Label]:
     for i, label in enumerate(column.read()):
-        if isinstance(label, float) and label.is_integer():
+        if isinstance(label, bool) or (isinstance(label, float) and label.is_integer()):
             label = int(label)
-        if isinstance(label, bool) or not isinstance(label, int | str) or label in ("", -1):
+        if not isinstance(label, int | str) or label in ("", -1):
             findings.add(f"{name}: the label of image {i:,} is {label!r}", GIVE_LABELS)
         else:
             yield label

@@ -191,6 +191,10 @@ def measure(images: Images) -> int:
         raise InputError(
             f"{name}the values are {low:g} to {high:g}; expected 0 to 1 or 0 to 255. {way_out}"
         )
+    if images.kind == "floats" and 1 < high < 2:
+        raise InputError(
+            f"{name}the values are {low:g} to {high:g}; expected 0 to 1 or 0 to 255. Clip them to 1"
+        )
     return WHITE if 0 < high <= 1 else 1
 
 

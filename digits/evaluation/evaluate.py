@@ -115,10 +115,9 @@ def error_rows(evaluation: Evaluation) -> list[Row]:
     ]
 
 
-def plot_tables(evaluation: Evaluation) -> Mapping[str, list[Row]]:
-    """The tables that DVC plots, by name."""
+def plot_tables(evaluation: Evaluation, figures: Row) -> Mapping[str, list[Row]]:
+    """The tables that DVC plots, by name; of an evaluation and its `summary`."""
     e = evaluation
-    figures = summary(e)
     return {
         "confusion": [
             {"actual": actual, "predicted": predicted, "images": int(e.confusion[i, j])}

@@ -22,6 +22,7 @@ STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # part of matplotlib, so the same on every machine
     "font.size": 9,
     "text.color": INK,
+    "text.parse_math": False,  # a class may be named $
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
     "axes.titlesize": 11,

@@ -8,7 +8,7 @@ each side, the integer is 1 for a broken image and -1 for a fixed one.
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from statistics import NormalDist
 
 
@@ -38,11 +38,19 @@ def sign_flip_p(differences: Iterable[int]) -> float:
     probabilities = np.ones(1)  # of each sum from -reach to reach, in steps of 1
     for size, count in sizes.items():
         part = np.zeros(2 * size * count + 1)
-        part[:: 2 * size] = [math.comb(count, k) / 2**count for k in range(count + 1)]
+        part[:: 2 * size] = [ways / 2**count for ways in _binomial_coefficients(count)]
         probabilities = np.convolve(probabilities, part)
     reach = len(probabilities) // 2
     tail = probabilities[reach + abs(total) :].sum()
     return float(min(1.0, 2 * tail))
+
+
+def _binomial_coefficients(n: int) -> Iterator[int]:
+    """`math.comb(n, k)` for k from 0 to n, each from the one before."""
+    found = 1
+    for k in range(n + 1):
+        yield found
+        found = found * (n - k) // (k + 1)
 
 
 def loss_bound(loss: float, discordance: float, images: int, confidence: float = 0.95) -> float:
@@ -76,7 +84,7 @@ def loss_bound(loss: float, discordance: float, images: int, confidence: float =
     def excess(bound: float) -> float:
         b = (2 * images - loss) * bound - discordance
         c = -fixed * bound * (1 - bound)
-        root = math.sqrt(b * b - 8 * images * c)
+        root = math.sqrt(max(b * b - 8 * images * c, 0.0))  # rounding may leave less than 0
         rate = (root - b) / (4 * images)  # of fixed images, under this bound
         variance = images * (2 * rate + bound * (1 - bound))
         return loss - images * bound + z * math.sqrt(max(variance, 0.0))

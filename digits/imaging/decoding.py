@@ -95,6 +95,7 @@ def decode_with_size(
             _check_size(*image.size, max_pixels)
             width, height = image.size
             image.draft("RGB", (WORKING_SIZE, WORKING_SIZE))  # a JPEG need not be decoded in full
+            image.load()  # in `_transpose`, which may load it, damage would count as the EXIF's
             transpose = _transpose(image)
             levels = _levels(image)
     except UnidentifiedImageError:

@@ -7,17 +7,16 @@ Outlier Exposure).
 """
 
 import math
-import os
-import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import parent_process
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from digits.core.arrays import UInt8Array
+from digits.core.workers import end_with_parent
 from digits.data.dataset import Labelled, Source
 from digits.drawing.canvas import Random, enlarged, fitted, placed, redrawn
 from digits.outliers import pictures
@@ -49,13 +48,16 @@ def make(data: Labelled, n: int, source: Source, seed: int, workers: int = 1) ->
     """
     chunks = _Chunks(data, n, source, seed)
     processes = workers if workers > 1 and len(chunks) > 1 else 0
-    made = DataLoader(
-        chunks,
-        batch_size=None,
-        num_workers=processes,
-        collate_fn=_as_made,
-        worker_init_fn=_end_with_parent,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # workers > cores
+        loader = DataLoader(
+            chunks,
+            batch_size=None,
+            num_workers=processes,
+            collate_fn=_as_made,
+            worker_init_fn=end_with_parent,  # it would wait until somebody takes its images
+        )
+        made = list(loader)
     outliers, images, labels = map(np.concatenate, zip(*made, strict=True))
     none = np.full(n, len(source.classes), np.uint8)
     return Labelled(np.concatenate([outliers, images]), np.concatenate([none, labels]))
@@ -89,18 +91,6 @@ class _Chunks(Dataset[Made]):
             outliers[i] = redrawn(picture, one, fit, rng) if rng.integers(3) else fit(picture, one)
             images[i] = redrawn(enlarged(one), one, fit, rng) if rng.integers(3) else one
         return outliers, images, data.labels[chosen[:, 0]]
-
-
-def _end_with_parent(_number: int) -> None:
-    """End this process when its parent is killed; it would wait until somebody takes its images."""
-
-    def watch() -> None:
-        parent = parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _as_made(chunk: Any) -> Any:

@@ -72,9 +72,10 @@ def random_affine(images: Tensor, limits: Augmentation, generator: torch.Generat
     angle, shear = u[0] * math.radians(limits.rotation), u[1] * math.radians(limits.shear)
     zoom = 1 / (1 + u[2] * limits.scale)  # an inverse: the grid maps output to input
     cos, sin, tan = angle.cos() * zoom, angle.sin() * zoom, shear.tan()
+    aspect = height / width  # the grid's coordinates are from -1 to 1 on either side
     rows = [
-        torch.stack([cos, cos * tan - sin, u[3] * (2 * limits.translation / width)], 1),
-        torch.stack([sin, sin * tan + cos, u[4] * (2 * limits.translation / height)], 1),
+        torch.stack([cos, (cos * tan - sin) * aspect, u[3] * (2 * limits.translation / width)], 1),
+        torch.stack([sin / aspect, sin * tan + cos, u[4] * (2 * limits.translation / height)], 1),
     ]
     grid = F.affine_grid(torch.stack(rows, 1), [n, 1, height, width], align_corners=False)
     return F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)

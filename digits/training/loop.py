@@ -130,7 +130,7 @@ class _Steps:
 
     @property
     def per_epoch(self) -> int:
-        return math.ceil(self.images / self.recipe.batch_size)
+        return math.ceil((self.images - 1) / self.recipe.batch_size)  # see `_shuffled`
 
     def train_epoch(self, epoch: int, on_step: Callable[[], object]) -> tuple[float, float]:
         """Train on every image once; return the mean loss and the last learning rate."""
@@ -196,7 +196,9 @@ def _check_finite(loss: float, epoch: int, batch: int, lr: float) -> None:
 def _shuffled(n: int, recipe: Recipe, epoch: int) -> Sequence[Tensor]:
     """The indices 0 to n - 1 in batches, in an order that only seed and epoch decide."""
     order = np.random.default_rng((recipe.seed, epoch)).permutation(n)
-    return torch.split(torch.from_numpy(order).to(recipe.device), recipe.batch_size)
+    # Batch norm takes two images, so a last one alone joins the batch before.
+    starts = tuple(range(recipe.batch_size, n - 1, recipe.batch_size))
+    return torch.from_numpy(order).to(recipe.device).tensor_split(starts)
 
 
 def _tensors(labelled: Labelled, device: torch.device) -> tuple[Tensor, Tensor]:

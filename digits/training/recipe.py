@@ -20,7 +20,7 @@ class Recipe(Params):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "float32", "bfloat16"]
     epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2)]  # for batch norm
     shards: Annotated[int, Field(ge=1, le=64)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     ema: Annotated[float, Field(ge=0, lt=1)]  # decay per step; 0 turns averaging off

@@ -70,11 +70,13 @@ class Shards:
         batch : int64 (k,), indices of images
         step : from 0
         """
-        parts = batch.tensor_split(self.recipe.shards)
+        shards = self.recipe.shards
+        used = max(1, min(shards, len(batch) // 2))  # batch norm takes two images
+        parts = [*batch.tensor_split(used), *[batch[:0]] * (shards - used)]
 
         def row(number: int) -> Tensor:
             part = parts[number]
-            if not len(part):  # fewer images than shards
+            if not len(part):
                 return self.weights.current.new_zeros(len(self.weights.current) + 1)
             return self.own[number].row(
                 self.images[part],

@@ -15,13 +15,12 @@ from itertools import islice
 from pathlib import Path
 
 from digits.core.errors import InputError
-from digits.core.workers import count_workers
+from digits.core.workers import count_workers, end_with_parent
 from digits.model.classifier import Classifier
 from digits.storage import model_store
 from ops.predict import batch
 from ops.tools import ray_cluster
 from ops.tools.inputs import Chunk, Input
-from ops.tools.processes import end_with_parent
 
 Pending = Iterable[tuple[int, Chunk]]  # by the parts' numbers
 Done = Iterator[tuple[int, bytes]]  # as `batch.to_bytes` returns them
@@ -55,7 +54,7 @@ def local(task: Task, pending: Pending, parts: int) -> Done:
     pending = iter(pending)
     context = get_context("spawn")  # threads of this process would not survive a fork
     resource_tracker.ensure_running()  # to start it lets interrupts through
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
         running: dict[Future[bytes], int] = {}
         try:
             while True:
@@ -122,7 +121,3 @@ def on_ray(task: Task, pending: Pending, parts: int) -> Done:
 @cache
 def _load(folder: Path) -> Classifier:
     return Classifier.load(folder)
-
-
-def _start_worker() -> None:
-    end_with_parent()

@@ -75,7 +75,7 @@ def find_ink(image: UInt8Array) -> Float32Array:
     """
     found = _find_digit(decoding.grey(image))
     strength = found[1].strength if found else 0.0
-    if image.ndim == 3 and strength < FAINT:
+    if image.ndim == 3 and image.size > 3 and strength < FAINT:
         coloured = _find_digit(_along_colour(image))
         if coloured and coloured[1].strength > COLOURED * strength:
             found, strength = coloured, coloured[1].strength

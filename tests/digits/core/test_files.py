@@ -86,6 +86,28 @@ def test_an_error_leaves_the_old_folder_and_nothing_half_written(tmp_path: Path)
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_folder_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").touch()
+    (tmp_path / "file").touch()
+    for name, reason in (("mine", "has files, but no source.json"), ("file", "is a file")):
+        with (
+            pytest.raises(InputError, match=rf"{name} {reason}"),
+            files.new_directory(tmp_path / name, "source.json"),
+        ):
+            pytest.fail("it was replaced")
+    assert (tmp_path / "mine" / "a.txt").exists()
+
+
+def test_a_link_to_a_folder_remains_one(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    with files.new_directory(tmp_path / "out", "source.json") as folder:
+        (folder / "source.json").touch()
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "disk" / "source.json").exists()
+
+
 def test_the_rest_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / "rest").touch()

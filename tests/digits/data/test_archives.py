@@ -33,10 +33,12 @@ HARMFUL = {
     "climbs from within": (archive({"a/../../b": b"x"}), "which leads out"),
     "absolute": (archive({"/tmp/a.png": b"x"}), "'/tmp/a.png', which leads out"),
     "of Windows": (archive({"c:\\a.png": b"x"}), "which leads out"),
+    "with backslashes": (archive({"train\\a.png": b"x"}), r"'train.*a\.png', with backslashes"),
     "link": (linked(), "a.png is a link"),
     "encrypted": (encrypted(), "a.png is encrypted"),
     "twice": (archive({"a.png": b"x", "b.png": b"x"}).replace(b"b.png", b"a.png"), "two files of"),
     "none": (b"hello", "not a ZIP archive"),
+    "without its start": (archive({"a.png": b"x" * 99}, zipfile.ZIP_STORED)[50:], "damaged zip"),
     "cut": (archive({"a.png": b"x" * 99})[:-30], "not a ZIP archive"),
 }
 

@@ -85,6 +85,12 @@ def test_a_split_that_cannot_be_stratified_names_the_parameter() -> None:
         dataset.split_indices(np.arange(10, dtype=np.uint8), 0.1, 0)
 
 
+def test_a_rare_class_that_no_part_would_have_is_refused() -> None:
+    labels = np.repeat(np.arange(3, dtype=np.uint8), [300, 300, 3])
+    with pytest.raises(InputError, match=r"prepare\.val_fraction is 0\.1.* and 3 of the smal"):
+        dataset.split_indices(labels, 0.1, 0)
+
+
 def test_duplicates_are_counted_by_content() -> None:
     train = Labelled(np.array([[[1]], [[2]]], np.uint8), np.array([0, 1], np.uint8))
     test = Labelled(np.array([[[2]], [[3]], [[2]]], np.uint8), np.array([0, 1, 1], np.uint8))

@@ -132,6 +132,11 @@ def test_labels_that_are_words_are_the_classes(write: Write) -> None:
     assert [raw.source.classes[i] for i in raw.train.labels] == words.tolist()
 
 
+def test_labels_that_are_booleans_are_0_and_1(write: Write) -> None:
+    raw, _ = read(write({"a.npz": npz(x=IMAGES, y=LABELS > 1)}))
+    assert raw.source.classes == ("0", "1")
+
+
 def test_rows_and_columns_are_exchanged_if_asked_for(write: Write) -> None:
     wide = np.concatenate([IMAGES, IMAGES], 2)
     path = write({"a.npz": npz(x_train=wide, y_train=LABELS, x_test=wide, y_test=LABELS)})
@@ -147,6 +152,10 @@ def test_rows_and_columns_are_exchanged_if_asked_for(write: Write) -> None:
 TRAIN = {"x_train.npy": npy(IMAGES), "y_train.npy": npy(LABELS)}
 REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "no labels": ({"a.npy": npy(IMAGES)}, r"no labelled images to train on \(a.npy is left out"),
+    "folders beside": (
+        {"labels.csv": b"id,label\n1,2\n", "a/0.png": FILES[0], "b/0.png": FILES[1]},
+        r"labels.csv is left out.* If its folders are the classes, move the tables away",
+    ),
     "more labels": ({**TRAIN, "y_train.npy": npy(TEST_LABELS)}, "x_train.npy has 25 images, but y"),
     "two data sets": (
         {**TRAIN, "mnist_train.npy": npy(IMAGES)},

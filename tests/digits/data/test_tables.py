@@ -45,9 +45,20 @@ FORMS: dict[str, tuple[str, bytes, np.ndarray, str]] = {  # file's name, content
         "a.csv",
         csv_file(names=None),
         IMAGES,
-        "the first column is the label",
+        "the first one is the label",
     ),
-    "csv of pixels alone": ("a.csv", csv_file(labels=None, names=None), IMAGES, "no header; 64"),
+    "csv of pixels alone": (
+        "a.csv",
+        csv_file(labels=None, names=None),
+        IMAGES,
+        "columns without names; 64",
+    ),
+    "csv with numbered columns": (
+        "a.csv",
+        ",".join(map(str, range(65))).encode() + b"\n" + csv_file(names=None),
+        IMAGES,
+        "the first one is the label",
+    ),
     "csv of fractions": ("a.csv", csv_file(IMAGES / 255), IMAGES, "floats in [0, 1]"),
     "csv by Excel": (
         "A.CSV",
@@ -164,6 +175,7 @@ OBJECTS = np.array([1, None])
         ("cut.idx.gz", gzip.compress(idx(IMAGES), mtime=0)[:20], "gzip"),
         ("text.csv", b"hello\nworld\n", "the first line is 'hello'; expected CSV"),
         ("binary.csv", b"\xff\xfe1,2", "not text in UTF-8"),
+        ("mac.csv", csv_file().replace(b"\n", b"\r"), r"not CSV: .*Lines must end with \\n"),
         ("few.csv", b"id,label\n1,2\n", r"columns are id, label \(no pixels\); expected"),
         (
             "odd.csv",
@@ -195,6 +207,7 @@ def test_a_damaged_file_is_refused_with_its_reason(name: str, content: bytes, re
             npy(np.where(IMAGES == 255, np.nan, IMAGES)),
             "missing, NaN or infinite in image [0-9]; ex",
         ),
+        ("a.npy", npy(IMAGES / 255 * 1.0001), r"the values are 0 to 1\.0001; .*Clip them to 1"),
         ("a.npy", npy(IMAGES.astype(int) * 257), "the values are 0 to 65535; expected 0 to 1 or"),
         ("a.csv", csv_file() + b"1,2,3\n", "rows 1 to 26: CSV parse error: Expected 65 columns"),
         ("a.csv", csv_file().replace(b"255", b"x", 1), "rows 1 to 25: .*invalid value 'x'"),

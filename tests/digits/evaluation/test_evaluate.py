@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_no_errors_is_a_header_alone() -> None:
 
 
 def test_the_tables_that_dvc_plots() -> None:
-    found = evaluate.plot_tables(FOUND)
+    found = evaluate.plot_tables(FOUND, evaluate.summary(FOUND))
     assert found["confusion"][1] == {"actual": "a", "predicted": "b", "images": 2}
     assert [row["images"] for row in found["confusion"]] == [1, 2, 1, 2]
     assert sum(row["images"] for row in found["reliability"]) == 6
@@ -92,6 +93,12 @@ def test_pictures_are_pngs_of_stable_bytes() -> None:
         picture = Image.open(io.BytesIO(png))
         assert picture.format == "PNG"
         assert "Software" not in picture.info
+
+
+def test_the_name_of_a_class_is_no_formula() -> None:
+    dollars = replace(FOUND, classes=("$", r"$\frac$"))
+    assert plots.overview(dollars).startswith(b"\x89PNG")
+    assert plots.worst_errors(dollars, np.zeros((6, 28, 28), np.uint8)).startswith(b"\x89PNG")
 
 
 def test_a_perfect_model_has_a_picture_too() -> None:

@@ -42,6 +42,8 @@ def test_more_broken_images_never_lower_the_bound(broken: int, fixed: int) -> No
     assert loss_bound(broken + 1 - fixed, broken + 1 + fixed, 10_000) > now
 
 
-@pytest.mark.parametrize(("broken", "fixed"), [(5, 0), (0, 5), (5, 5), (3, 2)])
+@pytest.mark.parametrize(
+    ("broken", "fixed"), [(5, 0), (0, 5), (5, 5), (3, 2), *((0, n) for n in range(1, 50))]
+)
 def test_the_bound_stays_within_what_is_possible(broken: int, fixed: int) -> None:
     assert -1 <= loss_bound(broken - fixed, broken + fixed, broken + fixed) <= 1

@@ -1,5 +1,6 @@
 """Every way to store a picture is read as the same grey levels; a bad file is refused."""
 
+import io
 import struct
 import subprocess
 import sys
@@ -186,7 +187,7 @@ def test_an_array_of_another_type_or_shape_is_refused(shape: tuple[int, ...]) ->
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns before it gives up
 @given(st.data())
-def test_a_damaged_file_is_an_image_or_a_reason(data: st.DataObject) -> None:
+def test_a_damaged_file_is_an_image_only_if_pillow_can_read_it(data: st.DataObject) -> None:
     format = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"]))
     exif = Image.Exif()
     exif[decoding.ORIENTATION] = 6
@@ -198,8 +199,18 @@ def test_a_damaged_file_is_an_image_or_a_reason(data: st.DataObject) -> None:
         grey = decoding.grey(decoding.decode(bytes(content)))
     except InputError:
         return
+    Image.open(io.BytesIO(content)).load()
     assert grey.ndim == 2
     assert grey.dtype == np.uint8
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (40, 40, 3)])
+def test_a_png_with_a_damaged_part_is_refused(shape: tuple[int, ...]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    content = bytearray(encode(Image.fromarray(noise)))
+    content[1000:1032] = bytes(32)
+    with pytest.raises(InputError, match="the image is damaged"):
+        decoding.decode(bytes(content))
 
 
 def outcome(content: bytes) -> object:

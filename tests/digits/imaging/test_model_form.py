@@ -66,6 +66,7 @@ def test_a_thin_pen_is_as_good_as_a_thick_one() -> None:
     "content",
     [
         encode(Image.new("L", (1, 1))),
+        encode(Image.new("RGB", (1, 1))),
         encode(Image.new("RGBA", (80, 80))),
         encode(Image.new("I;16", (80, 80), 3000)),
     ],

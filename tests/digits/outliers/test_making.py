@@ -39,7 +39,6 @@ def test_half_are_of_no_class_and_the_same_seed_makes_the_same(uci: Raw) -> None
     assert all(as_they_were)
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
 def test_the_number_of_processes_changes_no_byte(uci: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(making, "CHUNK", 20)
     one, three = (making.make(uci.train, 50, uci.source, 0, workers) for workers in (1, 3))

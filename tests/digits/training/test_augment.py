@@ -60,6 +60,19 @@ def test_rotation_keeps_the_distance_to_the_centre_and_stays_in_its_limit() -> N
     assert 20 < angles.abs().max() < 31
 
 
+@pytest.mark.parametrize("margins", [(29, 29, 0, 0), (0, 0, 29, 29)])
+def test_a_frame_that_is_not_square_is_turned_as_a_square_one(
+    margins: tuple[int, int, int, int],
+) -> None:
+    limits = NONE.model_copy(update={"rotation": 30.0, "shear": 20.0})
+    longer = torch.nn.functional.pad(dot(), margins)
+    left, _, top, _ = margins
+    found = augment(longer, limits, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        found[:, top : top + 29, left : left + 29], moved(limits), rtol=0, atol=0.05
+    )
+
+
 @pytest.mark.parametrize(("limit", "ratio"), [(0.2, 1.2**2)])
 def test_scale_changes_the_area_by_its_square(limit: float, ratio: float) -> None:
     area = moved(NONE.model_copy(update={"scale": limit})).sum((1, 2)) / dot().sum((1, 2))

@@ -38,14 +38,14 @@ EVERYTHING_ON = {
 
 
 def parts(
-    prepared: Path, changes: Mapping[str, Any] | None = None
+    prepared: Path, changes: Mapping[str, Any] | None = None, size: tuple[int, int] = (28, 28)
 ) -> tuple[Network, Recipe, Labelled, Labelled]:
     document = override(DOCUMENT, changes or {})
     torch.manual_seed(0)
     network = Network(
         Architecture.parse(document["model"]),
         dataset.load_source(prepared).classes,
-        (28, 28),
+        size,
         mean=33.0,
         std=79.0,
     )
@@ -133,6 +133,15 @@ def test_shards_add_up_to_the_batch_without_batch_norm(prepared: Path) -> None:
 
 def test_more_shards_than_images_in_a_batch(prepared: Path) -> None:
     assert len(train(prepared, {"train.batch_size": 17, "train.shards": 8}).curve) == 2
+
+
+@pytest.mark.parametrize("size", [85, 83])  # of 256 images, 1 and 7 are in the last batch
+def test_batch_norm_gets_two_images_where_its_maps_are_single_pixels(
+    prepared: Path, size: int
+) -> None:
+    network, recipe, *data = parts(prepared, {"train.batch_size": size}, size=(12, 12))
+    small = [Labelled(part.images[:, 8:20, 8:20].copy(), part.labels) for part in data]
+    assert len(loop.train(network, recipe, *small, 1).curve) == 2
 
 
 def test_each_member_of_an_ensemble_learns_as_it_would_alone(prepared: Path) -> None:
