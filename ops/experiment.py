@@ -34,12 +34,19 @@ from digits.core.command_line import say
 from digits.core.errors import InputError
 from ops.tools import git, pipeline, presets, training_time
 from ops.tools.dvc import DVC, made_experiment, set_params
-from ops.tools.revisions import FILES, LOCK, METRICS, PARAMS, run_folders, runs_in_tree
+from ops.tools.revisions import (
+    FILES,
+    LOCK,
+    METRICS,
+    PARAMS,
+    SEED,
+    differing_runs,
+    run_folders,
+    runs_in_tree,
+)
 from ops.tools.rules import rules_in, rules_in_commit
 from ops.tools.tables import about, aligned
 from ops.tools.tree import WORKING_TREE, Tree
-
-SEED = "train.seed"
 
 
 def main() -> None:
@@ -201,11 +208,17 @@ def run_further_seed(name: str | None, seed: int) -> None:
     (run,) = runs_in_tree(Tree(commit), title)[:1]
     if run.seed != seed:
         raise InputError(f"{title}:{METRICS}/train.json: seed is {run.seed}; expected {seed}")
-    with files.new_directory(Path(METRICS, f"seed-{seed}")) as folder:
-        for file in FILES:
-            content = git.read(commit, f"{METRICS}/{file}")
-            if content is not None:
-                (folder / file).write_bytes(content)
+    contents = git.read_all(commit, [LOCK, *(f"{METRICS}/{file}" for file in FILES)])
+    out = f"{METRICS}/seed-{seed}"
+    with files.new_directory(out) as folder:
+        for path, content in contents.items():
+            (folder / Path(path).name).write_bytes(content)
+    if difference := differing_runs(WORKING_TREE, [out]).get(out):
+        shutil.rmtree(out)
+        raise InputError(
+            f"parameters, code or data changed while the seeds were trained: for seed {seed}, "
+            f"{difference}. Run the command again"
+        )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from ops.gate.best_version import BestVersion, find_best
 from ops.gate.evaluators import comparable, differences, unknown_evaluators
 from ops.tools import git, pipeline
 from ops.tools.revisions import (
+    check_further_runs,
     check_lock,
     count_looks,
     runs_here,
@@ -179,6 +180,8 @@ def find_candidate(question: Question) -> tuple[list[Run], Tree | None]:
         tree = Tree(git.commit(rev))
         trees.append(tree)
         check_lock(tree)
+        if rev not in git.experiments():  # which have the further runs of the commit before them
+            check_further_runs(tree)
         runs += runs_in_tree(tree, rev)
     return runs, trees[0]
 
@@ -206,8 +209,6 @@ def judge(
 ) -> Decision:
     """Judge a candidate by the limits and its bases; the other arguments are as in `comparable`."""
     check_seeds(candidate, rules)
-    for base in bases:
-        check_none_left_over(candidate, base)
     pairs = {
         name: (theirs, ours)
         for base in bases
@@ -228,14 +229,3 @@ def judge(
         override=override,
         stated=any(unknown_evaluators(base, candidate, code) for base in bases),
     )
-
-
-def check_none_left_over(candidate: list[Run], base: Base) -> None:
-    """Raises `InputError` if the change made the first run but left a further one as it was."""
-    base_models = {run.scores.model for run in base.runs}
-    names = [run.name for run in candidate[1:] if run.scores.model in base_models]
-    if names and candidate[0].scores.model not in base_models:
-        raise InputError(
-            f"{', '.join(names)} describes a model of {base.name}, from before this change. Run "
-            f"that seed again, or remove it: git rm -r {names[0]}"
-        )

@@ -14,7 +14,7 @@ from ops.registry import publishing
 from ops.registry.checks import check_model, figures, read_version, start
 from ops.tools import git, pipeline, tags
 from ops.tools.registry_events import version_or_commit
-from ops.tools.revisions import check_lock, count_looks, runs_in_tree
+from ops.tools.revisions import check_further_runs, check_lock, count_looks, runs_in_tree
 from ops.tools.rules import rules_in_commit
 from ops.tools.tags import ARTIFACT, Tag
 from ops.tools.tree import WORKING_TREE, Tree
@@ -103,6 +103,7 @@ def check_is_reproduced(commit: str) -> None:
     """Raises `InputError` unless code, dvc.lock and metrics/ of the commit match each other."""
     tree = Tree(commit)
     check_lock(tree)
+    check_further_runs(tree)
     if stale := pipeline.find_stale(pipeline.read(tree)):
         raise InputError(
             f"dvc.lock does not match the code: {stale.sentence}. Run dvc repro, then commit "

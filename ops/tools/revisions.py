@@ -7,10 +7,12 @@ import math
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from digits.core.errors import InputError
+from digits.core.params import as_text, changes, flat
 from digits.gate import results
 from digits.gate.results import Run
 from ops.tools import dvc_files, git
@@ -23,6 +25,7 @@ EVALUATION = f"{METRICS}/evaluation.json"
 FILES = ("evaluation.json", "errors.csv", "data.json", "train.json")
 PARAMS = "params.yaml"
 LOCK = "dvc.lock"
+SEED = "train.seed"
 LARGEST = 100 * 10**6  # bytes of a metrics file
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe"}
 
@@ -95,17 +98,25 @@ def read_file(path: Path) -> bytes:
 
 
 def runs_in_tree(tree: Tree, name: str) -> list[Run]:
-    """As `runs_in_folder`, for a commit's files; messages call the commit `name`."""
-    paths = [p for p in tree.paths(METRICS) if Path(p).name in FILES and p.count("/") <= 2]
+    """As `runs_in_folder`, for a commit's files; messages call the commit `name`.
+
+    Further runs that differ from the first one in more than the seed are left out.
+    """
     folders: dict[str, dict[str, bytes]] = defaultdict(dict)
-    for path, content in tree.read_all(paths).items():
+    for path, content in tree.read_all(_run_files(tree)).items():
         folder, _, file = path.rpartition("/")
         folders[folder][file] = content
+    for folder in differing_runs(tree, folders):
+        del folders[folder]
     if not folders:
         raise InputError(
             f"{name} has no {EVALUATION} to compare with. If this is the first model, add --first"
         )
     return [results.parse(f"{name}:{folder}", folders[folder]) for folder in sorted(folders)]
+
+
+def _run_files(tree: Tree) -> list[str]:
+    return [p for p in tree.paths(METRICS) if Path(p).name in FILES and p.count("/") <= 2]
 
 
 def run_in_commit(objects: git.Objects, commit: str, name: str) -> Run:
@@ -118,11 +129,60 @@ def run_in_commit(objects: git.Objects, commit: str, name: str) -> Run:
 def runs_here() -> list[Run]:
     """The runs in metrics/, where dvc.lock must name the files of the first; reads each file once.
 
-    Raises `InputError` as `runs_in_folder` and `check_lock`.
+    Raises `InputError` as `runs_in_folder`, `check_lock` and `check_further_runs`.
     """
     contents = {run: read_files(run) for run in run_folders(Path(METRICS))}
     compare_with_lock(WORKING_TREE.read(LOCK), contents.get(Path(METRICS), {}))
+    check_further_runs(WORKING_TREE, map(str, contents))
     return [results.parse(str(run), files) for run, files in contents.items()]
+
+
+def differing_runs(tree: Tree, folders: Iterable[str]) -> dict[str, str]:
+    """Those of the folders whose run differs from that in metrics/ in more than the seed, and how.
+
+    A further run's folder has its dvc.lock, which `digits experiment` writes.
+    """
+    further = sorted(set(folders) - {METRICS})
+    if not further:
+        return {}
+    locks = tree.read_all([LOCK, *(f"{folder}/{LOCK}" for folder in further)])
+    first = _inputs(locks, LOCK)
+    found = {}
+    for folder in further:
+        path = f"{folder}/{LOCK}"
+        if path not in locks:
+            found[folder] = f"it has no {LOCK} to compare"
+        elif differences := changes(first, _inputs(locks, path)):
+            name, (here, there) = next(iter(differences.items()))
+            is_parameter = not name.startswith("the ")
+            values = f"is {as_text(there)} there, and {as_text(here)} here"
+            found[folder] = f"{name} {values if is_parameter else 'differs'}"
+    return found
+
+
+def _inputs(locks: Mapping[str, bytes], path: str) -> dict[str, Any]:
+    """What decides a run's results, but for the seed of its training; by name."""
+    stages = dvc_files.parse_lock(locks[path], path) if path in locks else {}
+    made = tuple(f"{out.path}/" for stage in stages.values() for out in stage.outs)
+    found: dict[str, Any] = {}
+    for name, stage in stages.items():
+        deps = (dep for dep in stage.deps if not f"{dep.path}/".startswith(made))
+        found |= {f"the file {dep.path}": dep.md5 for dep in deps}
+        found[f"the command of {name}"] = stage.cmd
+        for values in stage.params.values():
+            found |= flat(values)
+    return {name: value for name, value in found.items() if name != SEED}
+
+
+def check_further_runs(tree: Tree, folders: Iterable[str] | None = None) -> None:
+    """Raises `InputError` if a further run differs from the first one in more than the seed."""
+    if folders is None:
+        folders = {path.rpartition("/")[0] for path in _run_files(tree)}
+    for folder, difference in differing_runs(tree, folders).items():
+        raise InputError(
+            f"{folder} is not of the same parameters, code and data as {METRICS}/: {difference}. "
+            f"Train its seed again: digits experiment --seeds N, or remove it: rm -r {folder}"
+        )
 
 
 def check_lock(tree: Tree) -> None:

@@ -115,6 +115,13 @@ def test_further_seeds_go_where_the_gate_reads_them_and_those_of_earlier_runs_go
     }
 
     project.commit("a model with three seeds")
+    document["train"]["ema"] = 0.25
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(document))
+    program = "from ops import experiment; experiment.run_further_seed(None, 3)"
+    output = project.run("python", "-c", program, code=1)
+    assert "for seed 3, train.ema is 0.25 there, and 0.5 here. Run the command again" in output
+    assert seeds(project) == {"seed-1": 1, "seed-2": 2}
+    project.run("git", "checkout", "--quiet", "--", "params.yaml")
     project.run(*COMMAND, "--seeds", "2")
     assert seeds(project) == {"seed-1": 1}
 

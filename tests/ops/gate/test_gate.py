@@ -41,10 +41,16 @@ class Repository:
         environment = os.environ | environment
         return subprocess.check_output(["git", *words], cwd=self.folder, env=environment, text=True)
 
-    def write(self, wrong: Iterable[int], **changes: Any) -> None:
+    def write(self, wrong: Iterable[int], epochs: int = 8, **changes: Any) -> None:
         """Put a run's metrics in place, as `dvc repro` would: dvc.lock names them."""
         self.write_files("metrics", metrics_files(wrong, **changes))
-        self.lock()
+        self.lock(epochs)
+
+    def write_seed(self, wrong: Iterable[int]) -> Path:
+        """Put a further run in place, as `digits experiment --seeds 2` would."""
+        folder = self.write_files("metrics/seed-1", metrics_files(wrong))
+        shutil.copy(self.folder / "dvc.lock", folder)
+        return folder
 
     def write_files(self, name: str, files: Mapping[str, bytes]) -> Path:
         folder = self.folder / name
@@ -54,13 +60,17 @@ class Repository:
             (folder / file).write_bytes(content)
         return folder
 
-    def lock(self) -> None:
+    def lock(self, epochs: int = 8) -> None:
         outs = [
             {"path": f"metrics/{f.name}", "md5": hashlib.md5(f.read_bytes()).hexdigest()}
             for f in sorted((self.folder / "metrics").iterdir())
             if f.is_file()
         ]
-        document = {"schema": "2.0", "stages": {"evaluate": {"outs": outs}}}
+        train = {
+            "deps": [{"path": "stages/train.py", "md5": hashlib.md5(b"").hexdigest()}],
+            "params": {"params.yaml": {"train": {"epochs": epochs, "seed": 0}}},
+        }
+        document = {"schema": "2.0", "stages": {"train": train, "evaluate": {"outs": outs}}}
         (self.folder / "dvc.lock").write_text(yaml.safe_dump(document))
 
     def set_rules(self, **changes: Any) -> None:
@@ -162,7 +172,7 @@ def test_what_is_in_production_is_a_second_base(repository: Repository) -> None:
 
 def test_several_seeds_lie_in_subfolders(repository: Repository) -> None:
     """On either side: what Git has of the base, and what the working tree has."""
-    repository.write_files("metrics/seed-1", metrics_files(range(105, 135)))
+    repository.write_seed(range(105, 135))
     repository.commit()
     repository.git("branch", "--force", "two")
     printed = repository.gate("--base", "two", code=0)
@@ -175,15 +185,52 @@ def test_several_seeds_lie_in_subfolders(repository: Repository) -> None:
 def test_a_further_seed_that_was_left_from_before_the_change_is_no_evidence(
     repository: Repository,
 ) -> None:
-    repository.write_files("metrics/seed-1", metrics_files(range(105, 135)))
+    seed = repository.write_seed(range(105, 135))
+    kept = {path.name: path.read_bytes() for path in seed.iterdir()}
+    repository.write(range(200, 255), epochs=9)
+    repository.write_files("metrics/seed-1", kept)
+    message = repository.gate("--base", "main", code=2)
+    assert "metrics/seed-1 is not of the same parameters, code and data as metrics/" in message
+    assert "metrics/: train.epochs is 8 there, and 9 here. Train its seed again" in message
     repository.commit()
-    repository.git("branch", "--force", "two")
-    repository.write(range(200, 255), model="f" * 64)
-    repository.write_files("metrics/seed-1", metrics_files(range(105, 135)))
-    message = repository.gate("--base", "two", code=2)
-    assert "metrics/seed-1 describes a model of two, from before this change" in message
+    assert "train.epochs is 8" in repository.gate("--base", "main", "--of", "change", code=2)
+    lock = kept["dvc.lock"].replace(b"epochs: 8", b"epochs: 9")
+    other = lock.replace(hashlib.md5(b"").hexdigest().encode(), b"f" * 32)
+    repository.write_files("metrics/seed-1", kept | {"dvc.lock": other})
+    message = repository.gate("--base", "main", code=2)
+    assert "the file stages/train.py differs. Train its seed again" in message
+    repository.write_files(
+        "metrics/seed-1", kept | {"dvc.lock": lock.replace(b"seed: 0", b"seed: 1")}
+    )
+    assert "30 -> 55, 30" in repository.gate("--base", "main", code=0)
+    shutil.rmtree(seed)
+    assert "BLOCKED" in repository.gate("--base", "main", code=1)
+
+
+def test_an_experiment_is_judged_without_the_further_seeds_of_the_commit_before_it(
+    repository: Repository,
+) -> None:
+    kept = {path.name: path.read_bytes() for path in repository.write_seed(range(9)).iterdir()}
+    repository.commit()
+    start = repository.git("rev-parse", "HEAD").strip()
+    repository.write(COMMON[1:], epochs=9)
+    repository.write_files("metrics/seed-1", kept)
+    repository.commit()
+    repository.git("update-ref", f"refs/exps/{start[:2]}/{start[2:]}/longer", "HEAD")
+    repository.git("reset", "--quiet", "--hard", start)
+    assert "30 -> 29, of" in repository.gate("--base", "main", "--of", "longer", code=0)
+
+
+def test_a_further_seed_that_does_not_say_how_it_was_trained_is_no_evidence(
+    repository: Repository,
+) -> None:
+    (repository.write_seed(range(105, 135)) / "dvc.lock").unlink()
+    repository.git("switch", "--quiet", "--create", "old")
+    repository.commit()
+    message = repository.gate("--base", "main", code=2)
+    assert "data as metrics/: it has no dvc.lock to compare" in message
     shutil.rmtree(repository.folder / "metrics" / "seed-1")
-    assert "BLOCKED" in repository.gate("--base", "two", code=1)
+    assert "30 -> 30" in repository.gate("--base", "old", code=0)
 
 
 def test_a_folder_serves_as_base_with_rules(repository: Repository, tmp_path: Path) -> None:
