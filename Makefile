@@ -28,7 +28,7 @@ ui: .venv/run .venv/serve  ## open the pages of the pipeline, on http://127.0.0.
 	@$(BIN)/python -m ops.ui $(ARGS)
 
 site: .venv/run  ## write the same pages to a folder: make site [SITE=site]
-	@$(BIN)/python -m ops.ui --site $(SITE)
+	@$(BIN)/python -m ops.ui --site '$(SITE)'
 
 serve: .venv/serve  ## serve the drawing page and the API on localhost: make serve [ARGS="--model URL"]
 	@$(BIN)/python -m serving $(ARGS)

@@ -16,19 +16,21 @@ Exit code 0: all images are added. 2: something is wrong, and nothing has change
 import argparse
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from digits.core import command_line, errors
+from digits.core import command_line, errors, files
 from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
 from digits.data import corrections, dataset
 from digits.model.classifier import Classifier
-from ops.tools import inputs
+from ops.tools import inputs, lock
 from ops.tools.dvc import DATA, DVC
 from ops.tools.models import bring_model
 
 CORRECTIONS = Path("data/corrections.csv")
+IMAGES = CORRECTIONS.with_suffix("")
+LOCK = Path(".dvc/tmp/correct.lock")
 
 
 def main() -> None:
@@ -38,13 +40,25 @@ def main() -> None:
         model = Classifier.load(bring_model(args.model, Path(folder))[0])
         check_form(model)
         labelled = list(read(args.labels, model))
-    new, total = corrections.write(CORRECTIONS, labelled)
-    images = CORRECTIONS.with_suffix("")
-    if total and subprocess.run([*DVC, "add", "--quiet", images]).returncode:
-        raise InputError(f"dvc add {images} failed; its own message is above")
+    with lock.held(LOCK, "another digits correct runs here. When it has ended, run this again"):
+        new, total = add(labelled)
     print(f"{CORRECTIONS}: {new} new, {len(labelled) - new} known already; {total} in all")
     if new:
-        print(f"Next: git add {CORRECTIONS} {images}.dvc, then dvc repro")
+        print(f"Next: git add {CORRECTIONS} {IMAGES}.dvc, then dvc repro")
+
+
+def add(labelled: Sequence[tuple[UInt8Array, str, str]]) -> tuple[int, int]:
+    """Add images to the corrections and to DVC, both or neither; returns as `corrections.write`."""
+    file = CORRECTIONS.read_bytes()
+    known = set(IMAGES.glob("*"))
+    new, total = corrections.write(CORRECTIONS, labelled)
+    added = subprocess.run([*DVC, "add", IMAGES], capture_output=True, text=True) if total else None
+    if added and added.returncode:
+        files.write(CORRECTIONS, file)
+        for path in set(IMAGES.glob("*")) - known:
+            path.unlink()
+        raise InputError(f"dvc add {IMAGES} failed, so nothing has changed: {added.stderr.strip()}")
+    return new, total
 
 
 def check_form(model: Classifier) -> None:

@@ -22,7 +22,7 @@ from digits.core.command_line import say
 from digits.core.errors import InputError, Unreachable
 from digits.storage import location, rights
 from ops.tools import any_path
-from ops.tools.dvc import NO_REMOTE, has_remote
+from ops.tools.dvc import NO_REMOTE, has_remote, usable
 
 NAME = "storage"
 AWS_CONFIG = ".dvc/s3.config"  # turns off the checksums that some servers refuse
@@ -99,7 +99,7 @@ def configured() -> dict[str, str]:
     """DVC's options of its default remote; raises `InputError` if there is only the placeholder."""
     from dvc.config import Config
 
-    configuration = Config.from_cwd()
+    configuration = usable(Config.from_cwd)
     if not has_remote(configuration):
         raise InputError(NO_REMOTE)
     return dict(configuration["remote"][configuration["core"]["remote"]])
@@ -109,7 +109,9 @@ def own_settings() -> dict[str, str]:
     """The options in .dvc/config.local that are of this machine and not of the former URL."""
     from dvc.config import Config
 
-    options: dict[str, str] = Config.from_cwd().load_one("local")["remote"].get(NAME, {})
+    options: dict[str, str] = (
+        Config.from_cwd(validate=False).load_one("local")["remote"].get(NAME, {})
+    )
     names = VARIABLES.keys() - {"endpointurl"}
     return {name: value for name, value in options.items() if name in names}
 
@@ -143,7 +145,7 @@ def configure(options: Mapping[str, str]) -> None:
     local = own_settings()
     if endpoint := options.pop("endpointurl", None):
         local |= {"endpointurl": endpoint} | checksum_settings()
-    configuration = Config.from_cwd()
+    configuration = Config.from_cwd(validate=False)  # it may be what is to be mended
     with configuration.edit("local", validate=False) as level:
         level["core"].pop("remote", None)
         level["remote"].pop(NAME, None)

@@ -5,6 +5,7 @@ The JSON holds image files in base64, or pixels.
 
 import base64
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -17,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError
-from digits.imaging import model_form
+from digits.imaging import decoding, model_form
 from digits.imaging.decoding import MAX_PIXELS, TooManyPixels
 from digits.imaging.preprocessing import Preprocessing
 from serving import problem_details
@@ -26,6 +27,7 @@ from serving.request_body import BODY_BYTES
 from serving.worker_pool import at_once
 
 FILES = 100  # in one form or JSON
+REQUEST_PIXELS = 4 * MAX_PIXELS  # of several image files together
 FIELDS = 1000  # of text, which are passed over
 URL_SAFE = str.maketrans("-_", "+/")  # the two characters that base64url has in place of base64's
 
@@ -82,7 +84,7 @@ def decode_images(
     headers : of the request
     body : decompressed
     preprocessing : the model's form
-    max_pixels : of all image files together; None for no other limit than that of each file
+    max_pixels : of all image files together; None for `REQUEST_PIXELS`
 
     Returns
     -------
@@ -92,7 +94,7 @@ def decode_images(
     ------
     Problem
         400 if the JSON or the form can't be parsed; 422 if an image is missing, can't be read or
-        has the wrong size.
+        has the wrong size; 413 if several have more than `REQUEST_PIXELS`.
     TooManyPixels
         If the image files have more than `max_pixels`.
     """
@@ -167,6 +169,8 @@ def _decode_files(
 ) -> UInt8Array:
     """Decode image files, each given with the field that an error names; a text is in base64."""
     images, errors = [], []
+    if len(files) > 1 and max_pixels is None:
+        _check_pixels([content for _, content in files])
     limit = MAX_PIXELS if max_pixels is None else max_pixels // len(files)
     for field, content in files:
         try:
@@ -179,6 +183,22 @@ def _decode_files(
     if errors:
         raise Problem(422, f"{errors[0][0]}: {errors[0][1]}", errors)
     return np.array(images)
+
+
+def _check_pixels(files: Sequence[bytes | str]) -> None:
+    """Raises `Problem` 413 if image files together would take seconds to decode."""
+    pixels = 0
+    for content in files:
+        with suppress(InputError):  # it is told when the file is decoded
+            pixels += decoding.count_pixels(
+                _from_base64(content) if isinstance(content, str) else content
+            )
+    if pixels > REQUEST_PIXELS:
+        raise Problem(
+            413,
+            f"The images have {pixels:,} pixels together; expected at most {REQUEST_PIXELS:,}. "
+            f"Send them in several requests",
+        )
 
 
 class _InMemoryParser(MultiPartParser):

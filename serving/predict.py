@@ -103,6 +103,7 @@ The body may be compressed, with `Content-Encoding: gzip` or `deflate`.
 """
 
 
+@router.post("/invocations", include_in_schema=False)  # SageMaker's name
 @router.post(
     "/predict",
     summary="Classify images",
@@ -113,7 +114,10 @@ The body may be compressed, with `Content-Encoding: gzip` or `deflate`.
         422: _problem("There is no image, or an image can't be read", example=PROBLEM),
         400: _problem("The body can't be parsed or decompressed"),
         408: _problem(f"The body did not arrive within {request_body.BODY_S} s"),
-        413: _problem(f"The body is larger than {request_body.BODY_BYTES:,} bytes"),
+        413: _problem(
+            f"The body is larger than {request_body.BODY_BYTES:,} bytes, or several image files "
+            f"have more than {decode.REQUEST_PIXELS:,} pixels together"
+        ),
         415: _problem("The body is compressed in another way than gzip or deflate"),
         429: _problem("Too many requests are waiting; send it again after Retry-After seconds"),
     },
@@ -135,11 +139,6 @@ async def predict(request: Request) -> Response:
             classification, response = await state.pool.run(at_once, call)
     state.metrics.count_images(classification)
     return response
-
-
-@router.post("/invocations", include_in_schema=False)
-async def invocations(request: Request) -> Response:
-    return await predict(request)
 
 
 async def answer(

@@ -70,6 +70,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     write at the same time, the last one to finish wins.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected a file")
     if path.exists() and not path.is_file():  # /dev/null or a pipe is not replaced
         with open(path, "wb") as file:
             yield file

@@ -77,6 +77,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         return parse_yaml(Path(path).read_bytes(), path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; expected a file") from None
 
 
 def parse_yaml(content: bytes, origin: str | Path) -> dict[str, Any]:

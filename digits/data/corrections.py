@@ -70,6 +70,8 @@ def rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         table = list(reader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; expected a CSV file") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not CSV: {error}") from None
     missing = [column for column in columns if column not in reader.fieldnames]

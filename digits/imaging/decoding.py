@@ -5,6 +5,7 @@ bits a channel, CMYK, CIELAB. Of an animation, the first frame is read.
 """
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -133,6 +134,15 @@ def _small_png(content: bytes, max_pixels: int) -> UInt8Array | None:
     except ValueError:
         return None
     return np.frombuffer(picture.tobytes(), np.uint8).reshape(height, width)
+
+
+def count_pixels(content: bytes) -> int:
+    """How many pixels an image file says that it has; 0 if it is none."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return math.prod(image.size)
+    except (UnidentifiedImageError, *DAMAGE):
+        return 0
 
 
 def check_bytes(length: int) -> None:

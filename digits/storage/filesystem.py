@@ -215,7 +215,7 @@ def _walk_bucket(storage: Storage, passed_over: list[str]) -> Iterator[tuple[str
             if system := _system_part(name):
                 if system not in passed_over[-1:]:  # a folder counts once
                     passed_over.append(system)
-            elif not name.endswith("/"):
+            elif name and not name.endswith("/"):  # else it stands for a folder
                 yield name, entry["LastModified"].timestamp(), entry["ETag"]
 
 

@@ -16,7 +16,7 @@ from digits.core import files
 from digits.core.workers import WORKERS_VARIABLE
 from ops.sweep import trials
 from ops.sweep.trials import RESUME, Ended, Started, Trial
-from ops.tools import compute, git
+from ops.tools import compute, dvc, git
 
 POLL_S = 0.1
 
@@ -60,7 +60,7 @@ def prepare(trial: Trial, commit: str, identity: Mapping[str, str]) -> Path:
     from dvc.repo import Repo
 
     save_state(trial)
-    with files.new_directory(trial.clone) as folder, Repo() as repo:
+    with files.new_directory(trial.clone) as folder, dvc.usable(Repo) as repo:
         settings, cache = repo.config.read("local"), repo.cache.local_cache_dir
         trials.configure(git.clone(commit, folder), identity, settings, cache)
     project = trial.clone / git.project_in_repository()

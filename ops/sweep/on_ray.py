@@ -65,7 +65,7 @@ class OnRay:
         self._messages = (
             ray.remote(ray_node.Messages).options(num_cpus=0, resources={HEAD: 0.001}).remote()
         )
-        with Repo() as repo:
+        with dvc.usable(Repo) as repo:
             url, cache = dvc.remote_url(repo.config), Path(repo.cache.local_cache_dir)
             settings = dict(repo.config.read("local"))
         settings.pop("cache", None)  # a node has its own
@@ -247,7 +247,7 @@ def add_to_cache(packed: bytes) -> None:
     """
     from dvc.repo import Repo
 
-    with Repo() as repo, TemporaryDirectory(dir=FOLDER) as folder:
+    with dvc.usable(Repo) as repo, TemporaryDirectory(dir=FOLDER) as folder:
         cache, runs = repo.cache.local, repo.cache.legacy
         names = ray_node.unpack(packed, Path(folder))
         # A folder's list comes after its files.

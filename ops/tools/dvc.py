@@ -22,6 +22,19 @@ NO_REMOTE = (
 )
 
 
+def usable(read: Callable[[], Any]) -> Any:
+    """What `read` returns, which reads DVC's configuration; raises `InputError` if it is wrong."""
+    from dvc.config import ConfigError
+
+    try:
+        return read()
+    except ConfigError as error:
+        raise InputError(
+            f"DVC's configuration can't be used: {error}. If .dvc/config.local belongs to another "
+            f"remote than .dvc/config, set both: digits remote URL"
+        ) from None
+
+
 def set_params(changes: Mapping[str, Any]) -> list[str]:
     """Overrides by dotted key as options of `dvc exp run`."""
     return [f"--set-param={key}={as_text(value)}" for key, value in changes.items()]
@@ -52,7 +65,7 @@ def command_for_outputs() -> str:
     """What a person types to get outputs that the cache may lack: repro if there is no remote."""
     from dvc.config import Config
 
-    return "dvc pull" if has_remote(Config.from_cwd()) else "dvc repro"
+    return "dvc pull" if has_remote(usable(Config.from_cwd)) else "dvc repro"
 
 
 def fetch_committed(commit: str, path: str, target: Path) -> None:
@@ -65,8 +78,9 @@ def fetch_committed(commit: str, path: str, target: Path) -> None:
     from dvc_data.index import DataIndexError
 
     omit_checksums()
+    is_local = False
     try:
-        with Repo() as repo:
+        with usable(Repo) as repo:
             configuration = repo.config
             is_local = not has_remote(configuration)
             if is_local:
@@ -97,7 +111,7 @@ def fetch_outputs(commit: str) -> None:
 
     omit_checksums()
     try:
-        with Repo() as repo:
+        with usable(Repo) as repo:
             repo.fetch(revs=[commit], workspace=False)
     except (DvcException, OSError) as error:
         raise InputError(f"the outputs of {commit[:9]} can't be fetched: {error}") from None
@@ -129,7 +143,7 @@ def _cache() -> Callable[[str], Path]:
     """A function that returns an object's path in DVC's cache, whether it is there or not."""
     from dvc.repo import Repo
 
-    with Repo() as repo:
+    with usable(Repo) as repo:
         locate = repo.cache.local.oid_to_path
     return lambda oid: Path(locate(oid))
 

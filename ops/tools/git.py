@@ -15,6 +15,7 @@ from typing import Self
 
 from digits.core.errors import InputError
 
+ARTIFACT = "digit-classifier"  # the tags of its versions begin with this
 LATEST = 253_402_300_799  # the end of the year 9999; a later time has no calendar date
 OBJECT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")  # its full name, by SHA-1 or SHA-256
 # They configure Git, and name no repository: `git clone` may need safe.directory from them.
@@ -70,12 +71,16 @@ def commit(rev: str) -> str:
 
 
 def find_commit(rev: str) -> str | None:
-    """The commit of a revision, or of a DVC experiment: HEAD's, or else the newest.
+    """The commit of a revision, of a version of the model, or of a DVC experiment.
+
+    Of several experiments of a name, HEAD's is taken, or else the newest.
 
     None if there is no such commit; raises `InputError` if Git can't tell, as in a repository of
     another owner.
     """
-    return _parse(rev) or next((e.commit for e in nearest_experiments() if e.name == rev), None)
+    version = f"refs/tags/{ARTIFACT}@v{rev.removeprefix('v')}"
+    experiment = (e.commit for e in nearest_experiments() if e.name == rev)
+    return _parse(rev) or _parse(version) or next(experiment, None)
 
 
 def experiments(of: str = "HEAD") -> dict[str, str]:

@@ -100,13 +100,16 @@ class Loaded:
     errors: list[str | None]
 
 
-def find(text: str) -> Input:
+def find(text: str, *, literal: bool = False) -> Input:
     """The images that a user names: a file, a folder, or a glob; each also under s3://bucket.
+
+    If `literal`, a name with * or [ is no glob.
 
     Raises `InputError` if there is nothing. A bucket's prefix is not checked before it is listed.
     """
     parts = text.rstrip("/").split("/")
-    plain = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
+    wild = () if literal else (i for i, part in enumerate(parts) if WILDCARD.search(part))
+    plain = next(iter(wild), len(parts))
     if plain < len(parts) and not os.path.exists(text):
         base = "/".join(parts[:plain]) or ("/" if text.startswith("/") else "")
         storage = location.find(base or ".")
@@ -252,14 +255,15 @@ def _find_one(path: str) -> tuple[Input, Chunk]:
         file, key = path, ""
     stem, _, number = (key or file).rpartition("#")
     is_row = number.isdecimal() and (bool(key) or tables.is_table(stem))
-    source = find(stem if is_row and not key else file)
+    table_key = stem if is_row and key else ""
+    source = find(stem if is_row and not key else file, literal=True)
     if source.file is None:
         raise InputError(f"{path} is not an image file; expected a path as digits predict writes")
     if not is_row and not key:
         return source, Chunk((source.file,))
     storage = location.find(source.url)
-    with _opened(storage, source.file, stem if is_row and key else "") as contents:
-        images = contents.find(stem if is_row and key else "")
+    with _opened(storage, source.file, table_key) as contents:
+        images = contents.find(table_key)
         names = images.names or ()
         if not is_row and key not in names:
             raise InputError(f"{key} is not in the archive")

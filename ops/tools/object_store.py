@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from digits.core.errors import FULL_DISK, InputError, Unreachable
 from ops.tools import disk, dvc_files
-from ops.tools.dvc import has_remote, omit_checksums
+from ops.tools.dvc import has_remote, omit_checksums, usable
 from ops.tools.dvc_files import Entry
 from ops.tools.tree import Tree
 
@@ -91,7 +91,7 @@ def stores() -> Iterator[tuple[Store, Store | None]]:
     omit_checksums()
     with ExitStack() as stack:
         with _reached("DVC's cache or its remote"):
-            repo = stack.enter_context(Repo())
+            repo = stack.enter_context(usable(Repo))
             remote = repo.cloud.get_remote_odb() if has_remote(repo.config) else None
         yield repo.cache.local, remote
 

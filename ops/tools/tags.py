@@ -14,7 +14,7 @@ from functools import cached_property
 
 from ops.tools import git
 
-ARTIFACT = "digit-classifier"
+ARTIFACT = git.ARTIFACT
 VERSION = r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
 FIRST = "v1.0.0"
 NAME = re.compile(

@@ -119,7 +119,12 @@ def app(context: Context) -> ASGIApp:
             Route("/labels/{what}", label, methods=["POST"]),
             Route("/{path:path}", page),
         ],
-        exception_handlers={UserError: explain, OSError: explain, HTTPException: refuse},
+        exception_handlers={
+            UserError: explain,
+            OSError: explain,
+            HTTPException: refuse,
+            Exception: own_up,
+        },
     )
     application.state.context = context
     return application
@@ -226,6 +231,11 @@ def refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = "There is no such page" if error.status_code == 404 else error.detail
     return problem_page(request, title, "", error.status_code)
+
+
+def own_up(request: Request, error: Exception) -> Response:
+    """A fault of this program, whose traceback uvicorn logs."""
+    return problem_page(request, "A fault of the program", f"{type(error).__name__}: {error}", 500)
 
 
 def problem_page(request: Request, title: str, text: str, status: int) -> Response:

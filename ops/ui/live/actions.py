@@ -256,7 +256,8 @@ def roll_back(given: Given) -> Form:
     known = tags.read()
     stage = _environment(given)
     held = [tags.version_of(known, tag.commit) for tag in tags.assignments(known, stage.value)]
-    names = sorted({name.removeprefix("v") for name in held if name}, reverse=True)
+    versions = {name.removeprefix("v") for name in held if name}
+    names = sorted(versions, key=lambda name: [*map(int, name.split("."))], reverse=True)
     to = _version(given, "to", "empty: the version before the present one", names)
     if to.value and not to.error and to.value.removeprefix("v") not in names:
         never = f"{to.value} never held {stage.value}; these did: {', '.join(names) or 'none'}"
@@ -365,7 +366,7 @@ def _environment(given: Given) -> Field:
 
 def _version(given: Given, name: str, note: str, options: Sequence[str]) -> Field:
     version = _text(given, name, "Version", note, options)
-    if version.value and not re.fullmatch(f"v?{tags.VERSION}", version.value):
+    if version.value and not tags.is_plain(version.value):
         return replace(version, error="expected three numbers, as in 1.2.0")
     return version
 

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from digits.core.errors import UserError
 from ops.ui.live import labelling
-from ops.ui.live.labelling import Output
+from ops.ui.live.labelling import Output, Progress
 from ops.ui.pages import render
 from ops.ui.pages.render import Resources
 from ops.ui.project import Project
@@ -20,8 +20,15 @@ def resources(project: Project) -> Resources:
 
 
 def page(project: Project) -> bytes:
-    outputs = [(output, labelling.progress(output)) for output in labelling.find_outputs()]
+    outputs = [(output, progress_or_fault(output)) for output in labelling.find_outputs()]
     return render.html(project, "labels.html", "labels.html.jinja", "Labels", outputs=outputs)
+
+
+def progress_or_fault(output: Output) -> Progress | str:
+    try:
+        return labelling.progress(output)
+    except UserError as error:  # the other outputs are shown all the same
+        return str(error)
 
 
 def answer(what: str, given: Given) -> Response:

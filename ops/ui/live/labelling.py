@@ -1,7 +1,8 @@
 """Label the images that a batch marked for review; each label is in a file as soon as it is given.
 
-`digits predict` writes scans/out.csv; the labels go to scans/out.labels.csv, which `digits correct`
-takes: the columns path and label, in the order of labelling. A row without a label is an image that
+`digits predict` writes scans/out.csv; the labels go to scans/out.labels.csv (of out.parquet: to
+out.parquet.labels.csv), which `digits correct` takes: the columns path and label, in the order of
+labelling. A row without a label is an image that
 was skipped.
 """
 
@@ -61,7 +62,7 @@ class Output:
 
     @property
     def labels_file(self) -> Path:
-        return self.path.with_name(f"{self.path.stem}{LABELS_FILE}")
+        return self.path.with_name(f"{self.path.name.removesuffix('.csv')}{LABELS_FILE}")
 
 
 @dataclass(frozen=True)
