@@ -327,6 +327,24 @@ def test_a_remote_is_checked_before_it_is_set(ann: Models, bucket: s3.Bucket) ->
         assert "The remote is s3://ann/x. Commit .dvc/config" in said
 
 
+def test_a_configuration_that_is_left_of_another_remote_is_named_and_mended(
+    tmp_path: Path,
+) -> None:
+    storage = tmp_path / "storage"
+    ann = Models.create(tmp_path / "ann", server=None, storage=storage)
+    ann.environment |= {"PYTHONPATH": str(ROOT)}
+    ann.train(range(30), push=False)
+    endpoint = "['remote \"storage\"']\n    endpointurl = http://127.0.0.1:9\n"
+    (ann.folder / ".dvc" / "config.local").write_text(endpoint)
+    for words in (("remote",), ("push",), ("doctor",)):
+        said = ann.run("python", "-m", f"ops.{words[0]}", code=2)
+        assert "DVC's configuration can't be used: " in said
+        assert "belongs to another remote than .dvc/config, set both: digits remote URL" in said
+    ann.run("python", "-m", "ops.remote", str(storage))
+    ann.run("python", "-m", "ops.push")
+    assert storage.is_dir()
+
+
 def test_until_then_every_command_says_that_the_remote_is_a_placeholder(tmp_path: Path) -> None:
     """At once, without a network, whatever credentials the environment has."""
     ann = Models.create(tmp_path / "ann", server=tmp_path / "server", storage=None)

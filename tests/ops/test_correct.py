@@ -2,14 +2,17 @@
 
 import csv
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zc.lockfile
 from PIL import Image
 
 from digits.data import dataset
 from digits.data.dataset import Raw
+from ops.tools.lock import held
 from tests.helpers import shapes
 from tests.helpers.project import Project
 from tests.helpers.servers import serve
@@ -60,6 +63,12 @@ def test_labelled_images_are_learnt_from_and_the_model_promoted(tmp_path: Path, 
     assert len(marked) == 24
 
     correct = (*PYTHON, "ops.correct", str(out.with_name("labels.csv")))
+    with closing(zc.lockfile.LockFile(project.folder / ".dvc/tmp/lock")):  # as a long dvc push does
+        said = project.run(*correct, code=2)
+    assert "dvc add data/corrections failed, so nothing has changed: ERROR: " in said
+    assert project.run("git", "status", "--porcelain", "--untracked-files=all") == ""
+    with held(project.folder / ".dvc/tmp/correct.lock", ""):
+        assert "another digits correct runs here" in project.run(*correct, code=2)
     assert "24 new, 0 known already; 24 in all" in project.run(*correct)
     assert "0 new, 24 known already; 24 in all" in project.run(*correct)
     changed = project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()

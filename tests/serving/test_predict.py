@@ -1,6 +1,7 @@
 """POST /predict: what it answers, and how it refuses."""
 
 import base64
+import io
 import json
 import struct
 import zlib
@@ -285,6 +286,20 @@ def test_a_decompression_bomb_is_refused_unopened(server: Server) -> None:
     check_problem(answer, 422)
     assert "100,000 x 100,000" in answer.json["detail"]
     assert server.metrics()["process_resident_memory_bytes"] < before + 100e6
+
+
+def test_many_images_that_are_small_files_of_many_pixels_are_refused_undecoded(
+    server: Server,
+) -> None:
+    content = io.BytesIO()
+    Image.new("1", (8000, 8000)).save(content, "PNG")
+    body, kind = form({f"{i}.png": content.getvalue() for i in range(5)})
+    answer = server.ask("/predict", body, kind)
+    check_problem(answer, 413)
+    assert (
+        "The images have 320,000,000 pixels together; expected at most 268,435,456"
+        in (answer.json["detail"])
+    )
 
 
 @pytest.mark.parametrize(

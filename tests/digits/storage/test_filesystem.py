@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from digits.core.errors import InputError, Unreachable, UserError
@@ -304,6 +305,16 @@ def test_a_wrong_setting_is_named(
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
         model_store.read_pointer("s3://models", "production")
+
+
+def test_what_stands_for_a_folder_in_a_bucket_is_no_file(moto: str, bucket: str) -> None:
+    storage = location.find(bucket)
+    filesystem.write(storage, "a/b.png", b"x")
+    name, _, key = bucket.removeprefix("s3://").partition("/")
+    client = boto3.client("s3", endpoint_url=moto)
+    for folder in (f"{key}/", f"{key}/a/"):  # as the console of AWS makes them
+        client.put_object(Bucket=name, Key=folder)
+    assert [name for name, _, _ in filesystem.walk(storage, [])] == ["a/b.png"]
 
 
 def test_hidden_files_and_the_operating_systems_are_passed_over_and_named(place: str) -> None:

@@ -117,6 +117,13 @@ def test_a_revision_that_does_not_exist_is_none_and_a_question_that_fails_an_err
         git.find_commit("main")
 
 
+def test_a_version_of_the_model_is_a_revision_by_its_name(repository: Path) -> None:
+    run("tag", "--annotate", "--message=x", "digit-classifier@v1.2.0", "HEAD~1")
+    assert git.find_commit("v1.2.0") == git.find_commit("1.2.0") == git.find_commit("HEAD~1")
+    run("branch", "v1.2.0")
+    assert git.find_commit("v1.2.0") == git.find_commit("HEAD")
+
+
 def test_an_object_that_git_lost_is_no_absent_file(repository: Path) -> None:
     commit = git.commit("HEAD")
     assert git.read(commit, "nothing.yaml") is None

@@ -247,6 +247,14 @@ def test_a_file_that_is_removed_while_the_batch_runs_is_a_row_with_an_error(
     assert loaded.errors == ["the file is gone", None]
 
 
+def test_the_name_of_a_row_is_no_pattern(place: str) -> None:
+    write(place, {"[1].png": png(IMAGES[1]), "a?.png": png(IMAGES[2])})
+    found = dict(rows(place))
+    for name, image in (("[1].png", IMAGES[1]), ("a?.png", IMAGES[2])):
+        assert found[f"{place}/{name}"] == image.tobytes()
+        np.testing.assert_array_equal(inputs.image(f"{place}/{name}", FORM), image)
+
+
 def test_a_bucket_that_fails_ends_the_batch(bucket: str, s3_proxy: s3.Proxy) -> None:
     write(bucket, {"a.png": png(IMAGES[0])})
     source = inputs.find(bucket)

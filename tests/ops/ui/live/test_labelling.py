@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from digits.core.errors import InputError
-from ops.ui.live import labelling
+from ops.ui.live import label_page, labelling
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,29 @@ def test_undo_takes_back_the_label_that_was_given_last_also_to_an_image_that_had
     assert labelling.progress(output).last == ("0.png", "5")
     labelling.undo(output)
     assert labelling.progress(output).last == ("1.png", "5")
-    assert Path("out.labels.csv").read_text() == "path,label\n1.png,5\n"
+    assert Path("out.parquet.labels.csv").read_text() == "path,label\n1.png,5\n"
+
+
+def test_outputs_of_one_name_have_labels_of_their_own() -> None:
+    pa.csv.write_csv(table(3, [True]), "out.csv")
+    pq.write_table(table(3, [True]), "out.parquet")
+    for name in ("out.csv", "out.parquet"):
+        Path(f"{name}.manifest.json").write_text('{"classes": ["3", "5"]}')
+    one, other = (labelling.read_output(name) for name in ("out.csv", "out.parquet"))
+    labelling.give(one, "0.png", "3")
+    labelling.undo(other)
+    assert labelling.progress(one).labelled == 1
+    assert labelling.progress(other).labelled == 0
+
+
+def test_a_damaged_file_of_labels_leaves_the_other_outputs_to_choose_from() -> None:
+    for name in ("one", "other"):
+        pa.csv.write_csv(table(3, [True]), f"{name}.csv")
+        Path(f"{name}.csv.manifest.json").write_text('{"classes": ["3", "5"]}')
+    Path("one.labels.csv").write_bytes(b"path,label\ncaf\xe9.png,3\n")
+    one, other = (label_page.progress_or_fault(found) for found in labelling.find_outputs())
+    assert "one.labels.csv is not CSV" in str(one)
+    assert isinstance(other, labelling.Progress)
 
 
 @pytest.mark.parametrize("content", [b"", b"path\n1\n", b"path,predicted,confidence,review\na,b\n"])
