@@ -6,6 +6,7 @@ import unicodedata
 from typing import Any
 
 from digits.core.errors import InputError
+from digits.core.params import flat
 
 LONGEST = 1_000  # characters of a text or a key
 CONTROL = {"Cc", "Cs", "Zl", "Zp"}  # categories: control, surrogate, line and paragraph separator
@@ -27,6 +28,7 @@ def parse(path: str, content: bytes) -> dict[str, Any]:
     """
     try:
         document = json.loads(content.decode(), object_pairs_hook=_object)
+        values = flat(document) if isinstance(document, dict) else {}
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except ValueError as error:
@@ -35,9 +37,11 @@ def parse(path: str, content: bytes) -> dict[str, Any]:
         raise InputError(f"{path} is nested too deeply") from None
     if not isinstance(document, dict):
         raise InputError(f"{path} holds a {type(document).__name__}; expected an object")
-    for key, value in document.items():
+    for key, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{path}: {key} is {value}; expected a finite number")
+        if isinstance(value, str) and not _is_clean(value):
+            raise InputError(f"{path}: {key} is {_short(value)}; expected a short text on one line")
     return document
 
 
@@ -49,8 +53,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise InputError(f"a key is {_short(key)}; expected a short text on one line")
         if key in values:
             raise InputError(f"{key} is there twice; expected each key once")
-        if isinstance(value, str) and not _is_clean(value):
-            raise InputError(f"{key} is {_short(value)}; expected a short text on one line")
         values[key] = value
     return values
 

@@ -99,6 +99,7 @@ def test_a_missing_file_is_named(name: str) -> None:
         (b'{"images": ' + b"9" * 30 + b"}", "images is 9999.*expected less than"),
         (b"[" * 100_000, "is nested too deeply"),
         (b'{"source": "a\\nb"}', r"source is 'a\\nb'; expected a short text on one line"),
+        (b'{"recall": {"3": "\\ud800"}}', r"recall\.3 is '\\ud800'; expected a short text"),
         (b'{"source": "\\ud800"}', r"source is '\\ud800'; expected a short text"),
         (b'{"recall": {"\\u0000": 1}}', r"a key is '\\x00'"),
     ],
