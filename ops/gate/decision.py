@@ -175,12 +175,13 @@ def find_candidate(question: Question) -> tuple[list[Run], Tree | None]:
         return [run for folder in question.metrics for run in runs_in_folder(folder)], None
     if not question.revisions:
         return runs_here(), WORKING_TREE
+    experiments = {each.name for each in git.all_experiments()}
     runs, trees = [], []
     for rev in question.revisions:
         tree = Tree(git.commit(rev))
         trees.append(tree)
         check_lock(tree)
-        if rev not in git.experiments():  # which have the further runs of the commit before them
+        if rev not in experiments:  # which have the further runs of the commit before them
             check_further_runs(tree)
         runs += runs_in_tree(tree, rev)
     return runs, trees[0]
