@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ops.doctor import Fault, Object, repair
+from ops.tools import object_store
+from ops.tools.object_store import Output
 from tests.helpers.model_project import Models
 from tests.helpers.small import ROOT
+from tests.ops.tools.test_object_store import InFolder
 
 pytestmark = pytest.mark.slow(20)
 
@@ -130,6 +134,16 @@ def test_what_no_side_has_is_to_be_made_anew(ann: Models) -> None:
     ann.run("dvc", "commit", "--force", "--quiet")
     assert "mended    in the remote" in doctor(ann, "--repair", code=0)
     assert "whole: 3 objects" in doctor(ann, code=0)
+
+
+def test_the_corrupt_copy_stays_where_another_side_had_it_whole(tmp_path: Path) -> None:
+    """Though it was damaged there too since it was looked at."""
+    cache, remote = (InFolder(tmp_path / name, {"a": b"damaged"}) for name in ("cache", "remote"))
+    found = Object(Output(str(tmp_path / "nothing"), "train", "a"))
+    faults, sides = [Fault("cache", "corrupt", found)], {"cache": cache, "remote": remote}
+    [line] = repair(faults, sides, {"cache": {"a": "corrupt"}, "remote": {"a": "whole"}})
+    assert line.startswith("left      in the cache")
+    assert object_store.exists(cache, "a")
 
 
 def test_a_folder_whose_list_is_gone_everywhere_is_named(ann: Models) -> None:

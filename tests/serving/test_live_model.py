@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from digits.evaluation import drift
 from digits.storage import model_store
 from serving.live_model import LiveModel
 from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
@@ -154,6 +155,17 @@ def test_a_bucket_that_is_out_of_reach_changes_nothing(
         s3_proxy.heal()
         deploy(bucket, TWO, 2)
         until(lambda: server.ask("/version").json["version"] == "v1.2.0")
+
+
+@pytest.mark.parametrize(("bins", "comparable"), [(len(drift.EDGES), True), (9, False)])
+def test_an_evaluation_with_other_bins_of_confidence_is_not_compared_with(
+    tmp_path: Path, bins: int, comparable: bool
+) -> None:
+    answers = {"predicted": [1] * 10, "confidence": [1] * bins}
+    evaluation = json.loads(ONE["evaluation.json"]) | {"answers": answers}
+    deploy(str(tmp_path), ONE | {"evaluation.json": json.dumps(evaluation).encode()})
+    live_model = LiveModel(model_store.locate(str(tmp_path)))
+    assert (live_model.served.answers is not None) == comparable
 
 
 def test_another_version_of_the_same_model_is_told(tmp_path: Path) -> None:

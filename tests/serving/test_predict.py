@@ -206,6 +206,10 @@ def test_each_bad_file_of_a_form_is_named(server: Server) -> None:
     answer = server.ask("/predict", *form({"a": FILE, "b": b"text", "c": FILE, "d": b""}))
     check_problem(answer, 422)
     assert [each["field"] for each in answer.json["errors"]] == ["image[1]", "image[3]"]
+    answer = server.ask("/predict", *form({f"{i}": b"text" for i in range(12)}))
+    check_problem(answer, 422)
+    assert len(answer.json["errors"]) == 10
+    assert answer.json["detail"].endswith("; the first 10 of 12 errors are listed")
 
 
 @pytest.mark.parametrize(

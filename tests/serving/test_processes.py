@@ -6,17 +6,22 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
+from serving import processes
+from serving.counts import Counts
 from tests.helpers import warm_python
 from tests.helpers.deployments import ONE, TWO, deploy
 from tests.helpers.servers import DEADLINE_S, SERVING, Server, serve
@@ -138,6 +143,35 @@ def test_a_stuck_process_is_replaced(store: str, tmp_path: Path) -> None:
         until(lambda: not stuck.is_running() and len(workers(server)) == 2)
         until(lambda: f"process {stuck.pid} has ended by SIGKILL; starts another one" in server.log)
         assert f"process {stuck.pid} has been stuck for 2 s" in server.log
+
+
+def test_one_that_loads_its_model_for_long_is_not_stuck() -> None:
+    killed: list[int] = []
+    process: Any = SimpleNamespace(pid=1, kill=lambda: killed.append(1))
+    found = processes.Workers(Counts(), lambda number, parent: None, [], "")
+    worker = processes.Worker(0, process, processes.FORK.Pipe()[0])
+    found._workers.append(worker)
+    for _ in range(processes.STUCK_S + 1):  # seconds
+        found._kill_stuck()
+    assert not killed
+    worker.serves = True
+    for _ in range(processes.STUCK_S):
+        found._kill_stuck()
+    assert killed
+
+
+def test_one_that_can_not_start_is_not_tried_again_at_once(tmp_path: Path) -> None:
+    url = str(tmp_path / "store")
+    deploy(url, ONE)
+    code = "from serving import __main__, processes; processes.RETRY_S = 1000; __main__.main()"
+    command = (sys.executable, "-c", code)
+    with serve(url, tmp_path, *TWO_PROCESSES, command=command) as server:
+        Path(url, "production.json").unlink()
+        workers(server)[0].kill()
+        until(lambda: server.log.count("starts another one") > 1)  # that one could not start
+        time.sleep(1)
+        assert server.log.count("starts another one") == 2
+        assert server.ask("/predict", FILE).status == 200
 
 
 def test_sigterm_loses_no_request(store: str, tmp_path: Path) -> None:

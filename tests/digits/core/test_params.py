@@ -60,6 +60,12 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, text: str, message: str) 
         load(tmp_path, text)
 
 
+def test_a_change_leaves_the_parameters_that_it_was_made_of_as_they_are() -> None:
+    document = {"inner": {"lr": 0.5, "sizes": [1]}}
+    assert params.override(document, {"inner.lr": 1.5}) == {"inner": {"lr": 1.5, "sizes": [1]}}
+    assert document == {"inner": {"lr": 0.5, "sizes": [1]}}
+
+
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"(?s)inner\.sizes is missing.*inner\.x is unknown"):
         load(tmp_path, "inner: {lr: 0.5, x: 1}")

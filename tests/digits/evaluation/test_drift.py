@@ -5,8 +5,8 @@ from digits.evaluation import drift
 
 
 def test_a_confidence_falls_below_the_edge_that_it_reaches() -> None:
-    found = drift.bins([0.1, 0.5, 0.500001, 0.99, 0.9991, 1.0])
-    assert found == [0, 0, 1, 6, 9, 9]
+    found = drift.bins([0.1, 0.5, 0.500001, 0.99, 0.9991, 1.0, 1.0000001])  # rounded up
+    assert found == [0, 0, 1, 6, 9, 9, 9]
 
 
 @pytest.mark.parametrize(

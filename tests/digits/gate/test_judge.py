@@ -1,5 +1,6 @@
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,6 +81,12 @@ def test_the_largest_loss_is_the_rules_to_say() -> None:
     pair = range(1000, 1070), range(2000, 2051)
     assert judge(*pair, rules(max_loss=38)).reasons == []
     assert judge(*pair, rules(max_loss=37)).reasons != []
+
+
+def test_a_loss_that_may_be_just_as_large_as_the_rules_say_is_blocked() -> None:
+    measured = replace(judge([], []).overall, bound=30.0)
+    assert judging.too_large_a_loss(measured, RULES)
+    assert not judging.too_large_a_loss(replace(measured, bound=29.9), RULES)
 
 
 def test_a_gain_is_never_blocked() -> None:
@@ -233,6 +240,9 @@ def test_runs_that_vary_more_than_their_images_call_for_three_seeds() -> None:
     assert judging.judge(quiet, quiet, RULES).notes == []
     assert "use three seeds on each side" in judging.judge(quiet, wild, RULES).notes[0]
     assert judging.judge([*wild, wild[0]], [*wild, wild[0]], RULES).notes == []
+    steady = [run(range(100, 130))] * 2
+    unsteady = [run(range(115, 135)), run(range(115, 145))]  # 2 * 25 is more than 1.3 * 25
+    assert "use three seeds on each side" in judging.judge(steady, unsteady, RULES).notes[0]
 
 
 def test_the_rules_may_name_the_seeds_to_bring() -> None:

@@ -152,6 +152,7 @@ def test_a_number_in_quotes_is_none(key: str) -> None:
             {"robustness": {"mean": 0.91}},
             r"robustness\.mean is 0\.91, but the others' mean is 0\.9",
         ),
+        ({"robustness": {"mean": 0.90001}}, r"robustness\.mean is 0\.90001, but the others'"),
         ({"robustness": {"mean": None}}, r"robustness\.mean is None"),
         ({"nll": -0.1}, "nll is -0.1; expected greater than or equal to 0"),
         ({"nll": 10**12}, "nll is 1000000000000; expected"),

@@ -31,6 +31,12 @@ def test_every_mode_is_read(mode: str) -> None:
     assert correlation(grey, np.asarray(seven())) > 0.99
 
 
+def test_16_bits_are_stretched_from_the_darkest_to_the_lightest() -> None:
+    picture = Image.fromarray(np.array([[1000, 2000], [2500, 3000]], np.uint16))
+    levels = decoding.decode(encode(picture, "TIFF"))
+    np.testing.assert_array_equal(levels, [[0, 128], [191, 255]])
+
+
 def test_cielab_is_read_as_the_same_picture_in_rgb() -> None:
     rgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     to_lab = ImageCms.buildTransform(rgb, lab, "RGB", "LAB")
@@ -38,6 +44,17 @@ def test_cielab_is_read_as_the_same_picture_in_rgb() -> None:
     grey = decoding.grey(decoding.decode(encode(to_lab.apply(picture), "TIFF")))
     expected = decoding.grey(decoding.decode(encode(picture, "TIFF")))
     assert np.abs(grey.astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I"])
+def test_an_image_is_read_in_parts_as_it_is_in_one(
+    monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1100, 300), np.uint8)
+    content = encode(Image.fromarray(pixels).convert(mode), "TIFF")
+    in_parts = decoding.decode(content)
+    monkeypatch.setattr(decoding, "BAND", 1100)
+    np.testing.assert_array_equal(decoding.decode(content), in_parts)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"])

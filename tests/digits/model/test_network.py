@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save as to_safetensors
@@ -14,6 +15,7 @@ from digits.model.network import (
     Dropout,
     Network,
     _pool,
+    initial_network,
     load_network,
     save_network,
 )
@@ -49,6 +51,13 @@ def network(**changes: object) -> Network:
 )
 def test_each_shape_of_network_gives_a_logit_a_class(changes: dict[str, object]) -> None:
     assert network(**changes)(torch.zeros(2, 28, 28)).shape == (2, 10)
+
+
+def test_images_are_normalised_by_the_mean_and_the_deviation_of_those_to_train_on() -> None:
+    images = np.random.default_rng(0).integers(100, 256, (5, 28, 28), np.uint8)
+    made = initial_network(architecture(), CLASSES, images, seed=0)
+    assert made.mean.item() == pytest.approx(images.mean())
+    assert made.std.item() == pytest.approx(images.std())
 
 
 def test_an_ensemble_says_what_its_members_say_on_average() -> None:

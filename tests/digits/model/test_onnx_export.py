@@ -99,6 +99,9 @@ def test_golden_images_hold_each_class_with_its_logits(exported: Exported) -> No
     assert golden["images"].shape == (30, 28, 28)
     loaded = Classifier.load(exported.folder)
     np.testing.assert_allclose(loaded.logits(golden["images"]), golden["logits"], atol=1e-5)
+    # Those of torch, which are the same on any processor.
+    expected = onnx_export.torch_logits(exported.network, golden["images"], threads=1)
+    np.testing.assert_array_equal(golden["logits"], expected)
 
 
 def test_the_description_names_files_by_digest_and_is_the_id(exported: Exported) -> None:

@@ -237,6 +237,25 @@ def test_an_encryption_that_s3_does_not_have_is_refused(
 MISSPELT = ["s3:/bucket/x", "s3:bucket/x", "S3://bucket/x", "s3//bucket/x", "s3a://b/x", "gs://b/x"]
 
 
+def test_of_a_folder_the_file_that_counts_is_removed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it, nobody takes what a kill has left for whole."""
+    storage, removed = location.find(str(tmp_path)), []
+    remove = storage.filesystem.rm_file
+
+    def remove_and_tell(path: str) -> None:
+        removed.append(Path(path).name)
+        remove(path)
+
+    for name in "abc":
+        filesystem.write(storage, f"folder/{name}", b"")
+    monkeypatch.setattr(storage.filesystem, "rm_file", remove_and_tell)
+    assert filesystem.remove(storage, "folder", "b", lambda entries: True)
+    assert (removed[0], len(removed)) == ("b", 3)
+    assert not (tmp_path / "folder").exists()
+
+
 def test_a_folder_has_the_name_of_a_file_on_the_disk_before_the_next_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

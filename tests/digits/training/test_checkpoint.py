@@ -94,6 +94,8 @@ def test_the_folder_goes_when_all_went_well_and_stays_when_not(tmp_path: Path) -
 
 
 def test_a_second_training_is_refused_with_the_firsts_process_id(tmp_path: Path) -> None:
+    (tmp_path / "resume").mkdir()
+    (tmp_path / "resume" / "lock").write_text("4194304")  # of one that was killed
     program = (
         "import sys; from pathlib import Path; from digits.training import checkpoint\n"
         "with checkpoint.open_folder(Path(sys.argv[1])): print('held', flush=True); input()"

@@ -1,6 +1,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from digits.training import loop, weights
 from digits.training.calibration import calibrate
 from digits.training.checkpoint import Checkpoint
 from digits.training.curve import Epoch
+from digits.training.distributed import Group
 from digits.training.loop import Trained
 from digits.training.optimizer import Optimizer, update
 from digits.training.recipe import Recipe
 from digits.training.shard import Shard, Shards
+from digits.training.weights import Weights
 from tests.helpers.small import ROOT, SMALL
 
 # Of two shards, the sum would be the same in any order.
@@ -133,6 +136,19 @@ def test_shards_add_up_to_the_batch_without_batch_norm(prepared: Path) -> None:
 
 def test_more_shards_than_images_in_a_batch(prepared: Path) -> None:
     assert len(train(prepared, {"train.batch_size": 17, "train.shards": 8}).curve) == 2
+
+
+def test_shards_without_an_image_have_no_share_in_a_step(prepared: Path) -> None:
+    rows = []
+    for count in (1, 4):  # of three images, all are in the first one
+        network, recipe, data, _ = parts(prepared, {"train.shards": count})
+        tensors = loop._tensors(data, torch.device("cpu"))
+        with ThreadPoolExecutor(1) as pool:
+            shards = Shards(
+                network, recipe, Weights.initial(network), *tensors, pool, Group(rank=0, size=1)
+            )
+            rows.append(shards.sum(torch.arange(3), step=0))
+    assert torch.equal(*rows)
 
 
 @pytest.mark.parametrize("size", [85, 83])  # of 256 images, 1 and 7 are in the last batch

@@ -7,7 +7,7 @@ import torch
 from digits.core.errors import InputError
 from digits.training.optimizer import Optimizer, initial_moments, update
 
-ADAM = {"betas": (0.8, 0.95), "eps": 1e-6}
+ADAM = {"betas": (0.8, 0.95), "eps": 0.01}  # large, so that it matters where it is added
 
 
 def optimizer(name: str, *, nesterov: bool = True, momentum: float = 0.9) -> Optimizer:

@@ -365,7 +365,8 @@ def test_a_version_of_another_year_evaluator_or_test_set_is_not_the_best(
     repository.commit()
     repository.git("tag", "--annotate", "-m", "x", "digit-classifier@v1.2.0")
     tag("v1.3.0", COMMON)
-    assert "against v1.3.0, the best version of the last year" in explained(
+    tag("v1.4.0", COMMON)  # as good, and newer
+    assert "against v1.4.0, the best version of the last year" in explained(
         repository, "--base", "HEAD"
     )
     later = {"GIT_COMMITTER_DATE": "2040-01-01T00:00:00Z"}

@@ -57,6 +57,16 @@ def test_what_is_no_object_is_refused(cache: Path, tmp_path: Path, name: str, me
     assert ray_node.objects(cache) == set()
 
 
+def test_a_list_of_files_is_not_added_before_its_files(cache: Path, tmp_path: Path) -> None:
+    listed = b"[       ]"  # with so many blanks, its name comes before the other one
+    digest = hashlib.md5(listed).hexdigest()
+    folder = f"files/md5/{digest[:2]}/{digest[2:]}.dir"
+    assert folder < NAME
+    with pytest.raises(InputError, match="another content"):
+        on_ray.add_to_cache(packed(tmp_path / "node", {folder: listed, NAME: b"something else"}))
+    assert ray_node.objects(cache) == set()
+
+
 HEAD: dict[str, float] = {"memory": 1e9}
 CPU: dict[str, float] = {"CPU": 8}
 GPU: dict[str, float] = {"CPU": 4, "GPU": 2}

@@ -1,5 +1,8 @@
 """The order in which trials run; tests/ops/sweep/test_sweep.py runs them."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -41,3 +44,22 @@ def test_as_many_run_at_a_time_as_are_asked_for_and_those_that_failed_are_told(
     told = capsys.readouterr().err
     assert "FAILED: bad; its log: .sweep/bad.log" in told
     assert "4 of 4 done\n" in told
+
+
+POLITE = "try: print(0); input()\nexcept KeyboardInterrupt: print('cleared away')"
+STUBBORN = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); print(0); input()"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "ended"), [(POLITE, b"cleared away\n", 0), (STUBBORN, b"", -signal.SIGKILL)]
+)
+def test_what_still_runs_is_interrupted_and_only_then_killed(
+    monkeypatch: pytest.MonkeyPatch, code: str, said: bytes, ended: int
+) -> None:
+    monkeypatch.setattr(trials, "GRACE_S", 60 if said else 0.1)
+    words, pipe = [sys.executable, "-u", "-c", code], subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, start_new_session=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it runs
+        trials.stop_dvc([process])
+        assert (process.stdout.read(), process.returncode) == (said, ended)

@@ -39,5 +39,5 @@ def test_a_path_is_inside_by_its_links_too(tmp_path: Path, monkeypatch: pytest.M
         Path(name).symlink_to(target)
     assert [name for name in links if disk.is_inside(name)] == ["own", "of_dvc"]
     assert disk.is_inside("nothing")
-    for path in ("/", "..", "../secret", "up/secret", "a\0"):
+    for path in ("/", "..", "../secret", "up/secret", "a\0", f"{cached}/x", f"{cached}0"):
         assert not disk.is_inside(path)

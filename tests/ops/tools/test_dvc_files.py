@@ -84,6 +84,11 @@ def test_each_fault_is_named_with_file_and_key(
     assert str(error.value).startswith("F")
 
 
+def test_the_list_of_a_folder_is_sorted_as_dvc_does() -> None:
+    listed = dvc_files.list_of_files({"b": MD5, "a/c": MD5})
+    assert [file["relpath"] for file in json.loads(listed)] == ["a/c", "b"]
+
+
 def test_the_list_of_a_folder_is_read() -> None:
     entries = [{"md5": MD5, "relpath": "a/b"}]
     assert dvc_files.parse_folder(json.dumps(entries).encode(), "F") == {"a/b": MD5}

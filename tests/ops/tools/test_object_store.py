@@ -1,10 +1,13 @@
 """The faults of a store, and those of the caller, which are other ones."""
 
 import errno
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from digits.core.errors import Unreachable
 from ops.tools import object_store
@@ -31,6 +34,35 @@ class Failing:
 
     def protect(self, path: str) -> None:
         raise self.error
+
+
+class InFolder:
+    """A store in a folder, of these objects."""
+
+    fs = LocalFileSystem()
+
+    def __init__(self, folder: Path, objects: Mapping[str, bytes]) -> None:
+        self.path = str(folder)
+        folder.mkdir()
+        for oid, content in objects.items():
+            (folder / oid).write_bytes(content)
+
+    def oid_to_path(self, oid: str) -> str:
+        return f"{self.path}/{oid}"
+
+    def protect(self, path: str) -> None:
+        pass
+
+
+def test_a_copy_that_is_damaged_on_its_way_is_not_stored(tmp_path: Path) -> None:
+    oid = hashlib.md5(b"whole").hexdigest()
+    contents = {"target": b"half", "first": b"damaged", "second": b"whole"}
+    target, *sources = (InFolder(tmp_path / name, {oid: each}) for name, each in contents.items())
+    output = Output(str(tmp_path / "nothing"), "train", oid)
+    assert not object_store.repair(target, output, sources[:1])
+    assert object_store.digest(target, oid) == (hashlib.md5(b"half").hexdigest(), 4)
+    assert object_store.repair(target, output, sources)
+    assert object_store.content(target, oid) == b"whole"
 
 
 def test_a_store_that_fails_is_named() -> None:

@@ -92,6 +92,17 @@ def test_a_link_to_a_seed_is_refused_since_git_would_not_follow_it(tmp_path: Pat
         revisions.runs_in_folder(tmp_path / "metrics")
 
 
+def test_a_file_that_has_become_a_link_since_it_was_looked_at_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"{}")
+    (tmp_path / "link").symlink_to("file")
+    monkeypatch.setattr(os, "lstat", os.stat)
+    assert revisions.read_file(tmp_path / "file") == b"{}"
+    with pytest.raises(InputError, match="link can't be read: Too many levels of symbolic links"):
+        revisions.read_file(tmp_path / "link")
+
+
 @pytest.mark.parametrize("changed", ["evaluation.json", "errors.csv", "train.json"])
 @pytest.mark.parametrize("replaced", [True, False])
 def test_a_file_that_changes_while_the_folder_is_read_is_refused(

@@ -34,6 +34,20 @@ def test_a_message_becomes_a_sentence_with_its_command_as_code(message: str, sho
 
 
 @pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (None, "\N{EN DASH}"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_900, "999.9 kB"),
+        (285_100_000, "285.1 MB"),
+    ],
+)
+def test_bytes_are_told_in_powers_of_1000(number: int | None, shown: str) -> None:
+    assert humanize.size(number) == shown
+
+
+@pytest.mark.parametrize(
     ("seconds", "shown"),
     [
         (-1, "0 seconds"),

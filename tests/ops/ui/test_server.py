@@ -259,6 +259,11 @@ def test_a_command_that_was_not_shown_does_not_run(ui: Ui) -> None:
     assert ui.server.ask("/jobs.html").body == jobs
 
 
+def test_a_form_that_is_too_large_is_refused(ui: Ui) -> None:
+    fields = {"action": "rollback", "reason": "x" * server.LARGEST_FORM}
+    assert ui.server.ask("/preview", fields).status == 413
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -392,6 +392,17 @@ def test_without_credentials_it_says_which(
 # Errors before any request
 
 
+def test_a_spot_job_may_wait_for_a_machine_and_then_run_as_long_as_another() -> None:
+    settings = Settings(
+        region="us-east-1", bucket="bucket", role="arn", image="image", max_run_s=7200, spot=True
+    )
+    work = training.Work("stages.train", {}, {}, {}, "a" * 64)
+    assert training.request(settings, work, "name", {})["StoppingCondition"] == {
+        "MaxRuntimeInSeconds": 7200,
+        "MaxWaitTimeInSeconds": 7200 + training.WAITING_S,
+    }
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
