@@ -36,7 +36,12 @@ def runs_in_folder(folder: Path) -> list[Run]:
     Raises `InputError` if a run is malformed, a metrics file is not a regular file, or a file
     changes while the folder is read.
     """
-    return [results.parse(str(run), read_files(run)) for run in run_folders(folder)]
+    folders = run_folders(folder)
+    if not any(states(folders[0]).values()):
+        raise InputError(
+            f"{folder} has no {' and no '.join(FILES[:2])}; expected a folder as {METRICS}/ is"
+        )
+    return [results.parse(str(run), read_files(run)) for run in folders]
 
 
 def run_folders(folder: Path) -> list[Path]:

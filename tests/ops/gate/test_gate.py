@@ -241,6 +241,9 @@ def test_a_folder_serves_as_base_with_rules(repository: Repository, tmp_path: Pa
     assert printed.startswith(f"PASS {STATED}: no worse than {folder}")
     repository.git("branch", "old")
     assert "For the folder: ./old" in repository.gate("--base", "old", code=2)
+    files.write(repository.folder / "else" / "notes.txt", "")
+    reason = "else has no evaluation.json and no errors.csv; expected a folder as metrics/ is"
+    assert reason in repository.gate("--base", "else", code=2)
 
 
 def test_looks_at_the_test_set_are_counted(repository: Repository) -> None:
