@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +62,14 @@ class UiServer:
 
 
 @contextmanager
-def serve_ui(project: Project, *words: str, **environment: str) -> Iterator[UiServer]:
+def serve_ui(
+    project: Project, *words: str, start: Sequence[str] = ("-m", "ops.ui"), **environment: str
+) -> Iterator[UiServer]:
     """`python -m ops.ui` on a free port of the project's folder; Ctrl-C ends it."""
     log = project.folder.parent / f"ui-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["python", "-m", "ops.ui", "--port", "0", *words],
+            ["python", *start, "--port", "0", *words],
             cwd=project.folder,
             env=project.environment | environment,
             stdout=output,

@@ -329,6 +329,17 @@ def test_a_page_that_takes_long_holds_up_no_other(monkeypatch: pytest.MonkeyPatc
     assert in_time == [True]
 
 
+def test_a_fault_of_the_program_is_a_page_and_its_traceback_is_logged(project: Project) -> None:
+    faulty = "from ops.ui import __main__, server; server.page = lambda request: 1 / 0; "
+    with serve_ui(project, "--read-only", start=("-c", f"{faulty}__main__.main()")) as server:
+        answer = server.ask("/index.html")
+        assert answer.status == 500
+        assert b"A fault of the program" in answer.body
+        assert b"ZeroDivisionError: division by zero" in answer.body
+        assert b"Traceback" not in answer.body
+        until(lambda: "Traceback" in server.log_file.read_text())
+
+
 @pytest.mark.parametrize("path", ["/", "/run.html", "/events", "/static/ui.css", "/nothing"])
 def test_without_the_token_there_is_nothing_to_see(ui: Ui, path: str) -> None:
     for cookie in ("", "digits=x", ui.server.cookie[:-1], "token=" + ui.server.token):
