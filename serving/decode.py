@@ -189,7 +189,7 @@ def _check_pixels(files: Sequence[bytes | str]) -> None:
     """Raises `Problem` 413 if image files together would take seconds to decode."""
     pixels = 0
     for content in files:
-        with suppress(InputError):  # it is told when the file is decoded
+        with suppress(InputError):  # `_decode_files` names it
             pixels += decoding.count_pixels(
                 _from_base64(content) if isinstance(content, str) else content
             )

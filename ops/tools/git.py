@@ -79,8 +79,11 @@ def find_commit(rev: str) -> str | None:
     another owner.
     """
     version = f"refs/tags/{ARTIFACT}@v{rev.removeprefix('v')}"
-    experiment = (e.commit for e in nearest_experiments() if e.name == rev)
-    return _parse(rev) or _parse(version) or next(experiment, None)
+    return (
+        _parse(rev)
+        or _parse(version)
+        or next((e.commit for e in nearest_experiments() if e.name == rev), None)
+    )
 
 
 def experiments(of: str = "HEAD") -> dict[str, str]:

@@ -108,8 +108,8 @@ def find(text: str, *, literal: bool = False) -> Input:
     Raises `InputError` if there is nothing. A bucket's prefix is not checked before it is listed.
     """
     parts = text.rstrip("/").split("/")
-    wild = () if literal else (i for i, part in enumerate(parts) if WILDCARD.search(part))
-    plain = next(iter(wild), len(parts))
+    wild = (i for i, part in enumerate(parts) if WILDCARD.search(part))
+    plain = len(parts) if literal else next(wild, len(parts))
     if plain < len(parts) and not os.path.exists(text):
         base = "/".join(parts[:plain]) or ("/" if text.startswith("/") else "")
         storage = location.find(base or ".")

@@ -256,8 +256,7 @@ def roll_back(given: Given) -> Form:
     known = tags.read()
     stage = _environment(given)
     held = [tags.version_of(known, tag.commit) for tag in tags.assignments(known, stage.value)]
-    versions = {name.removeprefix("v") for name in held if name}
-    names = sorted(versions, key=lambda name: [*map(int, name.split("."))], reverse=True)
+    names = list(dict.fromkeys(name.removeprefix("v") for name in reversed(held) if name))
     to = _version(given, "to", "empty: the version before the present one", names)
     if to.value and not to.error and to.value.removeprefix("v") not in names:
         never = f"{to.value} never held {stage.value}; these did: {', '.join(names) or 'none'}"

@@ -27,7 +27,7 @@ def page(project: Project) -> bytes:
 def progress_or_fault(output: Output) -> Progress | str:
     try:
         return labelling.progress(output)
-    except UserError as error:  # the other outputs are shown all the same
+    except UserError as error:  # the page shows it, and the other outputs
         return str(error)
 
 

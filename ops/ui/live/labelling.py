@@ -2,8 +2,7 @@
 
 `digits predict` writes scans/out.csv; the labels go to scans/out.labels.csv (of out.parquet: to
 out.parquet.labels.csv), which `digits correct` takes: the columns path and label, in the order of
-labelling. A row without a label is an image that
-was skipped.
+labelling. A row without a label is an image that was skipped.
 """
 
 import json

@@ -152,7 +152,7 @@ def test_rows_and_columns_are_exchanged_if_asked_for(write: Write) -> None:
 TRAIN = {"x_train.npy": npy(IMAGES), "y_train.npy": npy(LABELS)}
 REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "no labels": ({"a.npy": npy(IMAGES)}, r"no labelled images to train on \(a.npy is left out"),
-    "folders beside": (
+    "table beside folders of classes": (
         {"labels.csv": b"id,label\n1,2\n", "a/0.png": FILES[0], "b/0.png": FILES[1]},
         r"labels.csv is left out.* If its folders are the classes, move the tables away",
     ),

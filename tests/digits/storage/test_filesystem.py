@@ -240,7 +240,7 @@ MISSPELT = ["s3:/bucket/x", "s3:bucket/x", "S3://bucket/x", "s3//bucket/x", "s3a
 def test_of_a_folder_the_file_that_counts_is_removed_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without it, nobody takes what a kill has left for whole."""
+    """A folder without this file counts as incomplete, so a kill leaves nothing to use."""
     storage, removed = location.find(str(tmp_path)), []
     remove = storage.filesystem.rm_file
 

@@ -9,6 +9,7 @@ from ops.registry.__main__ import parse_args
 from ops.ui.live import actions
 from ops.ui.live.actions import ACTIONS, Form
 from tests.helpers.small import ROOT
+from tests.ops.tools.test_tags import tag
 
 HOSTILE = "--force; $(touch pwned) `id` 'x' \"y\" <b>\n--stage=staging"
 
@@ -114,6 +115,22 @@ def test_a_reason_is_one_value_whatever_is_in_it(
     args: argparse.Namespace = parse_args()
     assert (args.stage, args.force) == ("production", False)
     assert args.reason == " ".join(HOSTILE.split())
+
+
+def test_versions_to_roll_back_to_are_offered_the_latest_first_whatever_their_form(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = [
+        each
+        for i, version in enumerate(("1.9.0", "1.10.0", "2.0.0-rc.1"))  # the last one is GTO's
+        for each in (
+            tag(f"digit-classifier@v{version}", version, i),
+            tag(f"digit-classifier#production#{i}", version, i),
+        )
+    ]
+    monkeypatch.setattr(actions.tags, "read", lambda: known)
+    problem = fill_in("rollback", to="3.0.0", reason="x").problems["to"]
+    assert problem == "3.0.0 never held production; these did: 2.0.0-rc.1, 1.10.0, 1.9.0"
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
