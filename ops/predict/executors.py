@@ -77,11 +77,17 @@ def local(task: Task, pending: Pending, parts: int) -> Done:
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Have Ctrl-C wait until the block has ended; in processes that it starts, for ever."""
+    held: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
+    # Processes inherit this. Here another thread may still receive it, hence the handler.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, usual)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def on_endpoint(name: str, task: Task, pending: Pending, parts: int) -> Done:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -452,6 +453,26 @@ def test_interrupted_while_its_workers_start_it_says_only_that(here: Path) -> No
     assert process.returncode == 130
     assert said.splitlines()[-1] == "interrupted"
     assert "Traceback" not in said
+
+
+def test_an_interrupt_waits_even_if_another_thread_receives_it() -> None:
+    reached = threading.Event()
+    other = threading.Thread(target=reached.wait)
+
+    def interrupted_inside() -> None:
+        with executors._interrupts_held():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            reached.set()
+
+    other.start()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_inside()
+    waited = reached.is_set()
+    reached.set()
+    other.join()
+    assert waited
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.slow(10)
