@@ -5,10 +5,9 @@ with an error has no prediction. The same images always give the same bytes, on 
 any order of the chunks.
 """
 
-from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,20 +34,20 @@ def schema(model: Classifier) -> pa.Schema:
     )
 
 
-class Worker:
-    """Classifies chunks on another machine, for Ray: it carries its own copy of the model."""
+Files = tuple[tuple[str, bytes], ...]  # a model's: their names and contents
 
-    def __init__(self, files: Mapping[str, bytes], source: Input, threshold: float) -> None:
-        with TemporaryDirectory() as folder:
-            for name, content in files.items():
-                Path(folder, name).write_bytes(content)
-            self.model = Classifier.load(folder)
-        self.source, self.threshold = source, threshold
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        chunk = Chunk.from_json(row["chunk"])
-        table = predict(self.model, self.source, chunk, self.threshold)
-        return {"number": row["number"], "rows": to_bytes(table)}
+def run_on_node(files: Files, source: Input, chunk: Chunk, threshold: float) -> bytes:
+    """Classify a chunk on another machine, which has only the content of the model's files."""
+    return to_bytes(predict(_unpacked(files), source, chunk, threshold))
+
+
+@lru_cache(maxsize=1)
+def _unpacked(files: Files) -> Classifier:
+    with TemporaryDirectory() as folder:
+        for name, content in files:
+            Path(folder, name).write_bytes(content)
+        return Classifier.load(folder)
 
 
 def to_bytes(table: pa.Table) -> bytes:

@@ -4,7 +4,6 @@ Each executor takes the pending parts and yields the rows of each part when it i
 order. Only a few parts are in memory at a time.
 """
 
-import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -51,20 +50,16 @@ def local(task: Task, pending: Pending, parts: int) -> Done:
     if workers <= 1:
         yield from ((number, task.run(chunk)) for number, chunk in pending)
         return
-    pending = iter(pending)
     context = get_context("spawn")  # threads of this process would not survive a fork
     resource_tracker.ensure_running()  # to start it lets interrupts through
     with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
-        running: dict[Future[bytes], int] = {}
+
+        def submit(chunk: Chunk) -> Future[bytes]:
+            with _interrupts_held():
+                return pool.submit(task.run, chunk)
+
         try:
-            while True:
-                for number, chunk in islice(pending, 2 * workers - len(running)):
-                    with _interrupts_held():
-                        running[pool.submit(task.run, chunk)] = number
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
+            yield from _some_at_a_time(pending, 2 * workers, submit)
         except BrokenProcessPool:
             raise InputError(
                 "a worker process was killed, perhaps for lack of memory. The same command "
@@ -72,6 +67,19 @@ def local(task: Task, pending: Pending, parts: int) -> Done:
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _some_at_a_time(pending: Pending, limit: int, submit: Callable[[Chunk], Future[bytes]]) -> Done:
+    """Submit parts, so that at most `limit` of them run or wait, and yield what comes."""
+    pending = iter(pending)
+    running: dict[Future[bytes], int] = {}
+    while True:
+        for number, chunk in islice(pending, limit - len(running)):
+            running[submit(chunk)] = number
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            yield running.pop(future), future.result()
 
 
 @contextmanager
@@ -104,21 +112,20 @@ def on_endpoint(name: str, task: Task, pending: Pending, parts: int) -> Done:
 def on_ray(task: Task, pending: Pending, parts: int) -> Done:
     """Compute on the Ray cluster at RAY_ADDRESS, or on a new one on this machine."""
     ray_cluster.connect()
-    import ray.data
+    import ray
 
-    files = {name: (task.model / name).read_bytes() for name in model_store.MODEL_FILES}
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False  # we show our own
-    cores = int(ray.cluster_resources()["CPU"])
-    chunks = [{"number": number, "chunk": chunk.to_json()} for number, chunk in pending]
-    done = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
-        batch.Worker,
-        fn_constructor_args=(files, task.source, task.threshold),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(parts, cores)),
+    files = ray.put(
+        tuple((name, (task.model / name).read_bytes()) for name in model_store.MODEL_FILES)
     )
+    run = ray.remote(batch.run_on_node)
+    cores = max(1, int(ray.cluster_resources().get("CPU", 0)))
+
+    def submit(chunk: Chunk) -> Future[bytes]:
+        answer: Future[bytes] = run.remote(files, task.source, chunk, task.threshold).future()
+        return answer
+
     try:
-        for row in done.iter_rows():
-            yield row["number"], row["rows"]
+        yield from _some_at_a_time(pending, 2 * cores, submit)
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise InputError(f"Ray failed: {reason}. The same command continues") from error

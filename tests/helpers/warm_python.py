@@ -57,7 +57,7 @@ LIBRARIES = (
     *("dvc_render.vega", "dvc_s3", "dvc_studio_client.post_live_metrics", "dvc_task.proc.manager"),
     *("fastapi", "flatten_dict", "fsspec.implementations.memory", "gto.cli", "hydra.compose"),
     *("jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure", "networkx"),
-    *("onnxruntime", "pandas", "platformdirs", "pyarrow.csv", "pyarrow.parquet", "pydantic"),
+    *("onnxruntime", "platformdirs", "pyarrow.csv", "pyarrow.parquet", "pydantic"),
     *("rich.json", "s3fs", "scipy.ndimage", "scipy.optimize", "scmrepo.git.backend.pygit2"),
     *("statistics", "tqdm", "uvicorn", "uvloop", "yaml"),
 )
