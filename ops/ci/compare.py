@@ -71,7 +71,8 @@ def fetch_data() -> None:
     """Fetch the data from the DVC remote, if there are credentials for it."""
     if not os.environ.get("AWS_ACCESS_KEY_ID"):
         say("No credentials for the remote: stage fetch uses the public source")
-    elif dvc("pull", *own_data(), "data/raw", credentials=True):
+    # DVC 3.67 forgets all but the last of several .dvc files if the output of a stage follows them.
+    elif dvc("pull", "data/raw", *own_data(), credentials=True):
         say("data/raw was not pulled, see above: stage fetch uses the public source")
 
 

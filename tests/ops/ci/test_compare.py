@@ -1,5 +1,6 @@
 """A change merged into its base, and what the steps of a job get; compare itself: end_to_end."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from digits.core.errors import InputError
 from ops.ci import compare, steps
 from ops.ci.host import Change
 from ops.tools import git
+from tests.helpers import warm_python
+from tests.helpers.project import Project
 
 
 @pytest.fixture
@@ -132,6 +135,42 @@ echo "$*${{AWS_SECRET_ACCESS_KEY:+, with credentials}}" >> {steps_file}
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert compare.compare(Change("trunk", seeds=3, override="because")) == expected
     assert steps_file.read_text().splitlines() == STEPS
+
+
+PIPELINE = """\
+stages:
+  fetch:
+    cmd: mkdir -p data/raw && echo raw > data/raw/images
+    outs:
+      - data/raw
+"""
+
+
+@pytest.mark.slow(4)
+def test_all_data_of_a_commit_are_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project.scratch(tmp_path / "project")
+    data = project.folder / "data"
+    parts = ("own/test", "own/train")
+    for part in parts:
+        (data / part).mkdir(parents=True)
+        (data / part / "file").write_text(part)
+    (project.folder / "dvc.yaml").write_text(PIPELINE)
+    project.run("dvc", "add", "--quiet", *(f"data/{part}" for part in parts))
+    project.run("dvc", "repro", "--quiet")
+    project.run("dvc", "remote", "add", "--quiet", "--default", "here", str(tmp_path / "remote"))
+    project.run("dvc", "push", "--quiet")
+    project.commit("own images")
+    shutil.rmtree(data / "raw")
+    for part in parts:
+        shutil.rmtree(data / part)
+    shutil.rmtree(project.folder / ".dvc" / "cache")
+
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setattr(sys, "executable", str(warm_python.python()))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    compare.fetch_data()
+    assert [(data / part / "file").read_text() for part in parts] == list(parts)
+    assert (data / "raw" / "images").exists()
 
 
 def test_only_steps_that_need_the_remote_get_its_credentials(
