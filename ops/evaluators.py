@@ -16,7 +16,14 @@ from digits.core import command_line, errors, files
 from digits.core.errors import InputError
 from digits.core.workers import count_workers
 from ops.gate.bases import find_bases
-from ops.gate.evaluators import FETCHED, differences, fetch, unknown_evaluators
+from ops.gate.evaluators import (
+    FETCHED,
+    Incomparable,
+    check_classes,
+    differences,
+    fetch,
+    unknown_evaluators,
+)
 from ops.tools.dvc import DATA, MODEL, clone_with_data, reproduce
 from ops.tools.revisions import METRICS, runs_in_folder
 from ops.tools.tree import WORKING_TREE
@@ -32,7 +39,12 @@ def main() -> None:
         result = f"differs in {', '.join(differing)}" if differing else same
         print(f"the evaluator of {base.name} {result}", flush=True)
         if base.commit and differing:
-            make_ready(base.commit)
+            try:
+                check_classes(base, candidate)
+            except Incomparable as error:  # the gate says so too, unless a reviewer overrides it
+                print(f"{error}. Nothing is fetched", flush=True)
+            else:
+                make_ready(base.commit)
 
 
 def make_ready(commit: str) -> None:

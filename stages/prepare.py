@@ -43,8 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     dataset.check(raw, params.max_class_ratio)
     train, val = dataset.split_indices(raw.train.labels, params.val_fraction, params.seed)
     test = np.arange(len(raw.test))
-    own = raw.train.take(train)
-    drawn = upstrokes.add(own, raw.source, params.upstrokes, params.seed)
+    originals = raw.train.take(train)
+    drawn = upstrokes.add(originals, raw.source, params.upstrokes, params.seed)
     corrected = corrections.load(args.corrections, raw.train.images.shape[1:])
     added = corrections.add(drawn, corrected, raw)
     splits = {"train": added.train, "val": raw.train.take(val), "test": raw.test}
@@ -52,23 +52,23 @@ def main(argv: list[str] | None = None) -> None:
     with files.new_directory(args.out, "source.json") as folder:
         dataset.save(folder, with_corrections(raw.source, args.corrections, added), splits)
         dataset.save_indices(folder, {"train": train, "val": val, "test": test})
-    report = {
+    counts = {
         "source": raw.source.name,
         "images": {name: len(split) for name, split in splits.items()},
         "duplicates": dataset.count_duplicates(raw.test, raw.train),
     }
-    if len(drawn) > len(own):
-        report["upstrokes"] = len(drawn) - len(own)
-        print("{upstrokes} of the 1s drawn again for training, with an upstroke".format(**report))
+    if len(drawn) > len(originals):
+        counts["upstrokes"] = len(drawn) - len(originals)
+        print("{upstrokes} of the 1s drawn again for training, with an upstroke".format(**counts))
     if corrected:
-        report["corrections"] = added.used
+        counts["corrections"] = added.used
         print(
             f"corrections: {added.used} images added for training; left out: {added.known} that "
             f"are training images already, {added.test} that are test images"
         )
-    files.write(args.metrics, files.canonical_json(report))
+    files.write(args.metrics, files.canonical_json(counts))
     print(
-        "{source}: {images}, {duplicates} test images duplicate a training image".format(**report)
+        "{source}: {images}, {duplicates} test images duplicate a training image".format(**counts)
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 
 from digits.core import params
 from digits.core.errors import InputError
@@ -164,7 +165,7 @@ def test_preparation_follows_its_parameters(name: str, value: float, tmp_path: P
         ({"train.optimizer.lr": -0.1}, r"train\.optimizer\.lr is -0\.1; expected greater than 0"),
         ({"train.optimizer.lr": True}, r"train\.optimizer\.lr is True; expected a valid number"),
         ({"train.device": "tpu"}, r"train\.device is 'tpu'; expected 'auto', 'cpu', 'cuda' or"),
-        ({"model.channels": [8, 16]}, r"model\.channels is \[8, 16\]; expected more values"),
+        ({"model.channels": [8, 16]}, r"model\.channels is \[8, 16\]; expected 3 values"),
         ({"model.channels": [8, 16, 32, 64]}, r"32, 64\]; expected at most 3 values"),
         ({"model.channels": 8}, r"model\.channels is 8; expected a list"),
         ({"model.kernel_size": 4}, r"model\.kernel_size is 4; expected 1, 3, 5 or 7"),
@@ -192,3 +193,12 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
 def test_the_committed_parameters_name_device_and_precision_outright() -> None:
     recipe = Recipe.parse(params.read_yaml(ROOT / "params.yaml")["train"])
     assert (recipe.device, recipe.precision) == ("cpu", "float32")
+
+
+def test_an_experiment_changes_only_the_lines_of_its_parameters(tmp_path: Path) -> None:
+    """DVC writes the whole file anew; so it is kept in the form that DVC writes."""
+    path = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text()
+    path.write_text(before)
+    apply_overrides(path, ["train.epochs=9"])
+    assert path.read_text() == before.replace("  epochs: 8\n", "  epochs: 9\n")

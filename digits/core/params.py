@@ -114,10 +114,9 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> dict[str, str]:
         # pydantic's location also names a union's alternatives, which are not parts of the key.
         location = [part for part in e["loc"] if re.fullmatch(r"\w+", str(part))]
         if e["type"] == "missing" and isinstance(location[-1], int):
-            location.pop()  # the first missing position in a list that is too short
-            if ".".join(map(str, location)) in problems:
-                continue
-            line = f"is {_shown(e['input'])}; expected more values"
+            # A position that is missing in a list that is too short; the last one comes last.
+            line = f"is {_shown(e['input'])}; expected {int(location.pop()) + 1} values"
+            problems.pop(".".join(map(str, location)), None)
         elif e["type"] == "missing":
             line = "is missing"
         elif e["type"] == "extra_forbidden":

@@ -32,7 +32,7 @@ from digits.gate.rules import PER, Rules
 from digits.gate.seed_spread import MeanDifference, mean_difference
 
 ALPHA = 0.05  # the largest two-sided p-value that counts as more than luck
-EXCUSED = 1.96  # standard errors of the runs' spread within which a loss may be luck
+Z_95 = 1.96  # standard errors of the runs' spread within which a loss may be luck
 OVERDISPERSION = 1.3  # times the variance that the images alone explain
 
 Kind = Literal["images", "class", "bound", "small_sample", "duplicates"]
@@ -70,9 +70,7 @@ class Difference:
     @property
     def is_loss(self) -> bool:
         """Whether the gate blocks this difference if its p-value is small enough."""
-        return self.loss > 0 and (
-            self.seeds_error is None or self.loss > EXCUSED * self.seeds_error
-        )
+        return self.loss > 0 and (self.seeds_error is None or self.loss > Z_95 * self.seeds_error)
 
     @property
     def is_gain(self) -> bool:

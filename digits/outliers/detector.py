@@ -57,14 +57,14 @@ def train_detector(
         return None
     if len(source.classes) == 256:
         raise InputError("256 classes leave no label for none of them. Set detector.outliers=0")
-    learnt, tried = (
+    for_training, for_validation = (
         making.make(part, min(n, len(part)), source, params.seed, workers)
         for part, n in ((data, params.outliers), (val, params.outliers // 10 + 1))
     )
     size = data.images.shape[1:]
     classes = (*source.classes, NONE)
     network = initial_network(architecture(size), classes, data.images, params.seed)
-    trained = train(network, recipe(params.seed), learnt, tried, workers)
+    trained = train(network, recipe(params.seed), for_training, for_validation, workers)
     return with_threshold(trained.network, val, params.cost)
 
 

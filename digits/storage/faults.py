@@ -1,6 +1,7 @@
 """What goes wrong with a folder or a bucket, in words, and the way out."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -60,7 +61,8 @@ def _explain(storage: Storage, error: Exception) -> str:
     at = f"at {endpoint[1]}" if endpoint else "at AWS (AWS_ENDPOINT_URL names another server)"
     if s3_code(error) == "NoSuchBucket":
         bucket = storage.root.split("/")[0]
-        return f"there is no bucket {bucket} {at}. Create it: aws s3 mb s3://{bucket}"
+        option = f" --endpoint-url {shlex.quote(endpoint[1])}" if endpoint else ""
+        return f"there is no bucket {bucket} {at}. Create it: aws s3 mb s3://{bucket}{option}"
     if isinstance(error, PermissionError) and s3_code(error) not in (*FORBIDDEN, None):
         return (
             f"the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE) are not "

@@ -15,11 +15,12 @@ from ops.gate import bases as gate_bases
 from ops.gate.arguments import Question
 from ops.gate.bases import Base
 from ops.gate.best_version import BestVersion, find_best
-from ops.gate.evaluators import comparable, differences, unknown_evaluators
+from ops.gate.evaluators import Incomparable, comparable, differences, unknown_evaluators
 from ops.tools import git, pipeline
 from ops.tools.revisions import (
     check_further_runs,
     check_lock,
+    check_same_inputs,
     count_looks,
     runs_here,
     runs_in_folder,
@@ -42,6 +43,7 @@ class Decision:
     limits: list[Limit]
     pairs: dict[str, tuple[list[Run], list[Run]]] = field(default_factory=dict)  # runs, by base
     judgements: dict[str, Judgement] = field(default_factory=dict)  # by base
+    not_compared: Mapping[str, str] = field(default_factory=dict)  # bases, and why; by an override
     changed_rules: Mapping[str, tuple[object, object]] = field(default_factory=dict)
     looks: int = 1
     override: str | None = None
@@ -58,16 +60,26 @@ class Decision:
     @property
     def reasons(self) -> list[str]:
         """The reasons to block, limits first."""
+        not_compared = [
+            f"it was not compared with {name}, since {why}"
+            for name, why in self.not_compared.items()
+        ]
         beyond = [
             f"{limit.name} is {limit.value:g}; allowed is at "
             f"{'least' if limit.at_least else 'most'} {limit.limit:g}"
             for limit in self.beyond
         ]
-        return beyond + [
+        against = [
             f"against {name}, {reason.text}"
             for name, judgement in self.judgements.items()
             for reason in judgement.reasons
         ]
+        return beyond + not_compared + against
+
+    @property
+    def further_reasons(self) -> list[str]:
+        """The reasons that are not in the headline; none where a failure left nothing decided."""
+        return [] if self.failure is not None else self.reasons[1:]
 
     @property
     def verdict(self) -> Verdict:
@@ -181,9 +193,13 @@ def find_candidate(question: Question) -> tuple[list[Run], Tree | None]:
         tree = Tree(git.commit(rev))
         trees.append(tree)
         check_lock(tree)
+        check_same_inputs(trees[0], tree, rev)
         if rev not in experiments:  # which have the further runs of the commit before them
             check_further_runs(tree)
         runs += runs_in_tree(tree, rev)
+    models = [run.scores.model for run in runs]
+    if len(trees) > 1 and (copies := [r.name for r in runs if models.count(r.scores.model) > 1]):
+        raise InputError(f"{', '.join(copies)} describe the same model. Name each run once")
     return runs, trees[0]
 
 
@@ -208,15 +224,22 @@ def judge(
     looks: int = 1,
     override: str | None = None,
 ) -> Decision:
-    """Judge a candidate by the limits and its bases; the other arguments are as in `comparable`."""
+    """Judge a candidate by the limits and its bases; the other arguments are as in `comparable`.
+
+    Raises `Incomparable` for a base of other images or classes, unless a reviewer overrides.
+    """
     check_seeds(candidate, rules)
-    pairs = {
-        name: (theirs, ours)
-        for base in bases
-        for name, theirs, ours in comparable(
-            base, candidate, code=code, cross=cross, same_evaluator=same_evaluator
-        )
-    }
+    pairs: dict[str, tuple[list[Run], list[Run]]] = {}
+    not_compared: dict[str, str] = {}
+    for base in bases:
+        sides = comparable(base, candidate, code=code, cross=cross, same_evaluator=same_evaluator)
+        try:
+            pairs |= {name: (theirs, ours) for name, theirs, ours in sides}
+        except Incomparable as error:
+            if override is None:
+                raise
+            not_compared[base.name], _ = parts_of(str(error))
+    bases = [base for base in bases if base.name not in not_compared]
     return Decision(
         candidate,
         bases,
@@ -226,6 +249,7 @@ def judge(
         check_limits(candidate, rules),
         pairs,
         {name: judging.judge(*sides, rules, looks) for name, sides in pairs.items()},
+        not_compared,
         looks=looks,
         override=override,
         stated=any(unknown_evaluators(base, candidate, code) for base in bases),

@@ -5,6 +5,7 @@ both models. That requires the base's model and data, which `digits evaluators` 
 unknown which code evaluated a side, only the caller can state that it was the same.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from digits.core import files
 from digits.core.errors import InputError, first
 from digits.gate.results import Run
+from digits.imaging.preprocessing import Preprocessing
 from ops.gate.bases import Base
 from ops.tools import git, imports
 from ops.tools.dvc import DATA, MODEL, fetch_committed
@@ -27,6 +29,10 @@ FETCHED = Path(".bases")  # models and data of bases, by commit
 EVALUATOR = "stages/evaluate.py"
 LAUNCHER = "ops/launch.py"
 STAGE = "evaluate"
+
+
+class Incomparable(InputError):
+    """The models are for other images or classes, so no evaluator can score both."""
 
 
 def comparable(
@@ -47,7 +53,8 @@ def comparable(
     same_evaluator : the caller states that one evaluator made both; counts only where it is unknown
 
     Raises `InputError` if an evaluator is unknown and nobody states that both are the same, or if
-    the evaluators differ, and both models can't be scored or `cross` is not set.
+    the evaluators differ, and both models can't be scored or `cross` is not set; `Incomparable` if
+    one of them can't read the other's test images or has other classes.
     """
     differing = differences(base, candidate, code)
     unknown = unknown_evaluators(base, candidate, code)
@@ -61,6 +68,7 @@ def comparable(
     if not differing:
         yield base.name, base.runs, candidate
         return
+    check_classes(base, candidate)
     evaluated = (
         f"{base.name} was evaluated with different code or data ({first(differing)}), so the "
         f"metrics cannot be compared"
@@ -81,6 +89,7 @@ def comparable(
     with tempfile.TemporaryDirectory(prefix="gate-") as temporary:
         folder = Path(temporary)
         fetch(base.commit, MODEL, folder / "model")
+        check_equal(base, "images", *map(image_size, (folder / "model", Path(MODEL))))
         theirs = run_evaluator(Path.cwd(), folder / "model", Path(DATA), folder / "here")
         project = git.clone(base.commit, folder / "clone")
         fetch(base.commit, DATA, folder / "data")
@@ -95,6 +104,29 @@ def comparable(
         base.runs[:1],
         [replace(ours, duplicates=candidate[0].duplicates)],
     )
+
+
+def image_size(model: Path) -> list[str]:
+    description = json.loads((model / "model.json").read_bytes())
+    height, width = Preprocessing.parse(description["preprocessing"], "model.json").size
+    return [f"{height} x {width} pixels"]
+
+
+def check_classes(base: Base, candidate: list[Run]) -> None:
+    """Raises `Incomparable` unless both models have the same classes."""
+    check_equal(
+        base, "classes", *(sorted(runs[0].scores.support) for runs in (base.runs, candidate))
+    )
+
+
+def check_equal(base: Base, quality: str, theirs: list[str], ours: list[str]) -> None:
+    if theirs != ours:
+        there, here = first(theirs, 10), first(ours, 10)
+        raise Incomparable(
+            f"the model of {base.name} has other {quality} ({there}; here {here}), so no evaluator "
+            f"can score both. If the change is meant to bring other data, a reviewer can have it "
+            f"judged by the limits alone: --override REASON (docs/how-to/judge.md)"
+        )
 
 
 def check_model_here(run: Run) -> None:

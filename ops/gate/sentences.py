@@ -44,6 +44,7 @@ KINDS = {
         "Remove these images from the training images, then run: dvc repro",
     ),
 }
+NOT_COMPARED = ("Without a comparison, nothing rules out a loss.", "")
 EXCUSED = (
     f"{KINDS['small_sample'][0]} These rules excuse that (params.yaml: gate.small_sample), so it "
     f"passes."
@@ -67,9 +68,10 @@ def explain(decision: Decision) -> list[str]:
 def compared(d: Decision) -> str:
     first = d.candidate[0].scores
     if not d.judgements:
+        why = "" if d.not_compared else ": there is no base to compare with"
         return (
-            f"{subject(d.candidate)} was held to the limits of {d.rules_from} only: there is no "
-            f"base to compare with. It was tested on {first.images:,} images ({first.source})."
+            f"{subject(d.candidate)} was held to the limits of {d.rules_from} only{why}. It was "
+            f"tested on {first.images:,} images ({first.source})."
         )
     sentence = (
         f"{subject(d.candidate)} was compared with {listed(d.judgements)}, image by image, on "
@@ -162,7 +164,8 @@ def next_step(d: Decision) -> str:
 
 def kinds(d: Decision) -> list[tuple[str, str]]:
     """Return the meaning and the advice of each kind of reason, without repetition."""
-    found = [KINDS[reason.kind] for j in d.judgements.values() for reason in j.reasons]
+    found = [NOT_COMPARED] * bool(d.not_compared)
+    found += [KINDS[reason.kind] for j in d.judgements.values() for reason in j.reasons]
     return list(dict.fromkeys([LIMIT] * bool(d.beyond) + found))
 
 

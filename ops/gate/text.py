@@ -15,7 +15,7 @@ WIDTH = 100
 def render(decision: Decision) -> str:
     """Render a decision for a terminal: headline, reasons, explanation, then the figures."""
     d = decision
-    lines = [d.headline, *(f"  and {reason}" for reason in d.reasons[1:]), ""]
+    lines = [d.headline, *(f"  and {reason}" for reason in d.further_reasons), ""]
     # Paths stay whole, so that they can be copied.
     wrapper = TextWrapper(WIDTH, break_on_hyphens=False, break_long_words=False)
     lines += [wrapper.fill(sentence) for sentence in explain(d)]
@@ -73,6 +73,7 @@ def as_json(decision: Decision) -> dict[str, Any]:
         "override": d.override,
         "reasons": d.reasons,
         "candidate": [run.name for run in d.candidate],
+        "not_compared": dict(d.not_compared),
         "bases": {base.name: base.commit for base in d.bases},
         "against": {name: judgement_as_json(judgement) for name, judgement in d.judgements.items()},
         "best_version": asdict(d.best) if d.best else None,

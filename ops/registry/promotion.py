@@ -1,6 +1,7 @@
 """Promote: check a commit, have the gate judge its model, and publish the tags."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from digits.core.command_line import say
@@ -47,18 +48,18 @@ def promote(stage: str, version: str | None, *, force: bool, reason: str, base_m
     check_model(commit, runs[0].scores.model, server)
     present = version_or_commit(known, holder.commit) if holder else ""
     base = (f"{stage} ({present})", holder) if holder else None
-    decision, unknown = judge(commit, runs, base, reason if force else None, cross=base_model)
+    decision = judge(commit, runs, base, reason if force else None, cross=base_model)
     print(text.render(decision), end="\n\n")
     if not decision.passes:
         say(f"not promoted. {BY_FORCE}")
         return False
-    forced = unknown or decision.verdict == "overridden"
+    forced = decision.verdict == "overridden"
     evidence = {
         "Stage": stage,
         "Action": "promote",
         "Version": version,
         "From": present,
-        "Verdict": f"OVERRIDDEN: not compared, since {unknown}" if unknown else decision.headline,
+        "Verdict": decision.headline,
         **figures(runs[0]),
         "Forced-by": publishing.identity().partition(" <")[0] if forced else "",
         "Reason": reason,
@@ -113,7 +114,7 @@ def check_is_reproduced(commit: str) -> None:
 
 def judge(
     commit: str, runs: list[Run], base: tuple[str, Tag] | None, override: str | None, *, cross: bool
-) -> tuple[Decision, str | None]:
+) -> Decision:
     """Ask the gate; if it can't compare, judge by the limits alone, but only with an override.
 
     Parameters
@@ -122,12 +123,10 @@ def judge(
     base : the tag that holds the stage now, after its name in messages; None if there is none
     override : the reason to promote although the gate blocks
     cross : as for `evaluators.comparable`
-
-    Returns the decision, and why the gate could not compare, or None.
     """
     if base is None:
         rules, origin = rules_in_commit(commit, commit[:9])
-        return gate.judge(runs, [], rules, origin, code=None, override=override), None
+        return gate.judge(runs, [], rules, origin, code=None, override=override)
     name, holder = base
     rules, origin = rules_in_commit(holder.commit, name)
     judged = partial(
@@ -142,8 +141,8 @@ def judge(
     code = WORKING_TREE if checked_out else Tree(commit)
     try:
         before = Base.read(name, Tree(holder.commit))
-        return judged([before], code=code, cross=cross), None
+        return judged([before], code=code, cross=cross)
     except InputError as error:
         if override is None:
             raise InputError(f"{error}\n  {BY_FORCE}") from None
-        return judged([], code=None), str(error).partition("\n")[0]
+        return replace(judged([], code=None), not_compared={name: gate.parts_of(str(error))[0]})

@@ -50,7 +50,7 @@ def render(content: Content) -> str:
 def verdict(content: Content) -> str:
     d = content.decision
     lines = [f"### {prose(d.headline)}", ""]
-    lines += [f"- and {prose(reason)}" for reason in d.reasons[1:MOST_ROWS]]
+    lines += [f"- and {prose(reason)}" for reason in d.further_reasons[:MOST_ROWS]]
     lines += [f"- {prose(sentence)}" for sentence in content.explanation]
     lines += [f"- note: {prose(note)}" for j in d.judgements.values() for note in j.notes]
     lines += [f"- not shown: {prose(fault)}" for fault in content.unread]

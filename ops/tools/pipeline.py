@@ -14,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
-from digits.core.errors import InputError
+from digits.core.errors import InputError, first
 from digits.core.params import changes, parse_yaml
 from ops.tools import disk, dvc, dvc_files, git, processes, stage_runs
 from ops.tools.dvc_files import Declared, Locked, Options
@@ -342,7 +342,7 @@ def _changed_files(tree: Tree, path: str, before: str) -> str:
         return ""
     one, two = Tree(commit).files(path), tree.files(path)
     names = sorted(n for n in one.keys() | two.keys() if one.get(n) != two.get(n))
-    return ", ".join(name.removeprefix(f"{path}/") for name in names)
+    return first([name.removeprefix(f"{path}/") for name in names])
 
 
 def _dotted(params: Document, name: str) -> Any:

@@ -115,7 +115,8 @@ def runs_in_tree(tree: Tree, name: str) -> list[Run]:
         del folders[folder]
     if not folders:
         raise InputError(
-            f"{name} has no {EVALUATION} to compare with. If this is the first model, add --first"
+            f"{name} has no {EVALUATION} to compare with. If this is the first model: --first in "
+            f"place of --base"
         )
     return [results.parse(f"{name}:{folder}", folders[folder]) for folder in sorted(folders)]
 
@@ -157,12 +158,28 @@ def differing_runs(tree: Tree, folders: Iterable[str]) -> dict[str, str]:
         path = f"{folder}/{LOCK}"
         if path not in locks:
             found[folder] = f"it has no {LOCK} to compare"
-        elif differences := changes(first, _inputs(locks, path)):
-            name, (here, there) = next(iter(differences.items()))
-            is_parameter = not name.startswith("the ")
-            values = f"is {as_text(there)} there, and {as_text(here)} here"
-            found[folder] = f"{name} {values if is_parameter else 'differs'}"
+        elif difference := _difference(first, _inputs(locks, path)):
+            found[folder] = difference
     return found
+
+
+def check_same_inputs(tree: Tree, other: Tree, name: str) -> None:
+    """Raises `InputError` if another commit's run differs from a commit's in more than the seed."""
+    here, there = (_inputs(each.read_all([LOCK]), LOCK) for each in (tree, other))
+    if difference := _difference(here, there):
+        raise InputError(
+            f"{name} is no further seed of the first revision: {difference}. Name runs of the same "
+            f"parameters, code and data, or one revision"
+        )
+
+
+def _difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:
+    """The first difference between two runs' inputs, in words; None if there is none."""
+    for name, (ours, theirs) in changes(here, there).items():
+        if name.startswith("the "):
+            return f"{name} differs"
+        return f"{name} is {as_text(theirs)} there, and {as_text(ours)} here"
+    return None
 
 
 def _inputs(locks: Mapping[str, bytes], path: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def test_exponents_as_dvc_writes_them_are_floats(
         ("inner: {lr: 1, sizes: 3}", r"inner\.sizes is 3; expected a list"),
         ("other: 1", r"inner is missing"),
         ("inner: {lr: 0.5, sizes: [], 5: 1}", r"inner\.5 is 5; expected a name"),
-        ("inner: {lr: 0.5, sizes: [], three: [1]}", r"three is \[1\]; expected more values$"),
+        ("inner: {lr: 0.5, sizes: [], three: [1]}", r"three is \[1\]; expected 3 values$"),
         ("[1, 2]", "holds list; expected a mapping"),
         ("a: [", "is not YAML"),
     ],

@@ -119,7 +119,11 @@ def test_a_bucket_that_is_not_there_is_named(s3_proxy: Proxy) -> None:
         lambda url: model_store.put_model(url, ONE, "the model"),
         lambda url: model_store.prune(url, 0),
     ):
-        with pytest.raises(Unreachable, match=rf"no bucket nowhere at {s3_proxy.url}.*aws s3 mb"):
+        with pytest.raises(
+            Unreachable,
+            match=rf"no bucket nowhere at {s3_proxy.url}. Create it: aws s3 mb s3://nowhere "
+            rf"--endpoint-url {s3_proxy.url}$",
+        ):
             act("s3://nowhere/digits")
 
 

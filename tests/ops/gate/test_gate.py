@@ -84,10 +84,10 @@ class Repository:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
 
-    def gate(self, *words: str | Path, code: int) -> str:
+    def gate(self, *words: str | Path, code: int, module: str = "ops.gate") -> str:
         """What the gate prints; its exit code must be `code`."""
         found = subprocess.run(
-            [warm_python.python(), "-m", "ops.gate", *words],
+            [warm_python.python(), "-m", module, *words],
             cwd=self.folder,
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(self.folder.parent)},
             capture_output=True,
@@ -219,6 +219,18 @@ def test_an_experiment_is_judged_without_the_further_seeds_of_the_commit_before_
     repository.git("update-ref", f"refs/exps/{start[:2]}/{start[2:]}/longer", "HEAD")
     repository.git("reset", "--quiet", "--hard", start)
     assert "30 -> 29, of" in repository.gate("--base", "main", "--of", "longer", code=0)
+
+
+def test_several_revisions_are_runs_of_one_recipe(repository: Repository) -> None:
+    for name, epochs in (("one", 8), ("two", 8), ("other", 9)):
+        repository.git("switch", "--quiet", "--create", name, "main")
+        repository.write(COMMON[1:], epochs, model=hashlib.sha256(name.encode()).hexdigest())
+        repository.commit()
+    assert "29, 29, of" in repository.gate("--base=main", "--of=one", "--of=two", code=0)
+    message = repository.gate("--base=main", "--of=one", "--of=other", code=2)
+    assert "other is no further seed of the first revision: train.epochs is 9 there, and" in message
+    message = repository.gate("--base=main", "--of=one", "--of=one", code=2)
+    assert "describe the same model. Name each run once" in message
 
 
 def test_a_further_seed_that_does_not_say_how_it_was_trained_is_no_evidence(
@@ -581,6 +593,26 @@ def test_another_test_set_is_not_compared_with(repository: Repository) -> None:
     folder = repository.write_files("old", metrics_files(COMMON))
     words = ("--base", folder, "--rules", "params.yaml", "--base-model")
     assert "A folder of metrics has no model" in repository.gate(*words, code=2)
+
+
+def test_other_classes_pass_by_a_reviewers_reason_and_the_limits(repository: Repository) -> None:
+    repository.write(COMMON, test_set="c" * 64, classes="abcdefghij")
+    for words in ([], ["--base-model"]):
+        message = repository.gate("--base", "main", *words, code=2)
+        assert (
+            "the model of main has other classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9; here a" in message
+        )
+        assert "--override REASON" in message
+    said = repository.gate("--base", "main", code=0, module="ops.evaluators")
+    assert "Nothing is fetched" in said
+    text = repository.gate("--base", "main", "--base-model", "--override", "letters", code=0)
+    assert text.startswith(
+        "OVERRIDDEN by a reviewer (letters), in spite of: it was not compared with main, since the "
+    )
+    assert "was held to the limits of main:params.yaml only. It was tested on" in text
+    repository.write(range(100), test_set="c" * 64, classes="abcdefghij")
+    text = repository.gate("--base", "main", "--override", "letters", code=0)
+    assert "in spite of: errors is 100; allowed is at most 60\n  and it was not compared" in text
 
 
 @pytest.mark.parametrize("words", [[], ["--base", "main", "--first"], ["--base"]])
