@@ -197,21 +197,21 @@ def parse_args() -> argparse.Namespace:
         metavar="N",
         type=int,
         default=64,
-        help="number of requests that may wait in each process",
+        help="number of requests that may wait in each process (default: %(default)s)",
     )
     parser.add_argument(
         "--poll",
         metavar="S",
         type=float,
         default=5.0,
-        help="seconds between two reads of the deployment's pointer",
+        help="seconds between two reads of the deployment's pointer (default: %(default)g)",
     )
     parser.add_argument(
         "--drain",
         metavar="S",
         type=float,
         default=3.0,
-        help="seconds to accept requests after SIGTERM, while /readyz is red",
+        help="seconds to accept requests after SIGTERM, while /readyz is red (default: %(default)g)",
     )
     args = parser.parse_args()
     if args.uds and (args.host, args.port) != (None, None):
