@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from ops.ui import contents, project
+from tests.helpers.made_up_past import Files, Past, results
 from tests.helpers.metrics_files import metrics_files
 from tests.helpers.pages import complaints_of_axe
 from tests.helpers.project import Project
@@ -125,3 +127,49 @@ def test_data_of_scripts_is_json(site: Path, pages: list[str]) -> None:
     for path in pages:
         for text in script.findall((site / path).read_text()):
             json.loads(text)
+
+
+def without(*paths: str) -> Files:
+    """The files of a run, except some."""
+    return {path: text for path, text in results([3]).items() if path not in paths}
+
+
+def evaluated(**changes: Any) -> Files:
+    """A run without errors, with other keys in evaluation.json."""
+    made = results([])
+    scores = json.loads(made["metrics/evaluation.json"]) | changes
+    return {**made, "metrics/evaluation.json": json.dumps(scores).encode()}
+
+
+OWN = {"<b>box": 5000, "circle": 5000}
+PARTIAL = {
+    "first run not done": {path: results([])[path] for path in ("dvc.yaml", "params.yaml")},
+    "no pipeline": {"README.md": b"nothing yet"},
+    "no training": without("metrics/train.json"),
+    "no parameters": without("params.yaml"),
+    "no lock": without("dvc.lock"),
+    "no table of errors": without("metrics/errors.csv"),
+    "no seed": {**results([3]), "metrics/train.json": b"{}"},
+    "no counts of images": {**results([3]), "metrics/data.json": b"{}"},
+    "no corruptions": evaluated(robustness={"mean": 0.9}),
+    "no mean of corruptions": evaluated(robustness={}),
+    "own classes": evaluated(support=OWN, recall=dict.fromkeys(OWN, 1.0)),
+}
+
+
+@pytest.mark.parametrize("files", PARTIAL.values(), ids=PARTIAL)
+def test_every_page_of_a_project_that_lacks_something_can_be_made(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for is_promoted in (False, True):
+        past = Past()
+        past.commit("start", files)
+        if is_promoted:
+            past.version("v1.0.0")
+            past.assign("production", Action="promote")
+        folder = tmp_path / str(is_promoted)
+        past.make(folder)
+        monkeypatch.chdir(folder)
+        for is_live in (False, True):
+            for make in contents.resources(project.read(is_live=is_live, read_only=False)).values():
+                make()

@@ -142,6 +142,8 @@ def keep_the_results(ui: Ui) -> None:
     wait_for_state(ui, "done")
     assert ui.project.run("git", "log", "-1", "--format=%s") == "Eight epochs\n"
     assert ui.project.run("git", "status", "--porcelain") == ""
+    ui.project.run("python", "-m", "ops.ui", "--site", "../site")  # prepare counts no upstrokes
+    assert "1,797 images" in (ui.project.folder.parent / "site" / "data.html").read_text()
 
 
 def promote(ui: Ui) -> None:

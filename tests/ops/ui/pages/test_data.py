@@ -84,6 +84,26 @@ def test_images_are_counted_by_class_and_split(page: Any) -> None:
     assert strip.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [11 * 28, 28]
 
 
+@pytest.mark.parametrize("counts", ["{}", '{"corrections": 0}', None])
+def test_counts_that_the_last_run_did_not_write_are_left_out(
+    project: Project, server: UiServer, counts: str | None
+) -> None:
+    path = project.folder / "metrics" / "data.json"
+    content = path.read_text()
+    path.unlink()
+    if counts:
+        files.write(path, counts)
+    try:
+        answer = server.ask("/data.html")
+    finally:
+        files.write(path, content)
+    assert answer.status == 200
+    text = answer.body.decode()
+    assert "30 images" in text
+    assert "Of those to train on" not in text
+    assert ("The last run trained on 0 of them" in text) == ("corrections" in (counts or ""))
+
+
 def test_the_images_that_changed_since_the_version_before_are_shown(page: Any) -> None:
     found = section(page, "difference")
     assert "1 image added, 1 removed, 1 relabelled, 1 moved to another split" in found.inner_text()
