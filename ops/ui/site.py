@@ -1,7 +1,7 @@
 """Write the pages as a folder of files, which opens without a server and without a network.
 
 A list of the files is one of them. It says which files a later run may replace or remove; it leaves
-all others alone.
+all others alone. A list that does not begin with `FIRST_LINE` is somebody else's.
 """
 
 from pathlib import Path
@@ -12,6 +12,9 @@ from ops.ui import contents, project
 from ops.ui.project import NOWHERE, Elsewhere
 
 LIST = "files.txt"
+FIRST_LINE = (
+    "# digits ui --site wrote these files. Its next run replaces them, and removes old ones."
+)
 
 
 def write(folder: Path, elsewhere: Elsewhere = NOWHERE) -> int:
@@ -31,7 +34,8 @@ def write(folder: Path, elsewhere: Elsewhere = NOWHERE) -> int:
     for path, make in resources.items():
         _write(folder / path, make())
     for path in written - resources.keys() - {LIST}:
-        (folder / path).unlink(missing_ok=True)
+        if (folder / path).is_file() and not (folder / path).is_symlink():
+            (folder / path).unlink()
     _write(folder / LIST, _listing({*resources}))
     return len(resources) + 1
 
@@ -44,7 +48,8 @@ def _check(folder: Path, written: set[str], wanted: set[str]) -> None:
     others = present - written
     if not written and others:
         raise InputError(
-            f"{folder} has other files, such as {min(others)}. Choose a new or an empty folder"
+            f"{folder} has other files, such as {min(others)}. Choose a new or an empty folder. If "
+            f"an earlier version of digits ui --site wrote all of them, remove them"
         )
     if taken := others & wanted:
         raise InputError(
@@ -56,15 +61,17 @@ def _check(folder: Path, written: set[str], wanted: set[str]) -> None:
 def _written(folder: Path) -> set[str]:
     """The files that an earlier run wrote; names that lead out of the folder are not among them."""
     try:
-        names = (folder / LIST).read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, NotADirectoryError):
+        first, *names = (folder / LIST).read_text("utf-8", "replace").splitlines() or [""]
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return set()
+    if first != FIRST_LINE:
         return set()
     root = folder.resolve()
     return {name for name in names if (root / name).resolve().is_relative_to(root)} | {LIST}
 
 
 def _listing(paths: set[str]) -> bytes:
-    return "".join(f"{path}\n" for path in sorted(paths | {LIST})).encode()
+    return "".join(f"{line}\n" for line in [FIRST_LINE, *sorted(paths | {LIST})]).encode()
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -37,7 +37,7 @@ def test_pages_that_are_gone_are_removed_and_other_files_stay(
     del pages["runs/1.html"]
     pages["index.html"] = b"new"
     site.write(tmp_path / "site")
-    listing = b"files.txt\nindex.html\n"
+    listing = f"{site.FIRST_LINE}\nfiles.txt\nindex.html\n".encode()
     assert written(tmp_path / "site") == {
         "index.html": b"new",
         "CNAME": b"example.com",
@@ -51,6 +51,31 @@ def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) 
     with pytest.raises(InputError, match=r"thesis\.txt"):
         site.write(tmp_path)
     assert written(tmp_path) == {"thesis.txt": b"mine"}
+
+
+@pytest.mark.usefixtures("pages")
+@pytest.mark.parametrize("listing", [b"files.txt\nholiday.jpg\n", b"caf\xe9.jpg\n", b""])
+def test_a_list_that_this_program_did_not_write_is_a_file_of_somebody_else(
+    listing: bytes, tmp_path: Path
+) -> None:
+    mine = {"files.txt": listing, "holiday.jpg": b"mine"}
+    for name, content in mine.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=r"has other files, such as files\.txt"):
+        site.write(tmp_path)
+    assert written(tmp_path) == mine
+
+
+@pytest.mark.usefixtures("pages")
+def test_only_plain_files_are_removed(tmp_path: Path) -> None:
+    site.write(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.html").symlink_to("index.html")
+    with (tmp_path / site.LIST).open("a") as file:
+        file.write("folder\nlink.html\n\n.\n")
+    site.write(tmp_path)
+    assert (tmp_path / "folder").is_dir()
+    assert (tmp_path / "link.html").is_symlink()
 
 
 def test_a_file_of_somebody_else_is_not_replaced(pages: dict[str, bytes], tmp_path: Path) -> None:
