@@ -136,6 +136,13 @@ def runs_at(state: str) -> Sequence[Run]:
         return tuple(sorted(_Repository(Contents(objects)).runs(), key=lambda run: run.time))
 
 
+@lru_cache(maxsize=2)
+def verdict_against(project: Project, commit: str, holder: str) -> Verdict:
+    """The verdict of a promotion: of a run's commit against only the one that holds production."""
+    with git.Objects() as objects:
+        return _Repository(Contents(objects)).verdict_against(commit, holder)
+
+
 class _Repository:
     """Reads the runs of a repository; each commit's files are listed once."""
 
@@ -168,7 +175,11 @@ class _Repository:
         is_experiment: bool,
     ) -> Run:
         results = self._results(commit.hash)
-        verdict = self._verdict(commit, name, base, base_run, results)
+        held = [tag for tag in self._tags if tag.time <= commit.time]
+        production = tags.holder(held, "production")
+        if production and production.commit in (base, commit.hash):
+            production = None
+        verdict = self._verdict(commit, name, base, base_run, production, results)
         return Run(
             commit.hash,
             name,
@@ -181,6 +192,10 @@ class _Repository:
             results,
             verdict,
         )
+
+    def verdict_against(self, commit: str, base: str) -> Verdict:
+        results = self._results(commit)
+        return self._verdict(self._commits[commit], commit[:9], base, None, None, results)
 
     def _results(self, commit: str) -> Results:
         if commit not in self._known:
@@ -195,12 +210,9 @@ class _Repository:
         name: str,
         base: str | None,
         base_run: str | None,
+        production: Tag | None,
         results: Results,
     ) -> Verdict:
-        held = [tag for tag in self._tags if tag.time <= commit.time]
-        production = tags.holder(held, "production")
-        if production and production.commit in (base, commit.hash):
-            production = None
         depends = (name, base, production and (production.name, production.commit))
         key = hashlib.sha256(repr(depends).encode(errors="surrogateescape")).hexdigest()[:12]
         make = partial(self._judged, commit, name, base, base_run, production, results)

@@ -8,7 +8,7 @@ from digits.core.errors import InputError
 from ops.tools import dvc, git, uncommitted
 from ops.tools.pipeline import Reason, Stage
 from ops.tools.tables import count
-from ops.ui.facts import deployments, jobs, registry
+from ops.ui.facts import deployments, history, jobs, registry
 from ops.ui.facts.history import Run
 from ops.ui.pages import pipeline, versions
 from ops.ui.project import Project
@@ -130,8 +130,9 @@ def _production(project: Project, current: Run | None) -> Iterator[Step]:
     held = registry.model(holder.commit).run
     if held and held.scores.model == current.results.model:
         return
-    model, why = f"model of {branch()}", known.named(current.verdict.explanation)
-    match current.verdict.word:
+    verdict = history.verdict_against(project, current.commit, holder.commit)
+    model, why = f"model of {branch()}", known.named(verdict.explanation)
+    match verdict.word:
         case "pass" if can_promote:
             headline, text = f"The {model} can be promoted", f"It is {why}."
             yield Step("pass", "passes", headline, text, PROMOTE, False, page, form)

@@ -103,6 +103,42 @@ def test_a_model_that_is_blocked_needs_attention(enter: Enter) -> None:
     assert "v1.0.0 stays in production" in text
 
 
+def test_the_model_is_judged_against_what_is_in_production_now(enter: Enter) -> None:
+    """Its own verdict is of the time of its commit: against v1.0.0, with 60 errors."""
+    past = Past()
+    old = past.commit("the first", results(range(60), model=digest("1")))
+    past.version("v1.0.0")
+    past.assign("production", Action="promote", Verdict="PASS: within all limits")
+    better = past.commit("a branch", results(range(10), model=digest("2"), lr=0.2))
+    past.commit("the second", results(range(60), model=digest("1")))
+    past.commit("main", results(range(52), model=digest("3"), lr=0.1))
+    past.version("v1.1.0", mark=better)
+    past.assign("production", mark=better, Action="promote", Verdict="PASS: better")
+    past.assign("production", mark=old, Action="rollback", Reason="slow")
+    made = enter(past)
+    assert "The model of main can be promoted It is better than v1.0.0" in shown()
+    made.run("git", "tag", "--delete", "digit-classifier#production#3")
+    text = shown()
+    assert text.startswith("The gate blocks the model of main")
+    assert "42 broken and 0 fixed" in text
+    assert "v1.1.0 stays in production" in text
+    assert "42 errors more than production" in text
+
+
+def test_a_block_ends_with_the_rollback_of_what_was_better(enter: Enter) -> None:
+    past = Past()
+    old = past.commit("the first", results(range(60), model=digest("1")))
+    past.version("v1.0.0")
+    past.assign("production", Action="promote", Verdict="PASS: within all limits")
+    past.commit("the second", results(range(10), model=digest("2"), lr=0.2))
+    past.version("v1.1.0")
+    past.assign("production", Action="promote", Verdict="PASS: better")
+    past.commit("main", results(range(52), model=digest("3"), lr=0.1))
+    past.assign("production", mark=old, Action="rollback", Reason="slow")
+    enter(past)
+    assert "The model of main can be promoted It is better than v1.0.0" in shown()
+
+
 def test_a_stage_that_is_out_of_date_says_why_and_what_to_run(enter: Enter) -> None:
     made = enter(promoted())
     params = made.folder / "params.yaml"
