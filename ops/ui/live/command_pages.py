@@ -1,7 +1,7 @@
 """The forms that run commands, and the pages of the commands that ran."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, urlencode
 
 from ops.tools import presets
@@ -13,6 +13,7 @@ from ops.ui.pages.render import html
 from ops.ui.project import Project
 
 REASON = re.compile("BLOCKED: |error: |ERROR: ")  # begins the line of a command that says why
+RAN = re.compile(r"Ran experiment\(s\): (\S+)")  # how DVC says the name that it made up
 
 
 def form_page(project: Project, name: str, given: Mapping[str, str], *, sent: bool) -> bytes:
@@ -87,12 +88,12 @@ def job_page(project: Project, job: Job) -> bytes:
         reason=next(filter(REASON.match, output.lines), "") if job.state == "failed" else "",
         waits_for=waits_for if job.state == "waiting" else [],
         next=label,
-        next_form=urlencode(following(job, fields)),
+        next_form=urlencode(following(job, fields, output.lines)),
     )
 
 
-def following(job: Job, fields: Mapping[str, str]) -> dict[str, str]:
-    """The fields of the form that comes after a job."""
+def following(job: Job, fields: Mapping[str, str], output: Iterable[str]) -> dict[str, str]:
+    """The fields of the form that comes after a job, whose last lines of output are given."""
     given: dict[str, str] = dict(parse_qsl(job.query))
     if "action" not in fields:
         return {**given, **fields}
@@ -100,4 +101,5 @@ def following(job: Job, fields: Mapping[str, str]) -> dict[str, str]:
         return dict(fields)
     if "--temp" not in job.words:
         return {**fields, "experiment": ""}  # its results are in this folder
-    return {**fields, "experiment": given["name"]} if "name" in given else dict(fields)
+    names = [match[1] for match in map(RAN.fullmatch, output) if match]
+    return {**fields, "experiment": names[-1]} if names else dict(fields)

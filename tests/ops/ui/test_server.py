@@ -156,16 +156,18 @@ def promote(ui: Ui) -> None:
 
 def keep_an_experiment(ui: Ui) -> None:
     open_form(ui, "action=experiment")
-    ui.page.locator("#name").fill("short")
     ui.page.locator("[id='train.epochs']").fill("1")
-    press_run(ui, "dvc exp run --temp --name=short --set-param=train.epochs=1")
+    press_run(ui, "dvc exp run --temp --set-param=train.epochs=1")
     wait_for_state(ui, "done")
+    name = ui.project.run("dvc", "exp", "list", "--name-only").strip()
+    keep = ui.page.get_by_role("link", name="Keep it").get_attribute("href")
+    assert keep.endswith(f"action=keep&experiment={name}")
     ui.page.locator("#status").get_by_role("link", name="Runs").click()
-    ui.page.locator("#runs").get_by_role("link", name="short").click()
+    ui.page.locator("#runs").get_by_role("link", name=name).click()
     assert ui.page.locator("h2:text-is('Confusion matrix')").is_visible()
     ui.page.get_by_role("link", name="Keep it").click()
     ui.page.get_by_label("Message").fill(HOSTILE)
-    press_run(ui, f"digits keep short {shlex.quote(f'--message={HOSTILE}')}")
+    press_run(ui, f"digits keep {name} {shlex.quote(f'--message={HOSTILE}')}")
     wait_for_state(ui, "done")
     assert ui.project.run("git", "log", "-1", "--format=%s") == f"{HOSTILE}\n"
     ui.page.locator("#status").get_by_role("link", name="Overview").click()
