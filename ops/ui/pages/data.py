@@ -1,6 +1,7 @@
 """The page of the data: how many images of what, what changed, who corrected it, and drift."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -49,7 +50,7 @@ def resources(project: Project) -> Resources:
 
 
 def page(project: Project) -> bytes:
-    corrected = _corrections(project)
+    corrected, problem = _corrections(project)
     return render.html(
         project,
         "data.html",
@@ -58,6 +59,7 @@ def page(project: Project) -> bytes:
         **_images(project),
         trained=_counts(),
         corrections=corrected,
+        no_corrections=problem,
         people=_people(corrected),
         most_pictures=MOST_PICTURES,
         **_drift(project),
@@ -98,16 +100,22 @@ def _counts() -> dict[str, Any]:
 
 
 @lru_cache(maxsize=2)
-def _corrections(project: Project) -> list[Corrected]:
-    """The corrections, those not committed first, then the latest."""
+def _corrections(project: Project) -> tuple[list[Corrected], str | None]:
+    """The corrections, those not committed first, then the latest; and why they can't be read."""
+    if not CORRECTIONS.exists():
+        return [], None
     try:
         known = corrections.read(CORRECTIONS)
-        lines = blame.lines(str(CORRECTIONS))
-    except InputError:
-        return []  # no file, or not in Git yet
-    by_digest = {line.text.partition(",")[0]: line for line in lines}
+    except InputError as error:
+        return [], str(error)
+    by_digest = {
+        cell: line
+        for line in _blamed()
+        for cell in re.split(r'[,;"\s]+', line.text)
+        if cell in known
+    }
     ordered = sorted(known.values(), key=lambda c: _date(by_digest.get(c.sha256)), reverse=True)
-    return [
+    corrected = [
         Corrected(
             correction.label,
             correction.origin,
@@ -118,6 +126,14 @@ def _corrections(project: Project) -> list[Corrected]:
         for number, correction in enumerate(ordered)
         for line in [by_digest.get(correction.sha256)]
     ]
+    return corrected, None
+
+
+def _blamed() -> list[blame.Line]:
+    try:
+        return blame.lines(str(CORRECTIONS))
+    except InputError:
+        return []  # not in Git yet
 
 
 def _date(line: blame.Line | None) -> str:

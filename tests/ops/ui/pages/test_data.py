@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 
 from digits.core import files
 from digits.data import corrections
+from ops.ui.pages import data
+from ops.ui.project import read as project_now
 from tests.helpers.data_project import data_project, draw_cross
+from tests.helpers.made_up_past import Past
 from tests.helpers.pages import least_contrast
 from tests.helpers.project import Project
 from tests.helpers.ui import UiServer, serve_ui
@@ -123,6 +127,47 @@ def test_corrections_name_who_labelled_them(page: Any) -> None:
     assert "<img src=x onerror=alert(1)>.png" in captions[1]
     loaded = "images => images.map(image => image.naturalWidth)"
     assert found.locator("img").evaluate_all(loaded) == [28, 28]
+
+
+ONE, OTHER = "1" * 64, "2" * 64
+SPREADSHEET = f'\ufefflabel;"sha256";origin\r\n7;"{ONE}";a.png\r\n3;{OTHER};b.png\r\n'
+
+
+def page_of(corrected: str, folder: Path, committed: str = "") -> str:
+    """The page of a repository here with only data/corrections.csv, maybe not as committed."""
+    past = Past()
+    past.commit("corrections", {"data/corrections.csv": committed.encode()} if committed else None)
+    past.make(folder)
+    files.write("data/corrections.csv", corrected)
+    return data.page(project_now()).decode()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (f"sha256,label,origin\n<<<<<<< HEAD\n{ONE},7,a.png\n", "line 2: expected 3 fields"),
+        (f"sha256,label,origin\n{ONE},7\n", "line 2: expected 3 fields"),
+        ("<<<<<<< HEAD\n", "expected columns sha256, label, origin"),
+    ],
+)
+def test_corrections_that_cannot_be_read_are_said(
+    content: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = page_of(content, tmp_path)
+    assert problem in text
+    assert "There are none." not in text
+
+
+@pytest.mark.parametrize("committed", ["", SPREADSHEET])
+def test_who_labelled_is_known_of_a_file_by_a_spreadsheet(
+    committed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = page_of(SPREADSHEET, tmp_path, committed)
+    assert "2 images that people labelled later" in text
+    person = "Ann" if committed else "not committed yet"
+    assert f'<th scope="row">{person}</th><td>2</td>' in text
 
 
 def test_drift_is_compared_with_chance(page: Any) -> None:
