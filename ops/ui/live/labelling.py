@@ -287,10 +287,27 @@ def state(output: Output) -> dict[str, Any]:
 
 
 def _read_labels(output: Output) -> dict[str, str]:
-    """The labels by path, in the order of labelling."""
-    if not output.labels_file.exists():
+    """The labels by path, in the order of labelling.
+
+    Raises `InputError` if the file has what would be lost when it is written again.
+    """
+    file = output.labels_file
+    if not file.exists():
         return {}
-    return {row["path"]: row["label"] for row in corrections.rows(output.labels_file, LABELS)}
+    labels: dict[str, str] = {}
+    for number, row in enumerate(corrections.rows(file, LABELS), start=2):
+        if others := [column for column in row if column not in LABELS]:
+            raise InputError(
+                f"{file} has the column {others[0]!r}, and this page keeps only path and label. "
+                f"Move the file, or remove the column. To add its labels: digits correct {file}"
+            )
+        if row["path"] in labels:
+            raise InputError(
+                f"{file}, line {number}: {row['path']} is there twice, and this page keeps one "
+                f"label of an image. Remove one of the two lines"
+            )
+        labels[row["path"]] = row["label"]
+    return labels
 
 
 def _write_labels(output: Output, labels: dict[str, str]) -> None:

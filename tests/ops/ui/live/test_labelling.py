@@ -1,5 +1,7 @@
 """Outputs of digits predict, as files; tests/ops/ui/live/test_label_page.py has the page."""
 
+import re
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -88,6 +90,31 @@ def test_a_damaged_file_of_labels_leaves_the_other_outputs_to_choose_from() -> N
     one, other = (label_page.progress_or_fault(found) for found in labelling.find_outputs())
     assert "one.labels.csv is not CSV" in str(one)
     assert isinstance(other, labelling.Progress)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("path;label;note\n0.png;3;blurred\n", "one.labels.csv has the column 'note'"),
+        ("path;label\n0.png;3\n1.png;5\n0.png;5\n", "one.labels.csv, line 4: 0.png is there twice"),
+    ],
+)
+def test_a_file_of_labels_by_hand_that_would_lose_something_is_refused(
+    content: str, problem: str
+) -> None:
+    for name in ("one", "other"):
+        pa.csv.write_csv(table(3, [True]), f"{name}.csv")
+        Path(f"{name}.csv.manifest.json").write_text('{"classes": ["3", "5"]}')
+    Path("one.labels.csv").write_text(content)
+    one, other = labelling.find_outputs()
+    for change in (partial(labelling.give, one, "2.png", "3"), partial(labelling.undo, one)):
+        with pytest.raises(InputError, match=re.escape(problem)):
+            change()
+    answer = label_page.answer("revisit", {"output": "one.csv"})
+    assert (answer.status_code, problem in bytes(answer.body).decode()) == (400, True)
+    assert problem in str(label_page.progress_or_fault(one))
+    assert isinstance(label_page.progress_or_fault(other), labelling.Progress)
+    assert Path("one.labels.csv").read_text() == content
 
 
 @pytest.mark.parametrize("content", [b"", b"path\n1\n", b"path,predicted,confidence,review\na,b\n"])
