@@ -101,14 +101,14 @@ def every() -> list[Job]:
 
 
 def read(id: str) -> Job | None:
-    """A job, or None if there is no such job."""
+    """A job, or None if there is no such job, or only one that another version saved."""
     if not ID.fullmatch(id):
         return None
     try:
         values: dict[str, Any] = json.loads((JOBS / id / "job.json").read_bytes())
-    except FileNotFoundError:
+        return Job(id=id, **values | {"words": tuple(values["words"])})
+    except (FileNotFoundError, KeyError, TypeError):  # the last two: it has other keys
         return None
-    return Job(id=id, **values | {"words": tuple(values["words"])})
 
 
 def save(job: Job) -> Job:
