@@ -6,6 +6,7 @@ and the pictures are then copied to demo/.
 
 import json
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import indent
 
@@ -39,9 +40,12 @@ def run_experiment(name: str) -> str:
 
 
 def copy_outputs(commit: str, out: Path) -> None:
-    with files.new_directory(out) as folder:
+    """Copy the model and the metrics of a commit to a folder; its other files stay."""
+    with ExitStack() as copies:
         for path in (MODEL, METRICS):
-            fetch_committed(commit, path, folder / Path(path).name)
+            folder = copies.enter_context(files.new_directory(out / Path(path).name))
+            folder.rmdir()  # into a folder that exists, DVC would copy one of the same name
+            fetch_committed(commit, path, folder)
 
 
 def print_table(out: Path) -> None:
