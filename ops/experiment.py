@@ -48,6 +48,9 @@ from ops.tools.rules import rules_in, rules_in_commit
 from ops.tools.tables import about, aligned
 from ops.tools.tree import WORKING_TREE, Tree
 
+# Options of `dvc exp run` with which the results are not in the working tree.
+NOT_HERE = ("--temp", "--queue", "--run-all", "--dry")
+
 
 def main() -> None:
     match sys.argv[1:]:
@@ -126,7 +129,8 @@ def run_seeds(
     name: str | None, options: Sequence[str], count: int | None, rules_of: str | None
 ) -> None:
     """Train with each seed, and put the metrics of the further ones where the gate reads them."""
-    document = document_of(name, options)
+    check_options(options)
+    document = document_of(name)
     first: int = document["train"]["seed"]
     folders = [path for path in run_folders(Path(METRICS)) if path != Path(METRICS)]
     seeds = wanted_seeds(first, count, required_seeds(document, rules_of), len(folders))
@@ -153,10 +157,21 @@ def run_seeds(
     say(f"metrics/ has {len(seeds)} seeds. Next: digits gate --base main")
 
 
-def document_of(name: str | None, options: Sequence[str]) -> dict[str, Any]:
-    """The parameters that a run of a preset has, without the changes in `options`."""
+def check_options(options: Sequence[str]) -> None:
+    """Raises `InputError` for options that contradict --seeds."""
     if any(SEED in option for option in options):
         raise InputError(f"{SEED} is set by --seeds; leave it out of the options")
+    for option in options:
+        # DVC takes a part of a name, too.
+        if len(option) > 2 and any(name.startswith(option) for name in NOT_HERE):
+            raise InputError(
+                f"{option} can't be used with --seeds or --rules: the further seeds have the "
+                f"parameters of the working tree, so the first must run there. Leave {option} out"
+            )
+
+
+def document_of(name: str | None) -> dict[str, Any]:
+    """The parameters that a run of a preset has, without the changes in the options."""
     changes = presets.load(name) if name else {}
     return params.override(params.read_yaml(PARAMS), changes)
 
