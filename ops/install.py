@@ -17,12 +17,13 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 
 INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_S = 5  # timeout, to find out whether the index answers
 VENV = Path(".venv")
-BUILD = VENV / "torch"  # names the build that is installed; the Makefile reads it
+BUILD = VENV / "torch"  # names the build that was chosen; the Makefile reads it
 WAYS_OUT = "Choose: make TORCH=cpu, cuda or pypi"
 # The script `digits`: runs `python -m ops` in the root of the clone that it is called in.
 COMMAND = """
@@ -55,13 +56,12 @@ def main() -> None:
     args = parse_args()
     print("Setting up .venv (once; PyTorch takes a while)", flush=True)
     installer = make_venv()
-    pins = torch_pins(args.requirements)
-    build = install_torch(installer, pins, args.torch, args.index) if pins else None
+    if pins := torch_pins(args.requirements):
+        build = install_torch(installer, pins, args.torch, args.index)
+        BUILD.write_text(build, encoding="utf-8")
     if run([*installer, "-r", str(args.requirements)]):
         sys.exit(f"Setting up .venv failed; see the installer's message above. {WAYS_OUT}")
     install_command()
-    if build:
-        BUILD.write_text(build, encoding="utf-8")
 
 
 def make_venv() -> list[str]:
@@ -97,23 +97,12 @@ def torch_pins(requirements: Path) -> dict[str, str]:
 
 def install_torch(installer: list[str], pins: dict[str, str], asked: str, index: str) -> str:
     """Install PyTorch's CPU build or leave PyTorch to PyPI, and return which build it is."""
-    if asked == "auto" and (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        return "pypi"  # PyPI has no CUDA libraries for this platform
-    if asked == "auto" and has_nvidia_driver():
-        print(f"PyTorch with CUDA, for this machine's NVIDIA driver. {WAYS_OUT}", flush=True)
-        return "cuda"
-    if asked in ("cuda", "pypi"):
-        installed = BUILD.read_text(encoding="utf-8") if BUILD.exists() else ""
-        if installed == "cpu":  # the installer takes it for the same version and would keep it
+    build = choose_build(index) if asked == "auto" else asked
+    if build != "cpu":
+        if has_cpu_build(pins):  # the installer takes it for the same version and would keep it
             wanted = [f"{name}=={version}" for name, version in pins.items()]
             run([*installer, "--force-reinstall", "--no-deps", *wanted], check=True)
-        return asked
-    if asked == "auto" and not reachable(index):
-        print(
-            f"PyTorch from PyPI, 5 GB with CUDA libraries: {index} can't be reached. {WAYS_OUT}",
-            flush=True,
-        )
-        return "pypi"
+        return build
     wanted = [f"{name}=={version}+cpu" for name, version in pins.items()]
     option = "--default-index" if "--python" in installer else "--index-url"  # uv's, pip's
     if run([*installer, option, index, "--no-deps", *wanted]):
@@ -121,6 +110,28 @@ def install_torch(installer: list[str], pins: dict[str, str], asked: str, index:
     reason = "as asked" if asked == "cpu" else "no NVIDIA driver was found"
     print(f"PyTorch's CPU build: {reason}. {WAYS_OUT}", flush=True)
     return "cpu"
+
+
+def choose_build(index: str) -> str:
+    """The build for this machine: cpu, cuda or pypi."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return "pypi"  # PyPI has no CUDA libraries for this platform
+    if has_nvidia_driver():
+        print(f"PyTorch with CUDA, for this machine's NVIDIA driver. {WAYS_OUT}", flush=True)
+        return "cuda"
+    if not reachable(index):
+        print(
+            f"PyTorch from PyPI, 5 GB with CUDA libraries: {index} can't be reached. {WAYS_OUT}",
+            flush=True,
+        )
+        return "pypi"
+    return "cpu"
+
+
+def has_cpu_build(names: Iterable[str]) -> bool:
+    """Whether a package in .venv is PyTorch's CPU build."""
+    packages = "lib/python*/site-packages"
+    return any(any(VENV.glob(f"{packages}/{name}-*+cpu.dist-info")) for name in names)
 
 
 def has_nvidia_driver() -> bool:

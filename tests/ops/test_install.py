@@ -91,9 +91,30 @@ def test_the_build_follows_the_machine_the_index_and_the_choice(
     assert install.BUILD.read_text() == "cpu"
     assert set_up(monkeypatch, *index, "--torch", "pypi") == "pypi"
     assert set_up(monkeypatch, *index, "--torch", "cpu") == "cpu"
+    monkeypatch.setattr(install, "has_nvidia_driver", lambda: True)
+    assert set_up(monkeypatch, *index) == "pypi"
+    assert "PyTorch with CUDA, for this machine's NVIDIA driver" in capfd.readouterr().out
+    assert install.BUILD.read_text() == "cuda"
 
 
-def test_a_driver_or_another_machine_takes_what_pypi_has(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("installer")
+def test_where_another_package_fails_the_build_is_known_and_can_be_replaced(
+    indexes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "requirements.txt").open("a") as file:
+        file.write("nowhere==1.0\n")
+    with pytest.raises(SystemExit, match=r"^Setting up \.venv failed"):
+        set_up(monkeypatch, "--index", f"{indexes}/cpu")
+    assert install.BUILD.read_text() == "cpu"
+    install.BUILD.unlink()
+    (tmp_path / "requirements.txt").write_text("-r compute.txt\n")
+    assert set_up(monkeypatch, "--torch", "cuda") == "pypi"
+
+
+def test_a_driver_or_another_machine_takes_what_pypi_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(install.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(install, "has_nvidia_driver", lambda: True)
