@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from digits.core import command_line, errors
+from digits.core import command_line, errors, files
 from digits.core.command_line import say
 from digits.core.errors import InputError, first
 from ops.tools import git, pipeline, uncommitted
@@ -69,8 +69,12 @@ def keep_results(message: str) -> list[str]:
             f"not committed: {named(left)}. {images}Commit them first: git add FILE && git commit. "
             f"Or put them aside, and run dvc repro: git stash push FILE"
         )
-    git.run("add", "--all", "--", *paths)
-    git.run("commit", "--quiet", "--message", message)
+    index = Path(git.run("rev-parse", "--git-path", "index"))
+    with ExitStack() as undo:
+        undo.callback(files.write, index, index.read_bytes())  # with what the user has staged
+        git.run("add", "--all", "--", *paths)
+        git.run("commit", "--quiet", "--message", message)
+        undo.pop_all()
     return paths
 
 

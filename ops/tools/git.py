@@ -328,6 +328,11 @@ def _run(
 
 def _failure(words: Sequence[str | Path], result: subprocess.CompletedProcess[str]) -> InputError:
     said = f"{result.stderr.strip()}\n{result.stdout.strip()}".strip()
+    if not said:  # a hook may say nothing
+        said = (
+            f"exit code {result.returncode}, without a message. Did a hook refuse? They are in the "
+            f"folder that this prints: git rev-parse --git-path hooks"
+        )
     return InputError(f"git {' '.join(map(str, words))}: {said}")
 
 

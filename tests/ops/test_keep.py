@@ -152,6 +152,31 @@ def test_what_would_not_be_true_is_refused_and_nothing_changes(
     assert project.state() == before
 
 
+def stage_a_result(project: Kept) -> None:
+    """As a person does who then changes the parameter once more."""
+    rerun(project)
+    project.run("git", "add", "params.yaml")
+    rerun(project, seed=3)
+
+
+@pytest.mark.parametrize("prepare", [rerun, stage_a_result])
+@pytest.mark.parametrize(
+    ("said_by_hook", "message"),
+    [
+        ("no, says the hook", "no, says the hook"),
+        ("", "exit code 1, without a message. Did a hook"),
+    ],
+)
+def test_a_hook_that_refuses_results_leaves_the_index(
+    project: Kept, prepare: Callable[[Kept], None], said_by_hook: str, message: str
+) -> None:
+    prepare(project)
+    hook(project, said_by_hook)
+    before = project.state()
+    assert message in project.keep("--message", "x", code=2)
+    assert project.state() == before
+
+
 def test_a_commit_without_a_message_is_refused(project: Kept) -> None:
     assert "--message" in project.keep("five", code=2)
     assert "is empty" in project.keep("five", "--message", " ", code=2)
@@ -209,9 +234,9 @@ def results_here(project: Kept) -> None:
     rerun(project)
 
 
-def hook(project: Kept) -> None:
+def hook(project: Kept, says: str = "no, says the hook") -> None:
     path = project.folder / ".git" / "hooks" / "pre-commit"
-    path.write_text("#!/bin/sh\necho no, says the hook; exit 1\n")
+    path.write_text(f"#!/bin/sh\nprintf '{says}'; exit 1\n")
     path.chmod(0o755)
 
 
