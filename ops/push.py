@@ -69,9 +69,13 @@ def small_outputs(cache: Store) -> Iterator[Output]:
     for entry in sorted(folder.glob("runs/*/*/*")):
         if not dvc_files.RUN_PATH.fullmatch(entry.relative_to(folder).as_posix()):
             continue  # a part of an entry, which a killed DVC left
-        run = dvc_files.parse_run(entry.read_bytes(), str(entry))
-        for out in run.outs:
-            output = object_store.stored_output(run.cmd, out, str(entry))
+        try:
+            run = dvc_files.parse_run(entry.read_bytes(), str(entry))
+            outputs = [object_store.stored_output(run.cmd, out, str(entry)) for out in run.outs]
+        except InputError as error:
+            command_line.say(f"this earlier run is passed over: {error}. Delete the file")
+            continue
+        for output in outputs:
             is_new = not output.oid.endswith(".dir") and output.oid not in oids
             if is_new and object_store.exists(cache, output.oid):
                 oids.add(output.oid)

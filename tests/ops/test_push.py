@@ -22,8 +22,8 @@ def test_commits_go_to_the_git_server_if_there_is_one(tmp_path: Path) -> None:
     assert "git push origin HEAD failed" in project.run(*push, code=2)
 
 
-def test_a_part_of_a_run_that_a_killed_dvc_left_stops_no_push(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_a_killed_dvc_left_incomplete_stops_no_push(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = Project.scratch(tmp_path / "project")
     monkeypatch.chdir(project.folder)
@@ -31,5 +31,10 @@ def test_a_part_of_a_run_that_a_killed_dvc_left_stops_no_push(
     part.parent.mkdir(parents=True)
     part.with_name("b" * 64).write_text("cmd: python")
     part.write_text("cmd")
+    part.with_name("c" * 64).touch()
+    part.with_name("d" * 64).write_text("cmd: python\nouts: [{path: a, md5: none}]")
     with object_store.stores() as (cache, _):
         assert list(push.small_outputs(cache)) == []
+    empty, other = capsys.readouterr().err.splitlines()
+    assert f"passed over: {part.with_name('c' * 64).resolve()} holds NoneType" in empty
+    assert f"{'d' * 64}: a has the md5 none; expected 32 hex digits. Delete the file" in other
