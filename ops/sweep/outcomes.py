@@ -10,20 +10,24 @@ from digits.gate.diff import Figure
 from digits.gate.judge import Difference
 from digits.gate.results import Run
 from digits.gate.seed_spread import mean_margin
-from ops.sweep.settings import Setting
+from ops.sweep.settings import DEFAULT, Setting
 
 
 @dataclass(frozen=True)
 class Outcome:
     """A setting's runs, and how they differ from the default's runs.
 
-    `difference` is None for the default, and if the test images differ.
+    `difference` is None for the default, if the default has no runs, and if the test images differ.
     """
 
     setting: Setting
     runs: list[Run]
     difference: Difference | None
     figures: dict[str, Figure]  # by name
+
+    @property
+    def is_default(self) -> bool:
+        return self.setting.name == DEFAULT
 
     @property
     def accuracies(self) -> list[float]:

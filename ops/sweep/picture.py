@@ -9,7 +9,6 @@ from matplotlib.ticker import PercentFormatter
 from digits.evaluation.plots import BAD, GOOD, INK, MUTED, grid, sheet
 from digits.gate import diff
 from ops.sweep.outcomes import Outcome
-from ops.sweep.settings import DEFAULT
 
 COLOURS = {"better": GOOD, "worse": BAD}
 MOST = 100  # rows: the table has all, and nobody reads a longer picture
@@ -26,7 +25,7 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
     Parameters
     ----------
     name : of the sweep
-    outcomes : the default first
+    outcomes : the default first, if it has runs
     """
     drawn = most_accurate(outcomes)
     labels = [outcome.setting.label for outcome in drawn]
@@ -41,7 +40,8 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
         axis = figure.add_axes(
             (left / width, BOTTOM / height, CHART / width, 1 - (TOP + BOTTOM) / height)
         )
-        part = "" if len(drawn) == len(outcomes) else f", the {MOST - 1} best of {len(outcomes):,}"
+        best = len(drawn) - drawn[0].is_default
+        part = "" if len(drawn) == len(outcomes) else f", the {best} best of {len(outcomes):,}"
         figure.text(
             GAP / width,
             1 - GAP / height,
@@ -50,10 +50,11 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
             fontsize=15,
             fontweight="bold",
         )
-        axis.axvline(drawn[0].mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        if drawn[0].is_default:
+            axis.axvline(drawn[0].mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         _draw_rows(axis, drawn)
         for row, (outcome, texts) in enumerate(zip(drawn, cells, strict=True)):
-            _write_row(axis, row, _colour(row, outcome), texts)
+            _write_row(axis, row, _colour(outcome), texts)
         axis.set_yticks(range(len(drawn)), labels, color=INK)
         axis.set(ylim=(len(drawn) - 0.5, -0.5))
         axis.set_xlabel(
@@ -70,15 +71,18 @@ def draw(name: str, outcomes: Sequence[Outcome]) -> bytes:
 
 def most_accurate(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The default and the most accurate of the others, `MOST` at most, in their order."""
-    order = sorted(range(1, len(outcomes)), key=lambda number: -outcomes[number].mean)
-    return [outcomes[number] for number in sorted([0, *order[: MOST - 1]])]
+    order = sorted(
+        range(len(outcomes)),
+        key=lambda number: (not outcomes[number].is_default, -outcomes[number].mean),
+    )
+    return [outcomes[number] for number in sorted(order[:MOST])]
 
 
 def texts_of(outcome: Outcome) -> tuple[str, str, str]:
     """The accuracy, its change from the default, and the mark of the change."""
     accuracy = f"{100 * outcome.mean:.2f} %"
     if outcome.difference is None:
-        return accuracy, "", "" if outcome.setting.name == DEFAULT else "other test images"
+        return accuracy, "", "" if outcome.is_default else "not compared"
     return accuracy, diff.shown_change(outcome.figures["accuracy"]), outcome.mark
 
 
@@ -90,15 +94,15 @@ def width_of(figure: Figure, texts: Iterable[str]) -> float:
     return width
 
 
-def _colour(row: int, outcome: Outcome) -> str:
-    return INK if row == 0 else COLOURS.get(outcome.mark, MUTED)
+def _colour(outcome: Outcome) -> str:
+    return INK if outcome.is_default else COLOURS.get(outcome.mark, MUTED)
 
 
 def _draw_rows(axis: Axes, outcomes: Sequence[Outcome]) -> None:
     """Draw all rows at once: an artist for each would take far longer."""
     rows = list(enumerate(outcomes))
     intervals = [
-        (row, max(0, o.mean - margin), min(1, o.mean + margin), _colour(row, o))
+        (row, max(0, o.mean - margin), min(1, o.mean + margin), _colour(o))
         for row, o in rows
         if (margin := o.margin) is not None
     ]
@@ -106,14 +110,14 @@ def _draw_rows(axis: Axes, outcomes: Sequence[Outcome]) -> None:
         heights, lows, highs, colours = zip(*intervals, strict=True)
         lines = axis.hlines(heights, lows, highs, colors=colours, linewidth=1.5, zorder=2)
         lines.set_capstyle("round")
-    seeds = [(accuracy, row, _colour(row, o)) for row, o in rows for accuracy in o.accuracies]
+    seeds = [(accuracy, row, _colour(o)) for row, o in rows for accuracy in o.accuracies]
     x, y, colours = zip(*seeds, strict=True)
     axis.scatter(x, y, s=18, c=colours, alpha=0.4, linewidths=0, zorder=3)
     axis.scatter(
         [o.mean for _, o in rows],
         [row for row, _ in rows],
         s=70,
-        c=[_colour(row, o) for row, o in rows],
+        c=[_colour(o) for row, o in rows],
         edgecolors="white",
         linewidths=1.2,
         zorder=4,

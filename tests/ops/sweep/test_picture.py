@@ -12,5 +12,9 @@ def test_of_many_settings_the_default_and_the_best_are_drawn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(picture, "MOST", 3)
-    outcomes: Any = [SimpleNamespace(mean=mean) for mean in (0.1, 0.3, 0.2, 0.4, 0.3)]
+    outcomes: Any = [
+        SimpleNamespace(mean=mean, is_default=number == 0)
+        for number, mean in enumerate((0.1, 0.3, 0.2, 0.4, 0.3))
+    ]
     assert picture.most_accurate(outcomes) == [outcomes[0], outcomes[1], outcomes[3]]
+    assert picture.most_accurate(outcomes[1:]) == [outcomes[1], outcomes[3], outcomes[4]]

@@ -134,8 +134,24 @@ def test_what_has_no_runs_is_left_out_and_other_test_images_are_not_compared() -
     found = outcomes.compare(runs)
     assert [outcome.setting for outcome in found] == [default, other]
     assert found[1].difference is None
-    assert picture.texts_of(found[1])[1:] == ("", "other test images")
-    assert outcomes.compare([(default, []), *runs[2:]])[0].difference is None
+    assert picture.texts_of(found[1])[1:] == ("", "not compared")
+
+
+def test_without_the_default_no_setting_is_compared_or_drawn_as_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    default, one, other = made_of("default", "one", "other")
+    found = outcomes.compare([(default, []), (one, [run(1)]), (other, [run(2, 3)])])
+    assert [outcome.difference for outcome in found] == [None, None]
+    rows: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        picture, "_write_row", lambda _, row, colour, texts: rows.append((colour, *texts[1:]))
+    )
+    lines: list[float] = []
+    monkeypatch.setattr(picture.Axes, "axvline", lambda _, x, **style: lines.append(x))
+    picture.draw("x", found)
+    assert rows == [(picture.MUTED, "", "not compared")] * 2
+    assert lines == []
 
 
 def test_the_margin_is_that_of_students_t() -> None:
