@@ -49,7 +49,8 @@ def main() -> None:
     print(f"{branch} is {git.commit('HEAD')[:9]} now, with {named(paths)}")
     if left := uncommitted.changes():
         print(f"Not committed: {named(left)}")
-    print("Next: dvc push && digits registry promote")
+    push = "git push && " if git.lines("remote") else ""
+    print(f"Next: {push}dvc push && digits registry promote")
 
 
 def keep_results(message: str) -> list[str]:

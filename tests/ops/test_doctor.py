@@ -127,6 +127,7 @@ def test_what_no_side_has_is_to_be_made_anew(ann: Models) -> None:
     said = doctor(ann, "--repair", code=1)
     assert "model.onnx: dvc repro --single-item --force evaluate, then digits doctor" in said
     assert not stored(ann, "cache", "model.onnx").exists()
+    assert stored(ann, "remote", "model.onnx").exists()
     assert "in the remote  models/digit-classifier, whose files are not whole" in said
     assert not stored(ann, "remote", "").exists()
     model.chmod(0o644)

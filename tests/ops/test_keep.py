@@ -126,6 +126,10 @@ def edit_metrics(project: Kept) -> None:
     project.write("metrics/evaluation.json", "0\n")
 
 
+def add_metrics(project: Kept) -> None:
+    project.write("metrics/errors.csv", "index,label\n")
+
+
 def detach(project: Kept) -> None:
     rerun(project)
     project.run("git", "checkout", "--quiet", "--detach")
@@ -139,6 +143,7 @@ def detach(project: Kept) -> None:
         (change_a_parameter, "evaluate is out of date (train.seed: 1 -> 2). Run: dvc repro"),
         (change_the_code, "the stage evaluate is out of date (make.sh changed)"),
         (edit_metrics, "evaluate is out of date (metrics/evaluation.json was changed after the"),
+        (add_metrics, "metrics/errors.csv is not the file that dvc.lock names"),
         (detach, "HEAD is on no branch"),
     ],
 )
@@ -187,10 +192,11 @@ def test_an_experiment_is_committed_and_its_model_is_here(project: Kept) -> None
     project.commit("words")
     project.write("README.md", "not committed")
     project.write("notes.txt", "mine")
+    project.run("git", "remote", "add", "origin", "nowhere")
     said = project.keep("five", "--message", "five")
     assert project.files_of_head() == RESULTS
     assert (project.folder / MODEL).read_text() == "5\n"
-    assert "Not committed: README.md, notes.txt\nNext: dvc push && digits registry promote" in said
+    assert "Not committed: README.md, notes.txt\nNext: git push && dvc push && digits reg" in said
     assert project.run("git", "status", "--porcelain") == " M README.md\n?? notes.txt\n"
     assert "Data and pipelines are up to date" in project.run("dvc", "status")
     before = project.state()
@@ -223,6 +229,14 @@ def test_an_experiment_whose_results_are_here_already_is_committed(project: Kept
     assert project.files_of_head() == RESULTS
     assert project.run("git", "status", "--porcelain") == "?? notes.txt\n"
     assert (project.folder / MODEL).read_text() == "7\n"
+
+
+def test_an_experiment_is_named_by_seven_digits_of_its_commit_or_more(project: Kept) -> None:
+    [commit] = project.run("git", "rev-parse", "--glob=refs/exps/*/five").split()
+    said = project.keep(commit[0], "--message=x", code=2)
+    assert f"there is no experiment '{commit[0]}'; there are: six, five" in said
+    project.keep(commit[:7], "--message", "five")
+    assert (project.folder / MODEL).read_text() == "5\n"
 
 
 def other_code(project: Kept) -> None:

@@ -48,6 +48,7 @@ def test_after_ctrl_c_the_way_on_is_that_of_the_folder(
     found = launch(project, ["stages.stopped"])
     assert found.returncode == 130
     assert said in found.stderr
+    assert launch(project, ["stages.stopped"], RANK="1").stderr == ""  # the first process says it
 
 
 @pytest.mark.parametrize(

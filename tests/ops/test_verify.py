@@ -205,6 +205,7 @@ def test_inputs_leave_out_what_other_stages_made() -> None:
         "deps": [
             {"path": "data/prepared/test-images.npy", "md5": "1"},
             {"path": "data/prepared", "md5": "2.dir"},
+            {"path": "data/prepared.csv", "md5": "5"},
             {"path": "requirements-compute.txt", "md5": "3"},
         ],
         "params": {"params.yaml": {"train": {"optimizer": {"lr": 0.4}}}},
@@ -215,5 +216,6 @@ def test_inputs_leave_out_what_other_stages_made() -> None:
         "cmd": "python -m stages.train",
         "outs": ["models/weights.safetensors"],
         "train.optimizer.lr": 0.4,
+        "data/prepared.csv": "5",
         "requirements-compute.txt": "3",
     }

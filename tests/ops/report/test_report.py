@@ -156,6 +156,7 @@ def test_markdown_tells_verdict_figures_parameters_and_digits(
     assert "<summary>1 broken</summary>" in found.stdout
     assert "<summary>1 fixed</summary>" in found.stdout
     assert "92% sure" in found.stdout
+    assert "looked at" not in found.stdout  # this is the first look at the test set
     assert "█" in found.stdout
 
 
@@ -165,6 +166,21 @@ def test_a_blocked_change_is_reported_all_the_same(repository: Path, report: Rep
     assert found.returncode == 0
     assert found.stdout.startswith("### BLOCKED: ")
     assert "**beyond**" in found.stdout
+    listed = found.stdout.partition("<summary>Limits: ")[2].splitlines()
+    beyond = ["**beyond**" in line for line in listed if line.startswith("| `")]
+    assert True in beyond
+    assert beyond == sorted(beyond, reverse=True)
+    assert False in beyond
+
+
+def test_a_stage_that_is_out_of_date_is_noted(repository: Path, report: Report) -> None:
+    change(repository, {0: (1, 0.7)})
+    for name, command in (("dvc.yaml", "new"), ("dvc.lock", "old")):
+        document = yaml.safe_load((repository / name).read_text())
+        document["stages"]["train"] = {"cmd": command}
+        (repository / name).write_text(yaml.safe_dump(document))
+    found = report("--base", "main").stdout
+    assert "- note: code or parameters have changed since `train` ran: `dvc repro`" in found
 
 
 def test_an_override_stands_in_the_first_line(repository: Path, report: Report) -> None:
@@ -185,12 +201,13 @@ def experiment(repository: Path, name: str, wrong: Wrong, params: Mapping[str, A
 def test_an_experiment_is_judged_by_its_name_and_not_what_is_checked_out(
     repository: Path, report: Report
 ) -> None:
-    experiment(repository, "fast", {0: (1, 0.7), 3: (0, 0.92)}, {"train": {"lr": 0.2}})
+    experiment(repository, "fast", {0: (1, 0.7), 3: (0, 0.92), 5: (0, 0.8)}, {"train": {"lr": 0.2}})
     change(repository, {i: (1 - i % 2, 0.9) for i in range(2, 60)})
     found = report("--base", "main", "--of", "fast")
     assert found.returncode == 0, found.stderr
     assert found.stdout.startswith("### PASS: no worse than main\n")
     assert "| `train.lr` | `0.1` | `0.2` |" in found.stdout
+    assert "looked at 2 times: better means p ≤ 0.05 / 2." in found.stdout
     assert report("--base", "fast", "--of", "main").stdout.startswith("### PASS")
     assert "'slow' is not a revision" in report("--base", "main", "--of", "slow").stderr
 
@@ -213,6 +230,8 @@ def test_several_stand_side_by_side_with_what_each_read(
         *("fast", "2 (same)"),
         *("wide", "60 (+58, worse)"),
     ]
+    colours = "bars => bars.map(bar => bar.classList[1])"
+    assert section.locator(".bar").evaluate_all(colours) == ["before", "here", "here"]
     rows = section.locator(".contest tbody tr")
     assert [row.locator(".bad").count() for row in rows.all()] == [1, 1, 24]
     assert section.locator(".contest img").count() == 24
@@ -229,6 +248,7 @@ def test_changed_rules_are_shown_as_not_applied(repository: Path, report: Report
     found = report("--base", "main").stdout
     assert "Changed here, not applied" in found
     assert "| `max_loss` | `300` | `9000` |" in found
+    assert "No parameter differs." in found
 
 
 def test_same_inputs_give_the_same_bytes(repository: Path, report: Report) -> None:

@@ -70,6 +70,19 @@ def test_a_value_that_is_the_defaults_is_not_run_twice(tmp_path: Path) -> None:
     assert sweep.seeds == [3]
 
 
+def test_a_setting_that_is_there_twice_is_run_once(tmp_path: Path) -> None:
+    sweep = load(tmp_path, "settings: [{train.ema: 0.9}, {train: {ema: 0.9}}]")
+    assert [(s.name, s.label) for s in sweep.settings] == [
+        ("default", "default"),
+        ("ema=0.9", "ema=0.9"),
+    ]
+
+
+def test_a_name_has_no_two_dots_in_a_row_which_git_refuses(tmp_path: Path) -> None:
+    sweep = load(tmp_path, "settings: [{data.folder: ../scans}]")
+    assert sweep.settings[1].name == "folder=__scans"
+
+
 def test_a_preset_comes_before_what_stands_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,17 @@ def test_as_many_run_at_a_time_as_are_asked_for_and_those_that_failed_are_told(
     told = capsys.readouterr().err
     assert "FAILED: bad; its log: .sweep/bad.log" in told
     assert "4 of 4 done\n" in told
+
+
+def test_what_a_stopped_training_left_goes_once_its_trial_is_an_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    planned = [Trial(name, {}) for name in ("one", "bad")]
+    for trial in planned:
+        trial.saved_state.mkdir(parents=True)
+    trials.run_all(planned, Engine(), jobs=1)
+    assert [trial.saved_state.exists() for trial in planned] == [False, True]
 
 
 POLITE = "try: print(0); input()\nexcept KeyboardInterrupt: print('cleared away')"

@@ -98,9 +98,9 @@ def test_a_list_that_leads_out_of_the_folder_removes_nothing_there(tmp_path: Pat
     assert outside.read_text() == "mine"
 
 
-def test_a_run_that_was_interrupted_can_be_repeated(
-    pages: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Ctrl-C end a run at its second page."""
+
     def interrupted() -> bytes:
         raise KeyboardInterrupt
 
@@ -108,7 +108,24 @@ def test_a_run_that_was_interrupted_can_be_repeated(
         broken = {"index.html": lambda: b"one", "runs/1.html": interrupted}
         patch.setattr(contents, "resources", lambda _: broken)
         with pytest.raises(KeyboardInterrupt):
-            site.write(tmp_path)
+            site.write(folder)
+
+
+def test_a_run_that_was_interrupted_can_be_repeated(
+    pages: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    interrupt(tmp_path, monkeypatch)
+    site.write(tmp_path)
+    assert written(tmp_path).keys() == {*pages, site.LIST}
+
+
+def test_pages_that_are_gone_are_removed_also_after_an_interrupted_run(
+    pages: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pages["old.html"] = b"old"
+    site.write(tmp_path)
+    del pages["old.html"]
+    interrupt(tmp_path, monkeypatch)
     site.write(tmp_path)
     assert written(tmp_path).keys() == {*pages, site.LIST}
 

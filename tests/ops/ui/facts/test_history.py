@@ -109,6 +109,39 @@ def test_what_is_kept_is_read_anew_if_it_is_damaged(
     assert repository.read() == expected
 
 
+def test_a_run_itself_counts_as_a_look_at_the_test_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Repository.create(tmp_path / "project")
+    assert isinstance(made, Repository)
+    monkeypatch.chdir(made.folder)
+    made.commit("base", range(7))
+    made.experiment("fixes-six", [6])  # p = 0.031, and 0.05 / 2 looks is 0.025
+    made.experiment("fixes-seven", [])  # p = 0.016
+    runs = made.read()
+    assert not runs["fixes-six"].verdict.better
+    assert runs["fixes-seven"].verdict.better
+
+
+def test_metrics_that_dvc_lock_does_not_name_have_no_verdict(repository: Repository) -> None:
+    repository.write_run([2])
+    lock = (repository.folder / "dvc.lock").read_bytes()
+    repository.write_run([3])
+    repository.write("dvc.lock", lock)
+    repository.commit("metrics of another run")
+    verdict = repository.read()["metrics of another run"].verdict
+    assert verdict.word == "none"
+    assert "dvc.lock" in verdict.explanation
+
+
+def test_a_number_that_a_script_cannot_hold_is_a_text(repository: Repository) -> None:
+    repository.commit("numbers", [2], clip=float("inf"), large=2**53, small=2**53 - 1)
+    params = repository.read()["numbers"].results.params
+    assert params["train.clip"] == "inf"
+    assert params["train.large"] == "9007199254740992"
+    assert params["train.small"] == 9007199254740991
+
+
 def test_a_parameter_that_stands_for_endlessly_many_is_cut_off(repository: Repository) -> None:
     layers = [
         f"l{i}: &l{i} {{{', '.join(f'k{j}: *l{i - 1}' for j in range(9))}}}" for i in range(1, 12)

@@ -1,6 +1,7 @@
 """A form becomes a list of words, or says what is wrong; what is typed is only ever a value."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from digits.core.errors import InputError
 from ops.registry.__main__ import parse_args
 from ops.ui.live import actions
 from ops.ui.live.actions import ACTIONS, Form
+from tests.helpers.run_history import RunHistory
 from tests.helpers.small import ROOT
 from tests.ops.tools.test_tags import tag
 
@@ -131,6 +133,35 @@ def test_versions_to_roll_back_to_are_offered_the_latest_first_whatever_their_fo
     monkeypatch.setattr(actions.tags, "read", lambda: known)
     problem = fill_in("rollback", to="3.0.0", reason="x").problems["to"]
     assert problem == "3.0.0 never held production; these did: 2.0.0-rc.1, 1.10.0, 1.9.0"
+
+
+def test_the_results_here_are_kept_by_default_or_else_those_of_the_last_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = RunHistory.create(tmp_path / "project")
+    monkeypatch.chdir(made.folder)
+    made.commit("base", [1])
+    commit = made.experiment("-rf", [2])  # its name would be read as an option
+    assert fill_in("keep", message="x").command == f"digits keep {commit[:12]} --message=x"
+    made.write_run([3])
+    assert fill_in("keep", message="x").command == "digits keep --message=x"
+
+
+def test_only_data_can_be_pushed_without_a_git_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = RunHistory.create(tmp_path / "project")
+    monkeypatch.chdir(made.folder)
+    assert fill_in("push", what="commits").errors == ["there is no Git server to push to"]
+    assert fill_in("push", what="data").is_complete
+    made.run("git", "remote", "add", "origin", "../server")
+    assert fill_in("push", what="commits").is_complete
+
+
+def test_a_name_that_an_experiment_has_already_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions.git, "experiments", lambda: {"taken": "0" * 40})
+    assert "has this name already" in fill_in("experiment", name="taken").problems["name"]
+    assert fill_in("experiment", name="free").problems == {}
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:

@@ -117,6 +117,21 @@ def test_a_file_of_labels_by_hand_that_would_lose_something_is_refused(
     assert Path("one.labels.csv").read_text() == content
 
 
+def test_files_are_looked_for_four_folders_deep_and_not_among_data_and_models() -> None:
+    for folder in (".", "a/b/c/d", "a/b/c/d/e", "data", "a/models", ".hidden"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder, "out.labels.csv").touch()
+    assert labelling.find_labels() == ["out.labels.csv", "a/b/c/d/out.labels.csv"]
+
+
+def test_only_so_many_outputs_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelling, "MOST_OUTPUTS", 2)
+    for name in ("one", "three", "two"):
+        pa.csv.write_csv(table(3, [True]), f"{name}.csv")
+        Path(f"{name}.csv.manifest.json").touch()
+    assert [str(output.path) for output in labelling.find_outputs()] == ["one.csv", "three.csv"]
+
+
 @pytest.mark.parametrize("content", [b"", b"path\n1\n", b"path,predicted,confidence,review\na,b\n"])
 def test_another_table_is_no_output(content: bytes) -> None:
     for name in ("out.csv", "out.parquet"):

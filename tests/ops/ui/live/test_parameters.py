@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from digits.core import params
 from ops.tools import presets
@@ -92,7 +93,7 @@ def test_what_is_typed_becomes_a_value(text: str, value: Any) -> None:
         ("train.ema", "1", "less than 1"),
         ("train.device", "tpu", "'auto', 'cpu', 'cuda' or 'mps'"),
         ("model.channels", "8, 0, 8", "greater than or equal to 1"),
-        ("model.channels", "8, 8", "more values"),
+        ("model.channels", "8, 8", "3 values"),
         ("compute.workers", "0", "greater than or equal to 1"),
         ("gate.limits.mnist.ece", "2", "less than or equal to 1"),
     ],
@@ -130,3 +131,14 @@ def test_a_wrong_params_yaml_is_shown_where_it_is_wrong(
     assert found.keys() == {"train.epochs", "train.epoch"}
     assert found["train.epochs"] == "is missing"
     assert parameters.fill_in({"train.epochs": "8"}, {}).problems.keys() == {"train.epoch"}
+
+
+def test_settings_of_sagemaker_are_no_unknown_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = params.read_yaml("params.yaml")
+    document["compute"]["sagemaker"] = {"role": "digits"}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
+    monkeypatch.setattr(parameters, "PARAMS", path)
+    assert problems() == {}

@@ -166,6 +166,19 @@ def test_after_a_full_disk_the_next_command_runs(
     assert len(refused) == 2
 
 
+def test_a_command_that_cannot_be_started_has_failed(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(job: Job) -> subprocess.Popen[bytes]:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(runner, "start", refuse)
+    job = run.add("says", ["says"], "action=sweep")
+    until(lambda: state(job) not in ("waiting", "running"))
+    assert state(job) == "failed"
+    assert "it could not be started" in job.log.read_text()
+
+
 def test_a_second_server_is_refused(run: Runner) -> None:
     with pytest.raises(InputError, match="--read-only"), Runner().open():
         pass

@@ -206,6 +206,19 @@ def test_no_promotion_is_proposed_that_would_be_refused(enter: Enter) -> None:
     assert "digits registry promote" not in text
 
 
+def test_no_promotion_is_proposed_while_a_file_is_edited(enter: Enter) -> None:
+    past = promoted()
+    third = results(range(20), model=digest("3"), lr=0.1)
+    past.commit("the third", {**third, "README.md": b"digits"})
+    made = enter(past)
+    (made.folder / "README.md").write_text("edited")
+    text = shown()
+    assert "can be promoted" not in text
+    assert "digits registry promote" not in text
+    made.run("git", "checkout", "--quiet", "README.md")
+    assert "can be promoted" in shown()
+
+
 def test_a_pipeline_that_cannot_be_read_is_said_and_the_rest_is_shown(enter: Enter) -> None:
     made = enter(promoted())
     (made.folder / "dvc.yaml").write_text("stages: [")

@@ -139,6 +139,17 @@ def test_a_missing_output_has_a_way_back() -> None:
 
 
 @pytest.mark.usefixtures("made_up")
+def test_the_cache_is_the_remedy_only_if_it_has_all_that_is_missing() -> None:
+    digest = disk.digest("weights")
+    assert digest
+    files.write(f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}", Path("weights").read_bytes())
+    Path("weights").unlink()
+    assert "1 of 2 stages is not up to date. dvc checkout" in shown("pipeline.html")
+    Path("metrics/train.json").unlink()
+    assert "1 of 2 stages is not up to date. dvc repro" in shown("pipeline.html")
+
+
+@pytest.mark.usefixtures("made_up")
 def test_a_hostile_name_is_a_text_and_its_page_is_in_the_folder() -> None:
     name = "../../<img src=x>"
     stage = {"cmd": "<b>rm</b>", "outs": ["../secret.png", "/etc/secret.md"]}

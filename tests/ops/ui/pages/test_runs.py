@@ -1,5 +1,6 @@
 """The pages of the runs as files, in a real browser without a network; with hostile content."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from digits.gate.seed_spread import mean_margin
+from ops.ui.pages import runs
+from ops.ui.project import Project
 from tests.helpers.pages import least_contrast
 from tests.helpers.run_history import SIZE, RunHistory
 
@@ -120,6 +123,22 @@ def test_runs_that_differ_in_the_seed_are_one_row_with_an_interval(site: Site) -
     assert cells[1] == f"{100 * sum(accuracies) / 3:.2f} % ± {100 * margin:.2f}"
     page.locator("#runs tbody tr:not([hidden]) input").check()
     assert page.inner_text("#chosen-count") == "3 runs chosen"
+
+
+def test_runs_of_different_code_are_no_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = RunHistory.create(tmp_path / "project")
+    monkeypatch.chdir(made.folder)
+    made.commit("seed 0", [1], seed=0)
+    made.commit("seed 1", [2], seed=1)
+    made.write_run([3], seed=2)
+    made.write("dvc.lock", (made.folder / "dvc.lock").read_text().replace("0" * 32, "1" * 32))
+    made.commit("other code")
+    page = runs.resources(Project(str(tmp_path)))["runs.html"]().decode()
+    found = re.search('<script type="application/json" id="data">(.*)</script>', page)
+    assert found
+    assert [group["runs"] for group in json.loads(found[1])["groups"]] == [[0, 1], [2]]
 
 
 def test_a_run_whose_metrics_are_broken_says_so(site: Site) -> None:

@@ -160,6 +160,24 @@ def test_a_version_says_how_it_comes_into_production_and_the_forms_agree(here: P
     assert all(way.form is None for way in versions.ways(here, known, known.versions[2]))
 
 
+def test_a_version_that_held_only_staging_is_promoted_to_production(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past = Past()
+    past.commit("first", results(range(30)))
+    past.version("v1.0.0")
+    past.assign("staging", Action="promote", Verdict="PASS: within all limits")
+    past.commit("second", results(range(20)))
+    past.version("v1.1.0")
+    past.assign("staging", Action="promote", Verdict="PASS: within all limits")
+    past.make(tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    version = registry.read(project.read()).version("v1.0.0")
+    assert version
+    for stage, action in (("production", "promote"), ("staging", "rollback")):
+        assert (registry.command(version, stage) or [])[:3] == ["digits", "registry", action]
+
+
 def test_a_repository_without_versions_says_what_to_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
