@@ -15,6 +15,7 @@ Exit code 0: whole, or repaired. 1: something is not whole. 2: it can't be check
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -84,7 +85,7 @@ def main() -> None:
     if not faults and not lost:
         report(f"whole: {len(objects)} objects in the {' and the '.join(sides)}")
     elif faults and not args.repair:
-        command_line.say("To repair: digits doctor --repair")
+        command_line.say(f"To repair: {shlex.join(['digits', 'doctor', '--repair', *args.revs])}")
     if args.json:
         document = {
             "whole": whole,

@@ -105,6 +105,13 @@ def test_damage_on_one_side_is_named_and_mended(
     assert (ann.folder / "models" / "digit-classifier" / "model.onnx").exists()
 
 
+def test_the_command_that_repairs_names_the_revisions(ann: Models) -> None:
+    damage(stored(ann, "remote", "model.onnx"), "missing")
+    assert "To repair: digits doctor --repair\n" in doctor(ann, code=1)
+    said = doctor(ann, "HEAD", "HEAD^{commit}", code=1)
+    assert "To repair: digits doctor --repair HEAD 'HEAD^{commit}'\n" in said
+
+
 @pytest.mark.parametrize("name", ["model.onnx", ""])
 def test_damage_on_both_sides_is_mended_from_the_working_tree(ann: Models, name: str) -> None:
     for side in ("cache", "remote"):
