@@ -85,8 +85,15 @@ def keep_experiment(name: str, message: str) -> list[str]:
     head = git.commit("HEAD")
     check_staged([])
     commit = proposed(message, experiment=experiment)
-    paths = git.names("diff", "--name-only", "--no-renames", "--relative", "-z", head, commit)
+    diff = ("diff", "--name-only", "--no-renames", "--relative", "-z")
+    paths = git.names(*diff, head, commit)
     if not paths:
+        if others := git.names(*diff, head, experiment.commit, "--", *uncommitted.RESULTS):
+            raise InputError(
+                f"{name} has nothing to commit: where its results differ from those of the last "
+                f"commit ({named(others)}), they are those of {experiment.base[:9]}, which it was "
+                f"started from"
+            )
         raise InputError(f"{name} has the results of the last commit")
     if fault := fault_of(commit):
         raise InputError(f"{name} is not the result of this code: {fault}. {again(experiment)}")

@@ -214,6 +214,18 @@ def test_an_experiment_is_committed_and_its_model_is_here(project: Kept) -> None
     assert (project.folder / MODEL).read_text() == "6\n"
 
 
+def test_an_experiment_that_changed_nothing_has_not_the_results_of_a_later_commit(
+    project: Kept,
+) -> None:
+    project.run("dvc", "exp", "run", "--temp", "--quiet", "--name", "default")
+    assert "has the results of the last commit" in project.keep("default", "--message=x", code=2)
+    base = project.run("git", "rev-parse", "HEAD")[:9]
+    project.keep("five", "--message", "five")
+    said = project.keep("default", "--message=x", code=2)
+    assert "default has nothing to commit: where its results differ from those of the last" in said
+    assert f"({', '.join(RESULTS)}), they are those of {base}, which it was started from" in said
+
+
 def test_an_experiment_whose_results_are_here_already_is_committed(project: Kept) -> None:
     project.run("dvc", "exp", "run", "-q", "-n", "seven", "-S", "train.seed=7")
     project.write("notes.txt", "mine")
