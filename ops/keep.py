@@ -98,6 +98,7 @@ def keep_experiment(name: str, message: str) -> list[str]:
     if fault := fault_of(commit):
         raise InputError(f"{name} is not the result of this code: {fault}. {again(experiment)}")
     literal = [f":(literal){path}" for path in paths]
+    git.run("update-index", "-q", "--refresh")
     here = uncommitted.changes(*literal)
     is_applied = bool(here) and are_here(commit, literal)
     if here and not is_applied:
@@ -106,7 +107,6 @@ def keep_experiment(name: str, message: str) -> list[str]:
             f"Commit them: git commit, or for results: digits keep --message TEXT. Or put them "
             f"aside: git stash --include-untracked"
         )
-    git.run("update-index", "-q", "--refresh")
     with ExitStack() as undo:
         if is_applied:
             git.run("add", "--all", "--", *literal)

@@ -211,7 +211,7 @@ def parse_args() -> argparse.Namespace:
         metavar="S",
         type=float,
         default=3.0,
-        help="seconds to accept requests after SIGTERM, while /readyz is red (default: %(default)g)",
+        help="seconds to accept requests after SIGTERM, with /readyz red (default: %(default)g)",
     )
     args = parser.parse_args()
     if args.uds and (args.host, args.port) != (None, None):

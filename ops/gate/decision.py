@@ -151,7 +151,9 @@ def decide(question: Question) -> Decision:
         code=code,
         cross=question.base_model,
         same_evaluator=question.same_evaluator,
-        looks=count_looks(candidate[0].scores.test_set, latest) if in_git else 1,
+        looks=count_looks(candidate[0].scores.test_set, latest, here=code == WORKING_TREE)
+        if in_git
+        else 1,
         override=question.override,
     )
     if bases and not question.rules:

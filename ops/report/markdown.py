@@ -54,7 +54,8 @@ def verdict(content: Content) -> str:
     lines += [f"- {prose(sentence)}" for sentence in content.explanation]
     lines += [f"- note: {prose(note)}" for j in d.judgements.values() for note in j.notes]
     lines += [f"- not shown: {prose(fault)}" for fault in content.unread]
-    stale = [stage.name for stage in content.stages if stage.state != "up to date"]
+    never_or_now = ("never run", "up to date")
+    stale = [stage.name for stage in content.stages if stage.state not in never_or_now]
     if stale:
         lines.append(
             f"- note: code or parameters have changed since {listed(map(code, stale))} ran: `dvc "

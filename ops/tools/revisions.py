@@ -259,9 +259,13 @@ def read_table(tree: Tree, path: str) -> Rows:
     return rows
 
 
-def count_looks(test_set: str, rev: str) -> int:
-    """How many commits up to a revision changed the metrics on this test set: the looks at it."""
+def count_looks(test_set: str, rev: str, *, here: bool = False) -> int:
+    """How many commits up to a revision changed the metrics on this test set: the looks at it.
+
+    `here`: the metrics in this folder, if they are not committed, are one more.
+    """
+    uncommitted = here and bool(git.run("status", "--porcelain", "--", EVALUATION))
     commits = git.lines("log", "--format=%H", rev, "--", EVALUATION)
     with git.Objects() as objects:
         contents = (objects.read(f"{commit}:./{EVALUATION}") or b"" for commit in commits)
-        return max(1, sum(test_set.encode() in content for content in contents))
+        return max(1, sum(test_set.encode() in content for content in contents) + uncommitted)
