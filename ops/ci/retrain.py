@@ -7,7 +7,6 @@ from digits.core.errors import InputError
 from ops.ci.host import Host
 from ops.ci.steps import FOLDER, dvc, own_data, python, require, require_clean
 from ops.tools import git
-from ops.tools.dvc import command_for_outputs
 
 BRANCH = "retrain"
 TITLE = "Retrained on the newest data"
@@ -53,6 +52,8 @@ def retrain(host: Host | None) -> None:
         print(f"the branch {BRANCH} is pushed. {report} has the report")
         git.run("checkout", "--quiet", branch)
         if dvc("checkout", "--quiet"):
+            from ops.tools.dvc import command_for_outputs  # needs packages, which `merge` has not
+
             say(f"{branch} has not all of its data and model here. Run: {command_for_outputs()}")
 
 

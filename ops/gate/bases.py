@@ -63,6 +63,7 @@ def find_base_commit(base: str) -> str | None:
     if commit and is_folder:
         raise InputError(f"{base!r} is both a folder and a revision. For the folder: ./{base}")
     if not (commit or is_folder):
+        git.require_history()  # a shallow clone lacks most
         raise InputError(f"{base!r} is neither a folder nor a revision of this repository")
     return commit
 

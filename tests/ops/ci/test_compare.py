@@ -1,5 +1,6 @@
 """A change merged into its base, and what the steps of a job get; compare itself: end_to_end."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from ops.ci.host import Change
 from ops.tools import git
 from tests.helpers import warm_python
 from tests.helpers.project import Project
+from tests.helpers.small import ROOT
 
 
 @pytest.fixture
@@ -50,6 +52,14 @@ def test_a_change_is_merged_into_its_base_once(capsys: pytest.CaptureFixture[str
     compare.merge("trunk")
     assert git.commit("HEAD") == merged
     assert "has all of trunk" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_python_without_packages_can_merge() -> None:
+    """As a job does before it sets up the environment, which the merge may change."""
+    words = [sys.executable, "-S", "-m", "ops.ci", "merge", "--base", "trunk"]
+    subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    assert (Path("a").read_text(), Path("b").read_text()) == ("2", "2")
 
 
 @pytest.mark.usefixtures("repository")

@@ -452,7 +452,8 @@ def test_a_shallow_clone_is_refused(repository: Repository, tmp_path: Path) -> N
     clone = tmp_path / "shallow"
     repository.git("clone", "--quiet", "--depth=1", "--branch=change", url, str(clone))
     repository.folder = clone
-    assert "git fetch --unshallow" in repository.gate("--base", "HEAD", code=2)
+    for base in ("HEAD", "HEAD~1"):
+        assert "git fetch --unshallow" in repository.gate("--base", base, code=2)
 
 
 def test_rules_that_are_not_there_or_broken_are_refused(repository: Repository) -> None:
