@@ -190,12 +190,14 @@ def find_candidate(question: Question) -> tuple[list[Run], Tree | None]:
     if not question.revisions:
         return runs_here(), WORKING_TREE
     experiments = {each.name for each in git.all_experiments()}
-    runs, trees = [], []
+    runs: list[Run] = []
+    trees: list[Tree] = []
     for rev in question.revisions:
         tree = Tree(git.commit(rev))
-        trees.append(tree)
         check_lock(tree)
-        check_same_inputs(trees[0], tree, rev)
+        if trees:
+            check_same_inputs(trees[0], tree, rev)
+        trees.append(tree)
         if rev not in experiments:  # which have the further runs of the commit before them
             check_further_runs(tree)
         runs += runs_in_tree(tree, rev)

@@ -54,8 +54,7 @@ def verdict(content: Content) -> str:
     lines += [f"- {prose(sentence)}" for sentence in content.explanation]
     lines += [f"- note: {prose(note)}" for j in d.judgements.values() for note in j.notes]
     lines += [f"- not shown: {prose(fault)}" for fault in content.unread]
-    never_or_now = ("never run", "up to date")
-    stale = [stage.name for stage in content.stages if stage.state not in never_or_now]
+    stale = [s.name for s in content.stages if s.state not in ("never run", "up to date")]
     if stale:
         lines.append(
             f"- note: code or parameters have changed since {listed(map(code, stale))} ran: `dvc "

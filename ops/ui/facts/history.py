@@ -136,9 +136,14 @@ def runs_at(state: str) -> Sequence[Run]:
         return tuple(sorted(_Repository(Contents(objects)).runs(), key=lambda run: run.time))
 
 
-@lru_cache(maxsize=2)
 def verdict_against(project: Project, commit: str, holder: str) -> Verdict:
     """The verdict of a promotion: of a run's commit against only the one that holds production."""
+    return verdict_at(state(project), commit, holder)
+
+
+@lru_cache(maxsize=2)
+def verdict_at(state: str, commit: str, holder: str) -> Verdict:
+    """As `verdict_against`, in this repository, whose `state` is this."""
     with git.Objects() as objects:
         return _Repository(Contents(objects)).verdict_against(commit, holder)
 

@@ -50,6 +50,15 @@ def promoted() -> Past:
     return past
 
 
+def with_sixty_errors() -> tuple[Past, int]:
+    """A run with 60 errors, which is v1.0.0 and in production, and the mark of its commit."""
+    past = Past()
+    mark = past.commit("the first", results(range(60), model=digest("1")))
+    past.version("v1.0.0")
+    past.assign("production", Action="promote", Verdict="PASS: within all limits")
+    return past, mark
+
+
 def page_of(here: project.Project | None = None) -> str:
     html = overview.resources(here or project.read())["index.html"]().decode()
     assert EVIL not in html
@@ -105,10 +114,7 @@ def test_a_model_that_is_blocked_needs_attention(enter: Enter) -> None:
 
 def test_the_model_is_judged_against_what_is_in_production_now(enter: Enter) -> None:
     """Its own verdict is of the time of its commit: against v1.0.0, with 60 errors."""
-    past = Past()
-    old = past.commit("the first", results(range(60), model=digest("1")))
-    past.version("v1.0.0")
-    past.assign("production", Action="promote", Verdict="PASS: within all limits")
+    past, old = with_sixty_errors()
     better = past.commit("a branch", results(range(10), model=digest("2"), lr=0.2))
     past.commit("the second", results(range(60), model=digest("1")))
     past.commit("main", results(range(52), model=digest("3"), lr=0.1))
@@ -126,10 +132,7 @@ def test_the_model_is_judged_against_what_is_in_production_now(enter: Enter) -> 
 
 
 def test_a_block_ends_with_the_rollback_of_what_was_better(enter: Enter) -> None:
-    past = Past()
-    old = past.commit("the first", results(range(60), model=digest("1")))
-    past.version("v1.0.0")
-    past.assign("production", Action="promote", Verdict="PASS: within all limits")
+    past, old = with_sixty_errors()
     past.commit("the second", results(range(10), model=digest("2"), lr=0.2))
     past.version("v1.1.0")
     past.assign("production", Action="promote", Verdict="PASS: better")
