@@ -149,7 +149,7 @@ def test_one_epoch_of_real_mnist(project: Project) -> None:
     mirror = mirror if "://" in mirror else str(Path(mirror).resolve())
     project.run("git", "checkout", "--quiet", "main~1")
     short = ("-S", "train.epochs=1", "-S", "train.ema=0.98", "-S", "model.channels=[4,8,16]")
-    short += ("-S", "detector.outliers=100")
+    short += ("-S", "model.convolutions=[1,1,2]", "-S", "detector.outliers=100")
     project.run("dvc", "exp", "run", *short, MNIST_MIRROR=mirror)
     found = json.loads((project.folder / "metrics" / "evaluation.json").read_text())
     assert (found["source"], found["images"]) == ("mnist", 10_000)
