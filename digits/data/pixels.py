@@ -279,6 +279,10 @@ def _from_lists(values: list[Any], scale: int, size: tuple[int, int] | None) -> 
         array = array.reshape(side, side)
     elif array.ndim == 3:
         array = find_layout((1, *array.shape), "the image").arrange(array)[0]
+    if array.ndim not in (2, 3):
+        raise InputError(
+            f"the pixels are {shown(array.shape)}; expected those of a square, or rows of pixels"
+        )
     return to_levels(array, scale)
 
 

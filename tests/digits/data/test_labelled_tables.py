@@ -186,6 +186,10 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
         {"train.parquet": parquet(image=[b"x", b"", *FILES[2:]], label=LABELS)},
         r"(?s)2 faults:.*image 0: this is not an image.*image 1: the image is empty.*Restore each",
     ),
+    "lists of no square": (
+        {"train.parquet": parquet(image=[[0] * 60, *[[9] * 64] * 24], label=LABELS)},
+        "train.parquet, image 0: the pixels are 60; expected those of a square, or rows",
+    ),
     "other sizes": (
         {"train.csv": csv_file(), "test.npz": npz(x=np.zeros((9, 9, 9), np.uint8), y=LABELS[:9])},
         r"test.npz/x, image 0 is 9 pixels high and 9 wide; most images are 8 and 8.*data\.size",

@@ -155,6 +155,11 @@ def test_a_cell_without_an_image_is_one_row_with_its_reason(tmp_path: Path) -> N
     assert first == IMAGES[0].tobytes()
     assert second == "there is no image"
     assert "5 bytes of something else" in str(third)
+    (tmp_path / "some.parquet").write_bytes(parquet(image=[[0] * 60]))
+    assert (
+        rows(str(tmp_path))[0][1]
+        == "the pixels are 60; expected those of a square, or rows of pixels"
+    )
 
 
 @pytest.mark.parametrize(
