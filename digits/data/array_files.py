@@ -31,8 +31,11 @@ NPY_HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 PART = re.compile(
-    r"(?<![a-z])[xy]?(train|test|t10k|val|valid|validation)(?=ing|[^a-z]|[xy]|$)", re.I
+    r"(?<![a-z])[xy]?(train|test|t10k|val|valid|validation)"
+    r"(?=ing|set|data|image|label|[^a-z]|[xy]|$)",
+    re.I,
 )
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # in mnistTrain, where the second word begins
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def open_idx(file: IO[bytes], stack: ExitStack) -> Contents:
 
 def part_of(name: str) -> str | None:
     """train, test or val, if an array's or a file's name says so."""
-    match = PART.search(name)
+    match = PART.search(CAMEL.sub("_", name))
     if match is None:
         return None
     part = match[1].lower()

@@ -134,6 +134,19 @@ def test_the_archive_of_keras_has_two_arrays_of_images_by_name() -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        *[(name, "train") for name in ("x_train", "trainX", "XTrain", "mnistTrain", "trainset")],
+        *[(name, "test") for name in ("testing", "testImages", "testdata", "t10k-images", "Test2")],
+        *[(name, "val") for name in ("y_val", "validSet", "validation")],
+        *[(name, None) for name in ("latest", "contest", "strain", "testament", "values", "x")],
+    ],
+)
+def test_a_name_says_what_its_images_are_for(name: str, part: str | None) -> None:
+    assert array_files.part_of(name) == part
+
+
 def test_the_names_of_a_class_label_are_its_labels() -> None:
     features = b'{"info": {"features": {"label": {"names": ["a", "b", "c", "d", "e"]}}}}'
     columns = pa.table({"image": FILES, "label": LABELS})
