@@ -104,6 +104,9 @@ def _find(path: Path, stack: ExitStack, notes: list[str]) -> list[Found]:
     found: list[Found] = []
     for file in [path] if path.is_file() else _table_files(path):
         name = file.name if file == path else str(file.relative_to(path))
+        if file != path and file.suffix.lower() == ".gz" and file.with_suffix("").is_file():
+            notes.append(f"{name} is left out: {file.stem} is next to it")
+            continue
         try:
             files.check_is_regular(file)
             if file.name == tables.METADATA:

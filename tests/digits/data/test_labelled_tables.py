@@ -125,6 +125,15 @@ def test_the_tables_of_a_competition_have_their_test_images_set_apart(write: Wri
     assert {i.tobytes() for i in again} == {i.tobytes() for i in raw.test.images}
 
 
+@pytest.mark.parametrize("form", ["csv", "idx"])
+def test_a_compressed_copy_next_to_a_table_is_left_out(form: str, write: Write) -> None:
+    files = FORMS[form]
+    folder = write(files | {f"{name}.gz": gzip.compress(files[name]) for name in list(files)[:2]})
+    raw, notes = read(folder)
+    np.testing.assert_array_equal(raw.train.labels, LABELS)
+    assert re.search(r"train.*\.gz is left out: train.* is next to it", notes)
+
+
 def test_labels_that_are_words_are_the_classes(write: Write) -> None:
     words = np.array(["ten", "nine", "two", "one", "a"])[LABELS]
     raw, _ = read(write({"train.csv": csv_file(labels=words), "test.csv": csv_file(labels=words)}))
