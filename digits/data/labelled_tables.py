@@ -113,7 +113,10 @@ def _find(path: Path, stack: ExitStack, notes: list[str]) -> list[Found]:
                 found += _listed_images(file, name)
                 continue
             if tables.is_archive(file.name):
-                raise InputError("an archive next to others. Unpack it, or name it in data.folder")
+                raise InputError(
+                    "an archive next to others. If it is unpacked, move it away; if not, unpack "
+                    "it, or name it in data.folder"
+                )
             opened = stack.enter_context(file.open("rb"))
             contents = stack.enter_context(tables.opened(file.name, opened))
         except NoPixels as error:
