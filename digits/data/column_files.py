@@ -76,7 +76,7 @@ class Csv:
 def open_csv(file: IO[bytes], stack: ExitStack) -> Contents:
     with damage():
         table = _open_csv(uncompressed(file, stack))
-        if table.names and FILE_NAME in table.names:
+        if FILE_NAME in map(str.lower, table.names or ()):
             return Contents()  # says what images of its folder show
         columns = _find_columns(table.names or table.width)
         count = sum(1 for _ in table.lines())
@@ -206,7 +206,7 @@ def _open_csv(file: IO[bytes]) -> Csv:
         raise InputError(f"the first line is {text[:60]!r}; expected CSV with a column per pixel")
     is_numbered = cells == [str(i) for i in range(len(cells))]  # as pandas does without names
     has_names = not all(map(_is_number, cells))
-    names = tuple(cells) if has_names else None
+    names = tuple(name.strip() for name in cells) if has_names else None
     return Csv(file, has_names or is_numbered, names, len(cells), delimiter)
 
 
@@ -255,7 +255,7 @@ def _read_csv(table: Csv, columns: Columns, start: int, end: int) -> Iterator[Fl
 
 
 def _read_csv_labels(table: Csv, column: int) -> list[Label | None]:
-    return _whole_numbers(_texts(table, column))
+    return _whole_numbers([text.strip() for text in _texts(table, column)])
 
 
 def _texts(table: Csv, column: int) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from digits.core.errors import InputError
-from digits.data import labelled_tables
+from digits.data import labelled_tables, tables
 from digits.data.dataset import Raw
 from tests.helpers.tables import IMAGES, LABELS, csv_file, idx, npy, npz, parquet, png
 
@@ -139,6 +139,16 @@ def test_labels_that_are_words_are_the_classes(write: Write) -> None:
     raw, _ = read(write({"train.csv": csv_file(labels=words), "test.csv": csv_file(labels=words)}))
     assert raw.source.classes == ("a", "nine", "one", "ten", "two")
     assert [raw.source.classes[i] for i in raw.train.labels] == words.tolist()
+
+
+def test_blanks_and_capitals_in_a_list_of_files_do_not_count(write: Write) -> None:
+    files = {f"{i}.png": FILES[i] for i in range(4)}
+    lines = "File_Name, Label\n0.png, a\n1.png, b\n2.png,a\n3.png,b\n"
+    folder = write(files | {"metadata.csv": lines.encode()})
+    raw, _ = read(folder)
+    assert raw.source.classes == ("a", "b")
+    with (folder / "metadata.csv").open("rb") as file, tables.opened("m.csv", file) as contents:
+        assert contents.images == ()  # for digits predict, which reads the files that it names
 
 
 def test_labels_that_are_booleans_are_0_and_1(write: Write) -> None:
