@@ -34,6 +34,15 @@ def is_system_file(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
+def is_cycle(root: Path, folder: Path) -> bool:
+    """Whether a folder is a link to one of those that led to it."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    above = [parent for parent in folder.parents if parent.is_relative_to(root)]
+    return any(parent.resolve().is_relative_to(target) for parent in above)
+
+
 def check_is_regular(path: str | Path) -> int:
     """The size of a file in bytes.
 

@@ -91,9 +91,10 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
 
 
 def _table_files(folder: Path) -> Iterator[Path]:
-    """The tables in a folder at any depth, sorted; links to folders are not followed."""
-    for base, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not files.is_system_file(name))
+    """The tables in a folder at any depth, sorted; links to folders are followed."""
+    for base, folders, names in os.walk(folder, followlinks=True):
+        own = (name for name in folders if not files.is_system_file(name))
+        folders[:] = sorted(name for name in own if not files.is_cycle(folder, Path(base, name)))
         for name in sorted(names):
             if tables.is_table(name) and not files.is_system_file(name):
                 yield Path(base, name)

@@ -151,6 +151,19 @@ def test_blanks_and_capitals_in_a_list_of_files_do_not_count(write: Write) -> No
         assert contents.images == ()  # for digits predict, which reads the files that it names
 
 
+def test_folders_of_tables_may_be_links(write: Write, tmp_path: Path) -> None:
+    folder = write({"README.md": b"mine"})
+    for part, labels in (("train", LABELS), ("test", TEST_LABELS)):
+        images = IMAGES if part == "train" else TEST
+        (tmp_path / "disk" / part).mkdir(parents=True)
+        (tmp_path / "disk" / part / "0.csv").write_bytes(csv_file(images, labels))
+        (folder / part).symlink_to(tmp_path / "disk" / part)
+    (folder / "again").symlink_to(folder)  # to follow it would take forever
+    raw, _ = read(folder)
+    np.testing.assert_array_equal(raw.train.images, IMAGES)
+    np.testing.assert_array_equal(raw.test.labels, TEST_LABELS)
+
+
 def test_labels_that_are_booleans_are_0_and_1(write: Write) -> None:
     raw, _ = read(write({"a.npz": npz(x=IMAGES, y=LABELS > 1)}))
     assert raw.source.classes == ("0", "1")
