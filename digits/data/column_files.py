@@ -204,7 +204,8 @@ def _open_csv(file: IO[bytes]) -> Csv:
         raise InputError(f"the first line is not CSV: {error}. Lines must end with \\n") from None
     if len(cells) < 2:
         raise InputError(f"the first line is {text[:60]!r}; expected CSV with a column per pixel")
-    is_numbered = cells == [str(i) for i in range(len(cells))]  # as pandas does without names
+    numbers = [str(i) for i in range(len(cells) + 1)]
+    is_numbered = cells in (numbers[:-1], numbers[1:])  # from 0, as pandas without names, or from 1
     has_names = not all(map(_is_number, cells))
     names = tuple(name.strip() for name in cells) if has_names else None
     return Csv(file, has_names or is_numbered, names, len(cells), delimiter)

@@ -59,6 +59,12 @@ FORMS: dict[str, tuple[str, bytes, np.ndarray, str]] = {  # file's name, content
         IMAGES,
         "the first one is the label",
     ),
+    "csv with columns from 1": (
+        "a.csv",
+        ",".join(map(str, range(1, 65))).encode() + b"\n" + csv_file(labels=None, names=None),
+        IMAGES,
+        "columns without names; 64",
+    ),
     "csv of fractions": ("a.csv", csv_file(IMAGES / 255), IMAGES, "floats in [0, 1]"),
     "csv by Excel": (
         "A.CSV",
