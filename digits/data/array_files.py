@@ -4,7 +4,6 @@ Elements are read a few images at a time, so memory does not grow with the numbe
 array in Fortran order is read as a whole.
 """
 
-import errno
 import gzip
 import math
 import os
@@ -59,8 +58,8 @@ def open_npy(file: IO[bytes], stack: ExitStack) -> Contents:
 
 def open_npz(file: IO[bytes], stack: ExitStack) -> Contents:
     """All arrays of an archive; its images and labels are told by their shapes and names."""
+    archive = open_zip(file, stack)
     with damage():
-        archive = stack.enter_context(zipfile.ZipFile(file))
         arrays = []
         for member in archive.infolist():
             key, dot, ending = member.filename.rpartition(".")
@@ -107,6 +106,15 @@ def uncompressed(file: IO[bytes], stack: ExitStack) -> IO[bytes]:
     return cast(IO[bytes], stack.enter_context(gzip.open(file))) if is_gzip else file
 
 
+def open_zip(file: IO[bytes], stack: ExitStack) -> zipfile.ZipFile:
+    """Open a ZIP archive; raises `InputError` if it is damaged, or none."""
+    with damage():
+        archive = stack.enter_context(zipfile.ZipFile(file))
+    if any(member.header_offset < 0 for member in archive.infolist()):
+        raise InputError("damaged zip file: a part of it would lie before its start")
+    return archive
+
+
 @contextmanager
 def damage() -> Iterator[None]:
     """Raises `InputError` where a compressed file turns out to be damaged."""
@@ -116,10 +124,6 @@ def damage() -> Iterator[None]:
         raise InputError(f"truncated or damaged gzip or zip file: {error}") from None
     except (zipfile.BadZipFile, RuntimeError) as error:  # also an unknown method, or a password
         raise InputError(f"the file is not a ZIP archive that can be read: {error}") from None
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise InputError("damaged zip file: a part of it would lie before its start") from None
 
 
 def images_per_piece(image_bytes: float) -> int:

@@ -215,6 +215,14 @@ def test_image_files_in_an_archive_have_their_own_names(place: str) -> None:
         inputs.image(f"{place}/some.zip/no.png", FORM)
 
 
+def test_an_archive_without_its_start_is_one_row_with_its_reason(place: str) -> None:
+    files = {"a.zip": archive({"a.npy": npy(IMAGES)}), "b.npz": npz(x=IMAGES)}
+    write(place, {name: content[50:] for name, content in files.items()})
+    found = rows(place)
+    assert [path for path, _ in found] == [f"{place}/{name}" for name in files]
+    assert all("a part of it would lie before its start" in str(reason) for _, reason in found)
+
+
 def test_each_row_of_a_file_that_was_replaced_by_a_shorter_one_has_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
