@@ -70,8 +70,8 @@ def open_npz(file: IO[bytes], stack: ExitStack) -> Contents:
     contents = _contents(arrays)
     keys = [images.key for images in contents.images]
     parts = [part_of(key) for key in keys]
-    if not keys:
-        raise InputError(f"the arrays are {_all_shown(arrays)}; expected one of images")
+    if not arrays:
+        raise InputError("the file holds no arrays; expected one of images")
     if len(keys) > 1 and (None in parts or len(set(parts)) < len(parts)):
         raise InputError(
             f"{', '.join(keys)} may all be images: {_all_shown(arrays)}. Save one of them alone, "

@@ -56,6 +56,12 @@ FORMS: dict[str, dict[str, bytes]] = {
             test_labels=TEST_LABELS[:, None],
         )
     },
+    "npz with the labels apart, as KMNIST has it": {
+        "kmnist-train-imgs.npz": npz(arr_0=IMAGES),
+        "kmnist-train-labels.npz": npz(arr_0=LABELS),
+        "kmnist-test-imgs.npz": npz(arr_0=TEST),
+        "kmnist-test-labels.npz": npz(arr_0=TEST_LABELS),
+    },
     "npy": {
         "x_train.npy": npy(IMAGES / 255),
         "y_train.npy": npy(LABELS.astype(float)),
