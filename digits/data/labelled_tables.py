@@ -5,6 +5,7 @@ val. Images to validate on join those to train on: `prepare` chooses its own. If
 labelled images to test on, one of seven images of each class is set apart, chosen by its pixels.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -220,19 +221,31 @@ def _read(
     """Images, uint8 (n, height, width), and labels; what can't be read is a fault."""
     images: list[UInt8Array] = []
     labels: list[Label] = []
+    known: dict[str, str] = {}  # digest of a table's images -> its name
     for found in labelled:
         assert found.images is not None
         assert found.labels is not None
         try:
             scale = pixels.measure(found.images)
             labels += _labels(found.name, found.labels, reader.findings)
-            images += reader.read(found.images, scale, found.name)
+            own = [*reader.read(found.images, scale, found.name)]
+            digest = _digest(own)
+            if own and known.setdefault(digest, found.name) != found.name:
+                raise InputError(f"it has the same images as {known[digest]}. Remove one of them")
         except InputError as error:
             raise InputError(f"{found.name}: {error}") from None
+        images += own
         words = pixels.describe(found.images, scale)
         exchanged = "; rows and columns exchanged" * reader.transpose
         notes.append(f"{found.name}: {found.images.count:,} images; {words}{exchanged}")
     return reader.join(images), labels
+
+
+def _digest(parts: list[UInt8Array]) -> str:
+    sha256 = hashlib.sha256()
+    for part in parts:
+        sha256.update(part.tobytes())
+    return sha256.hexdigest()
 
 
 def _labels(name: str, column: Labels, findings: Findings) -> Iterator[Label]:

@@ -203,6 +203,10 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
         {**FORMS["csv"], "more.csv": csv_file()},
         "is more.csv for training or for test",
     ),
+    "the same data set twice, as in Fashion-MNIST at Kaggle": (
+        {**FORMS["idx"], **FORMS["csv"]},
+        "train-images-idx3-ubyte: it has the same images as train.csv. Remove one",
+    ),
     "new class": (
         {"train.csv": csv_file(labels=LABELS % 4), "test.csv": csv_file()},
         "test has labels that train lacks: 4. Each class needs",
