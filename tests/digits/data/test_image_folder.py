@@ -297,6 +297,15 @@ def test_the_operating_systems_files_are_passed_over(own: Path) -> None:
     assert raw.notes[0].startswith("passed over, hidden or the operating system's (28): ")
 
 
+def test_a_part_of_files_alone_is_one_fault_that_names_the_list_that_is_read(own: Path) -> None:
+    shutil.rmtree(own / "train")
+    (own / "train").mkdir()
+    for name in ("0.png", "1.png", "metadata.jsonl"):
+        (own / "train" / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"^\S+train holds no folders; .* with a metadata\.csv"):
+        image_folder.read(own, None)
+
+
 def test_one_class_is_none(tmp_path: Path) -> None:
     (tmp_path / "train" / "box").mkdir(parents=True)
     with pytest.raises(InputError, match=r"train has 1 class \(box\); expected 2 to 256"):
