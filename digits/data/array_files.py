@@ -75,7 +75,7 @@ def open_npz(file: IO[bytes], stack: ExitStack) -> Contents:
     if len(keys) > 1 and (None in parts or len(set(parts)) < len(parts)):
         raise InputError(
             f"{', '.join(keys)} may all be images: {_all_shown(arrays)}. Save one of them alone, "
-            f"or name them x_train and x_test"
+            f"or name them x_train and x_test. {pixels.ONE_HOT}"
         )
     return contents
 

@@ -173,8 +173,9 @@ def _labelled(path: Path, found: list[Found], notes: list[str]) -> dict[str | No
         classes = ". If its folders are the classes, move the tables away" * has_folders
         raise InputError(
             f"{path} has no labelled images to train on ({'; '.join(notes) or 'no tables'}); "
-            f"expected a column label, or an array of labels next to that of the images. A table "
-            f"that lists image files is metadata.csv, with the columns file_name and label{classes}"
+            f"expected a column label, or an array of labels next to that of the images. "
+            f"{pixels.ONE_HOT}. A table that lists image files is metadata.csv, with the columns "
+            f"file_name and label{classes}"
         )
     if parts[None] and (parts["train"] or parts["test"]):
         raise InputError(

@@ -37,6 +37,7 @@ UNPICKLE = (
     "Reading it would run code that it may contain. Save plain arrays: "
     "np.savez('images.npz', images=np.stack(images), labels=labels)"
 )
+ONE_HOT = "Labels are one value for each image: of one-hot ones, save labels.argmax(1)"
 
 
 @dataclass(frozen=True)

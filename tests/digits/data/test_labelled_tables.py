@@ -190,6 +190,14 @@ def test_rows_and_columns_are_exchanged_if_asked_for(write: Write) -> None:
 TRAIN = {"x_train.npy": npy(IMAGES), "y_train.npy": npy(LABELS)}
 REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "no labels": ({"a.npy": npy(IMAGES)}, r"no labelled images to train on \(a.npy is left out"),
+    "one-hot labels": (
+        {"x_train.npy": npy(IMAGES), "y_train.npy": npy(np.eye(5)[LABELS])},
+        "no labelled images to train on.* of one-hot ones, save labels",
+    ),
+    "one-hot labels in an archive": (
+        {"a.npz": npz(x_train=IMAGES, y_train=np.eye(5)[LABELS])},
+        "x_train, y_train may all be images.* of one-hot ones, save labels",
+    ),
     "table beside folders of classes": (
         {"labels.csv": b"id,label\n1,2\n", "a/0.png": FILES[0], "b/0.png": FILES[1]},
         r"labels.csv is left out.* If its folders are the classes, move the tables away",
