@@ -213,10 +213,17 @@ def _open_csv(file: IO[bytes]) -> Csv:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        _number(text)
     except ValueError:
         return False
     return True
+
+
+def _number(text: str) -> float:
+    """As `float`, which takes 1_0 for 10; raises `ValueError`."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
 
 
 def _parse_csv(
@@ -264,12 +271,12 @@ def _texts(table: Csv, column: int) -> list[str]:
     return [text for rows in parts for text in rows.column(0).to_pylist()]
 
 
-def _whole_numbers(labels: list[Any]) -> list[Label | None]:
+def _whole_numbers(labels: list[str]) -> list[Label | None]:
     """Labels as numbers if all of them are, integers where they are whole; else as they are."""
     try:
-        numbers = [float(label) for label in labels]
-    except (ValueError, TypeError):
-        return labels
+        numbers = [_number(label) for label in labels]
+    except ValueError:
+        return [*labels]
     return [int(n) if n.is_integer() else n for n in numbers]  # type: ignore[misc]
 
 

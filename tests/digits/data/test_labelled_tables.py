@@ -1,6 +1,7 @@
 """Labelled tables of each form become the same data set; what does not fit is named."""
 
 import gzip
+import io
 import os
 import re
 from collections.abc import Callable
@@ -168,6 +169,19 @@ def test_folders_of_tables_may_be_links(write: Write, tmp_path: Path) -> None:
     raw, _ = read(folder)
     np.testing.assert_array_equal(raw.train.images, IMAGES)
     np.testing.assert_array_equal(raw.test.labels, TEST_LABELS)
+
+
+def test_a_label_with_an_underscore_is_no_number(write: Write) -> None:
+    words = np.array(["0_1", "1", "1_0", "10", "2"])[LABELS]
+    raw, _ = read(write({"train.csv": csv_file(labels=words), "test.csv": csv_file(labels=words)}))
+    assert raw.source.classes == ("0_1", "1", "10", "1_0", "2")
+
+
+def test_names_of_columns_with_an_underscore_are_no_numbers() -> None:
+    header = ",".join(f"{i}_{j}" for i in range(8) for j in range(8)).encode()
+    content = header + b"\n" + csv_file(labels=None, names=None)
+    with tables.opened("a.csv", io.BytesIO(content)) as contents:
+        assert contents.images[0].count == len(IMAGES)
 
 
 def test_labels_that_are_booleans_are_0_and_1(write: Write) -> None:
