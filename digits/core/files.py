@@ -21,6 +21,8 @@ SYSTEM_FILES = {
     *("__macosx", "icon\r", "@eadir", "lost+found"),
 }
 
+DOWNLOADED = ":Zone.Identifier"  # Windows' mark of a download, a file of its own under Linux
+
 
 def existing(path: str | Path) -> Path:
     """The path of a file that a pipeline stage wrote; raises `InputError` if it does not exist."""
@@ -31,7 +33,16 @@ def existing(path: str | Path) -> Path:
 
 def is_system_file(name: str) -> bool:
     """Whether a file or folder of this name is hidden or the operating system's own."""
-    return name.startswith(".") or name.lower() in SYSTEM_FILES
+    return name.startswith(".") or name.lower() in SYSTEM_FILES or name.endswith(DOWNLOADED)
+
+
+def is_cycle(root: Path, folder: Path) -> bool:
+    """Whether a folder is a link to one of those that led to it."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    above = [parent for parent in folder.parents if parent.is_relative_to(root)]
+    return any(parent.resolve().is_relative_to(target) for parent in above)
 
 
 def check_is_regular(path: str | Path) -> int:

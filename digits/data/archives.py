@@ -16,7 +16,7 @@ from typing import IO
 
 from digits.core import files
 from digits.core.errors import InputError
-from digits.data.array_files import damage
+from digits.data.array_files import damage, open_zip
 from digits.imaging import decoding
 
 # A larger archive may unpack to at most RATIO times its size; tables of pixels to about 10 times.
@@ -30,8 +30,7 @@ def open_archive(file: IO[bytes], stack: ExitStack) -> tuple[zipfile.ZipFile, li
 
     Raises `InputError`, which names the member, if it is not an archive or should not be unpacked.
     """
-    with damage():
-        archive = stack.enter_context(zipfile.ZipFile(file))
+    archive = open_zip(file, stack)
     members = archive.infolist()
     packed = file.seek(0, 2)
     for member in members:

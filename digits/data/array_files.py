@@ -4,7 +4,6 @@ Elements are read a few images at a time, so memory does not grow with the numbe
 array in Fortran order is read as a whole.
 """
 
-import errno
 import gzip
 import math
 import os
@@ -31,8 +30,11 @@ NPY_HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 PART = re.compile(
-    r"(?<![a-z])[xy]?(train|test|t10k|val|valid|validation)(?=ing|[^a-z]|[xy]|$)", re.I
+    r"(?<![a-z])[xy]?(train|test|t10k|val|valid|validation)"
+    r"(?=ing|set|data|image|label|[^a-z]|[xy]|$)",
+    re.I,
 )
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # in mnistTrain, where the second word begins
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def open_npy(file: IO[bytes], stack: ExitStack) -> Contents:
 
 def open_npz(file: IO[bytes], stack: ExitStack) -> Contents:
     """All arrays of an archive; its images and labels are told by their shapes and names."""
+    archive = open_zip(file, stack)
     with damage():
-        archive = stack.enter_context(zipfile.ZipFile(file))
         arrays = []
         for member in archive.infolist():
             key, dot, ending = member.filename.rpartition(".")
@@ -68,12 +70,12 @@ def open_npz(file: IO[bytes], stack: ExitStack) -> Contents:
     contents = _contents(arrays)
     keys = [images.key for images in contents.images]
     parts = [part_of(key) for key in keys]
-    if not keys:
-        raise InputError(f"the arrays are {_all_shown(arrays)}; expected one of images")
+    if not arrays:
+        raise InputError("the file holds no arrays; expected one of images")
     if len(keys) > 1 and (None in parts or len(set(parts)) < len(parts)):
         raise InputError(
             f"{', '.join(keys)} may all be images: {_all_shown(arrays)}. Save one of them alone, "
-            f"or name them x_train and x_test"
+            f"or name them x_train and x_test. {pixels.ONE_HOT}"
         )
     return contents
 
@@ -90,7 +92,7 @@ def open_idx(file: IO[bytes], stack: ExitStack) -> Contents:
 
 def part_of(name: str) -> str | None:
     """train, test or val, if an array's or a file's name says so."""
-    match = PART.search(name)
+    match = PART.search(CAMEL.sub("_", name))
     if match is None:
         return None
     part = match[1].lower()
@@ -104,6 +106,15 @@ def uncompressed(file: IO[bytes], stack: ExitStack) -> IO[bytes]:
     return cast(IO[bytes], stack.enter_context(gzip.open(file))) if is_gzip else file
 
 
+def open_zip(file: IO[bytes], stack: ExitStack) -> zipfile.ZipFile:
+    """Open a ZIP archive; raises `InputError` if it is damaged, or none."""
+    with damage():
+        archive = stack.enter_context(zipfile.ZipFile(file))
+    if any(member.header_offset < 0 for member in archive.infolist()):
+        raise InputError("damaged zip file: a part of it would lie before its start")
+    return archive
+
+
 @contextmanager
 def damage() -> Iterator[None]:
     """Raises `InputError` where a compressed file turns out to be damaged."""
@@ -113,10 +124,6 @@ def damage() -> Iterator[None]:
         raise InputError(f"truncated or damaged gzip or zip file: {error}") from None
     except (zipfile.BadZipFile, RuntimeError) as error:  # also an unknown method, or a password
         raise InputError(f"the file is not a ZIP archive that can be read: {error}") from None
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise InputError("damaged zip file: a part of it would lie before its start") from None
 
 
 def images_per_piece(image_bytes: float) -> int:

@@ -76,7 +76,7 @@ class Csv:
 def open_csv(file: IO[bytes], stack: ExitStack) -> Contents:
     with damage():
         table = _open_csv(uncompressed(file, stack))
-        if table.names and FILE_NAME in table.names:
+        if FILE_NAME in map(str.lower, table.names or ()):
             return Contents()  # says what images of its folder show
         columns = _find_columns(table.names or table.width)
         count = sum(1 for _ in table.lines())
@@ -204,18 +204,26 @@ def _open_csv(file: IO[bytes]) -> Csv:
         raise InputError(f"the first line is not CSV: {error}. Lines must end with \\n") from None
     if len(cells) < 2:
         raise InputError(f"the first line is {text[:60]!r}; expected CSV with a column per pixel")
-    is_numbered = cells == [str(i) for i in range(len(cells))]  # as pandas does without names
+    numbers = [str(i) for i in range(len(cells) + 1)]
+    is_numbered = cells in (numbers[:-1], numbers[1:])  # from 0, as pandas without names, or from 1
     has_names = not all(map(_is_number, cells))
-    names = tuple(cells) if has_names else None
+    names = tuple(name.strip() for name in cells) if has_names else None
     return Csv(file, has_names or is_numbered, names, len(cells), delimiter)
 
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        _number(text)
     except ValueError:
         return False
     return True
+
+
+def _number(text: str) -> float:
+    """As `float`, which takes 1_0 for 10; raises `ValueError`."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
 
 
 def _parse_csv(
@@ -255,7 +263,7 @@ def _read_csv(table: Csv, columns: Columns, start: int, end: int) -> Iterator[Fl
 
 
 def _read_csv_labels(table: Csv, column: int) -> list[Label | None]:
-    return _whole_numbers(_texts(table, column))
+    return _whole_numbers([text.strip() for text in _texts(table, column)])
 
 
 def _texts(table: Csv, column: int) -> list[str]:
@@ -263,12 +271,12 @@ def _texts(table: Csv, column: int) -> list[str]:
     return [text for rows in parts for text in rows.column(0).to_pylist()]
 
 
-def _whole_numbers(labels: list[Any]) -> list[Label | None]:
+def _whole_numbers(labels: list[str]) -> list[Label | None]:
     """Labels as numbers if all of them are, integers where they are whole; else as they are."""
     try:
-        numbers = [float(label) for label in labels]
-    except (ValueError, TypeError):
-        return labels
+        numbers = [_number(label) for label in labels]
+    except ValueError:
+        return [*labels]
     return [int(n) if n.is_integer() else n for n in numbers]  # type: ignore[misc]
 
 

@@ -23,7 +23,10 @@ MAX_CLASSES = 256  # a label is one byte
 MAX_NAMES = 20  # of classes, in a message
 
 DANGLES = "is a link to something that does not exist"
-LAYOUT = "expected a folder with train/<class>/ and test/<class>/, with <class>/, or with tables"
+LAYOUT = (
+    "expected a folder with train/<class>/ and test/<class>/, with <class>/, with a metadata.csv "
+    "that lists the images (columns file_name and label), or with tables"
+)
 
 # Advice for faults of a folder.
 BOTH_PARTS = "Each class needs images in train/ and others in test/: add some, or remove the class"
@@ -115,7 +118,9 @@ def _classes_of(part: Path, findings: Findings) -> dict[str, Path]:
     """The folders of a part's classes, by class."""
     if not part.is_dir():
         return {}
-    classes = _classes(_entries(part, findings), findings)
+    entries = _entries(part, findings)
+    has_files_alone = all(entry.is_file() for entry in entries)  # so none of them is a stray one
+    classes = {} if has_files_alone else _classes(entries, findings)
     if not classes:
         findings.add(f"{printable(part)} holds no folders; {LAYOUT}", IF_DVC_TRACKS_IT)
     return classes

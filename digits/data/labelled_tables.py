@@ -5,6 +5,7 @@ val. Images to validate on join those to train on: `prepare` chooses its own. If
 labelled images to test on, one of seven images of each class is set apart, chosen by its pixels.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -91,9 +92,10 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
 
 
 def _table_files(folder: Path) -> Iterator[Path]:
-    """The tables in a folder at any depth, sorted; links to folders are not followed."""
-    for base, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not files.is_system_file(name))
+    """The tables in a folder at any depth, sorted; links to folders are followed."""
+    for base, folders, names in os.walk(folder, followlinks=True):
+        own = (name for name in folders if not files.is_system_file(name))
+        folders[:] = sorted(name for name in own if not files.is_cycle(folder, Path(base, name)))
         for name in sorted(names):
             if tables.is_table(name) and not files.is_system_file(name):
                 yield Path(base, name)
@@ -104,13 +106,19 @@ def _find(path: Path, stack: ExitStack, notes: list[str]) -> list[Found]:
     found: list[Found] = []
     for file in [path] if path.is_file() else _table_files(path):
         name = file.name if file == path else str(file.relative_to(path))
+        if file != path and file.suffix.lower() == ".gz" and file.with_suffix("").is_file():
+            notes.append(f"{name} is left out: {file.stem} is next to it")
+            continue
         try:
             files.check_is_regular(file)
             if file.name == tables.METADATA:
                 found += _listed_images(file, name)
                 continue
             if tables.is_archive(file.name):
-                raise InputError("an archive next to others. Unpack it, or name it in data.folder")
+                raise InputError(
+                    "an archive next to others. If it is unpacked, move it away; if not, unpack "
+                    "it, or name it in data.folder"
+                )
             opened = stack.enter_context(file.open("rb"))
             contents = stack.enter_context(tables.opened(file.name, opened))
         except NoPixels as error:
@@ -165,8 +173,9 @@ def _labelled(path: Path, found: list[Found], notes: list[str]) -> dict[str | No
         classes = ". If its folders are the classes, move the tables away" * has_folders
         raise InputError(
             f"{path} has no labelled images to train on ({'; '.join(notes) or 'no tables'}); "
-            f"expected a column label, or an array of labels next to that of the images. A table "
-            f"that lists image files is metadata.csv, with the columns file_name and label{classes}"
+            f"expected a column label, or an array of labels next to that of the images. "
+            f"{pixels.ONE_HOT}. A table that lists image files is metadata.csv, with the columns "
+            f"file_name and label{classes}"
         )
     if parts[None] and (parts["train"] or parts["test"]):
         raise InputError(
@@ -213,19 +222,31 @@ def _read(
     """Images, uint8 (n, height, width), and labels; what can't be read is a fault."""
     images: list[UInt8Array] = []
     labels: list[Label] = []
+    known: dict[str, str] = {}  # digest of a table's images -> its name
     for found in labelled:
         assert found.images is not None
         assert found.labels is not None
         try:
             scale = pixels.measure(found.images)
             labels += _labels(found.name, found.labels, reader.findings)
-            images += reader.read(found.images, scale, found.name)
+            own = [*reader.read(found.images, scale, found.name)]
+            digest = _digest(own)
+            if own and known.setdefault(digest, found.name) != found.name:
+                raise InputError(f"it has the same images as {known[digest]}. Remove one of them")
         except InputError as error:
             raise InputError(f"{found.name}: {error}") from None
+        images += own
         words = pixels.describe(found.images, scale)
         exchanged = "; rows and columns exchanged" * reader.transpose
         notes.append(f"{found.name}: {found.images.count:,} images; {words}{exchanged}")
     return reader.join(images), labels
+
+
+def _digest(parts: list[UInt8Array]) -> str:
+    sha256 = hashlib.sha256()
+    for part in parts:
+        sha256.update(part.tobytes())
+    return sha256.hexdigest()
 
 
 def _labels(name: str, column: Labels, findings: Findings) -> Iterator[Label]:

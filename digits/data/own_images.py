@@ -26,9 +26,15 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
     InputError
         As `image_folder.read` and `labelled_tables.read`; or if an archive should not be unpacked.
     """
+    path = _only_archive(path) or path
     if path.is_file() and tables.is_archive(path.name):
         with archives.unpacked(path) as folder:
-            return read(_inner(folder), size, transpose)
+            return _read(_inner(folder), size, transpose)
+    return _read(path, size, transpose)
+
+
+def _read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
+    """As `read`, for anything but an archive."""
     if path.is_file() and not tables.is_table(path.name):
         raise InputError(
             f"data.folder is {path}; expected a folder, or a file of .csv, .csv.gz, .npz, .npy, "
@@ -68,6 +74,16 @@ def _has_classes(path: Path) -> bool:
         return False
     inner = [path for folder in parts if folder.is_dir() for path in folder.iterdir()]
     return any(path.is_dir() and not files.is_system_file(path.name) for path in inner)
+
+
+def _only_archive(folder: Path) -> Path | None:
+    """The archive in a folder that has no other table, and no folder."""
+    if not folder.is_dir():
+        return None
+    own = [path for path in folder.iterdir() if not files.is_system_file(path.name)]
+    found = [path for path in own if path.is_dir() or tables.is_table(path.name)]
+    is_alone = len(found) == 1 and found[0].is_file() and tables.is_archive(found[0].name)
+    return found[0] if is_alone else None
 
 
 def _inner(folder: Path) -> Path:

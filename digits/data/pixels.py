@@ -37,6 +37,7 @@ UNPICKLE = (
     "Reading it would run code that it may contain. Save plain arrays: "
     "np.savez('images.npz', images=np.stack(images), labels=labels)"
 )
+ONE_HOT = "Labels are one value for each image: of one-hot ones, save labels.argmax(1)"
 
 
 @dataclass(frozen=True)
@@ -279,6 +280,10 @@ def _from_lists(values: list[Any], scale: int, size: tuple[int, int] | None) -> 
         array = array.reshape(side, side)
     elif array.ndim == 3:
         array = find_layout((1, *array.shape), "the image").arrange(array)[0]
+    if array.ndim not in (2, 3):
+        raise InputError(
+            f"the pixels are {shown(array.shape)}; expected those of a square, or rows of pixels"
+        )
     return to_levels(array, scale)
 
 

@@ -70,7 +70,7 @@ def walk(storage: Storage, passed_over: list[str]) -> Iterator[tuple[str, float,
             system = [n for n in (*folders, *names) if files.is_system_file(n)]
             passed_over += sorted((folder / n).relative_to(root).as_posix() for n in system)
             folders[:] = sorted(
-                n for n in set(folders).difference(system) if not _is_cycle(root, folder / n)
+                n for n in set(folders).difference(system) if not files.is_cycle(root, folder / n)
             )
             for path in sorted(folder / n for n in set(names).difference(system)):
                 yield path.relative_to(root).as_posix(), *_stat(path)
@@ -191,15 +191,6 @@ def remove(
             return False
         _remove(storage, name, current, first)
         return True
-
-
-def _is_cycle(root: Path, folder: Path) -> bool:
-    """Whether a folder is a link to one of those that led to it."""
-    if not folder.is_symlink():
-        return False
-    target = folder.resolve()
-    above = [parent for parent in folder.parents if parent.is_relative_to(root)]
-    return any(parent.resolve().is_relative_to(target) for parent in above)
 
 
 def _walk_bucket(storage: Storage, passed_over: list[str]) -> Iterator[tuple[str, float, str]]:

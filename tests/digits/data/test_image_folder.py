@@ -281,17 +281,29 @@ def test_a_class_is_the_same_in_either_form_of_unicode(own: Path) -> None:
     assert image_folder.read(own, None).source.classes[-1] == "é"
 
 
+WSL = ".png:Zone.Identifier"  # of a file that Windows downloaded
+
+
 def test_the_operating_systems_files_are_passed_over(own: Path) -> None:
     expected = image_folder.read(own, None)
     for folder in (own / "train", own / "train" / "box", own / "test", own / "test" / "box"):
-        for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._00000.png", "Icon\r"):
+        for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._0.png", "Icon\r", f"1{WSL}"):
             (folder / name).write_bytes(b"of the system")
         (folder / "__MACOSX").mkdir()
         (folder / "__MACOSX" / "._00000.png").write_bytes(b"of the system")
     raw = image_folder.read(own, None)
     assert raw.source == expected.source
     assert expected.notes == ()
-    assert raw.notes[0].startswith("passed over, hidden or the operating system's (24): ")
+    assert raw.notes[0].startswith("passed over, hidden or the operating system's (28): ")
+
+
+def test_a_part_of_files_alone_is_one_fault_that_names_the_list_that_is_read(own: Path) -> None:
+    shutil.rmtree(own / "train")
+    (own / "train").mkdir()
+    for name in ("0.png", "1.png", "metadata.jsonl"):
+        (own / "train" / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"^\S+train holds no folders; .* with a metadata\.csv"):
+        image_folder.read(own, None)
 
 
 def test_one_class_is_none(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Labelled tables of each form become the same data set; what does not fit is named."""
 
 import gzip
+import io
 import os
 import re
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from digits.core.errors import InputError
-from digits.data import labelled_tables
+from digits.data import labelled_tables, tables
 from digits.data.dataset import Raw
 from tests.helpers.tables import IMAGES, LABELS, csv_file, idx, npy, npz, parquet, png
 
@@ -55,6 +56,12 @@ FORMS: dict[str, dict[str, bytes]] = {
             test_images=TEST,
             test_labels=TEST_LABELS[:, None],
         )
+    },
+    "npz with the labels apart, as KMNIST has it": {
+        "kmnist-train-imgs.npz": npz(arr_0=IMAGES),
+        "kmnist-train-labels.npz": npz(arr_0=LABELS),
+        "kmnist-test-imgs.npz": npz(arr_0=TEST),
+        "kmnist-test-labels.npz": npz(arr_0=TEST_LABELS),
     },
     "npy": {
         "x_train.npy": npy(IMAGES / 255),
@@ -125,11 +132,56 @@ def test_the_tables_of_a_competition_have_their_test_images_set_apart(write: Wri
     assert {i.tobytes() for i in again} == {i.tobytes() for i in raw.test.images}
 
 
+@pytest.mark.parametrize("form", ["csv", "idx"])
+def test_a_compressed_copy_next_to_a_table_is_left_out(form: str, write: Write) -> None:
+    files = FORMS[form]
+    folder = write(files | {f"{name}.gz": gzip.compress(files[name]) for name in list(files)[:2]})
+    raw, notes = read(folder)
+    np.testing.assert_array_equal(raw.train.labels, LABELS)
+    assert re.search(r"train.*\.gz is left out: train.* is next to it", notes)
+
+
 def test_labels_that_are_words_are_the_classes(write: Write) -> None:
     words = np.array(["ten", "nine", "two", "one", "a"])[LABELS]
     raw, _ = read(write({"train.csv": csv_file(labels=words), "test.csv": csv_file(labels=words)}))
     assert raw.source.classes == ("a", "nine", "one", "ten", "two")
     assert [raw.source.classes[i] for i in raw.train.labels] == words.tolist()
+
+
+def test_blanks_and_capitals_in_a_list_of_files_do_not_count(write: Write) -> None:
+    files = {f"{i}.png": FILES[i] for i in range(4)}
+    lines = "File_Name, Label\n0.png, a\n1.png, b\n2.png,a\n3.png,b\n"
+    folder = write(files | {"metadata.csv": lines.encode()})
+    raw, _ = read(folder)
+    assert raw.source.classes == ("a", "b")
+    with (folder / "metadata.csv").open("rb") as file, tables.opened("m.csv", file) as contents:
+        assert contents.images == ()  # for digits predict, which reads the files that it names
+
+
+def test_folders_of_tables_may_be_links(write: Write, tmp_path: Path) -> None:
+    folder = write({"README.md": b"mine"})
+    for part, labels in (("train", LABELS), ("test", TEST_LABELS)):
+        images = IMAGES if part == "train" else TEST
+        (tmp_path / "disk" / part).mkdir(parents=True)
+        (tmp_path / "disk" / part / "0.csv").write_bytes(csv_file(images, labels))
+        (folder / part).symlink_to(tmp_path / "disk" / part)
+    (folder / "again").symlink_to(folder)  # to follow it would take forever
+    raw, _ = read(folder)
+    np.testing.assert_array_equal(raw.train.images, IMAGES)
+    np.testing.assert_array_equal(raw.test.labels, TEST_LABELS)
+
+
+def test_a_label_with_an_underscore_is_no_number(write: Write) -> None:
+    words = np.array(["0_1", "1", "1_0", "10", "2"])[LABELS]
+    raw, _ = read(write({"train.csv": csv_file(labels=words), "test.csv": csv_file(labels=words)}))
+    assert raw.source.classes == ("0_1", "1", "10", "1_0", "2")
+
+
+def test_names_of_columns_with_an_underscore_are_no_numbers() -> None:
+    header = ",".join(f"{i}_{j}" for i in range(8) for j in range(8)).encode()
+    content = header + b"\n" + csv_file(labels=None, names=None)
+    with tables.opened("a.csv", io.BytesIO(content)) as contents:
+        assert contents.images[0].count == len(IMAGES)
 
 
 def test_labels_that_are_booleans_are_0_and_1(write: Write) -> None:
@@ -152,6 +204,14 @@ def test_rows_and_columns_are_exchanged_if_asked_for(write: Write) -> None:
 TRAIN = {"x_train.npy": npy(IMAGES), "y_train.npy": npy(LABELS)}
 REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "no labels": ({"a.npy": npy(IMAGES)}, r"no labelled images to train on \(a.npy is left out"),
+    "one-hot labels": (
+        {"x_train.npy": npy(IMAGES), "y_train.npy": npy(np.eye(5)[LABELS])},
+        "no labelled images to train on.* of one-hot ones, save labels",
+    ),
+    "one-hot labels in an archive": (
+        {"a.npz": npz(x_train=IMAGES, y_train=np.eye(5)[LABELS])},
+        "x_train, y_train may all be images.* of one-hot ones, save labels",
+    ),
     "table beside folders of classes": (
         {"labels.csv": b"id,label\n1,2\n", "a/0.png": FILES[0], "b/0.png": FILES[1]},
         r"labels.csv is left out.* If its folders are the classes, move the tables away",
@@ -164,6 +224,10 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "which part": (
         {**FORMS["csv"], "more.csv": csv_file()},
         "is more.csv for training or for test",
+    ),
+    "the same data set twice, as in Fashion-MNIST at Kaggle": (
+        {**FORMS["idx"], **FORMS["csv"]},
+        "train-images-idx3-ubyte: it has the same images as train.csv. Remove one",
     ),
     "new class": (
         {"train.csv": csv_file(labels=LABELS % 4), "test.csv": csv_file()},
@@ -185,6 +249,10 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "damaged images": (
         {"train.parquet": parquet(image=[b"x", b"", *FILES[2:]], label=LABELS)},
         r"(?s)2 faults:.*image 0: this is not an image.*image 1: the image is empty.*Restore each",
+    ),
+    "lists of no square": (
+        {"train.parquet": parquet(image=[[0] * 60, *[[9] * 64] * 24], label=LABELS)},
+        "train.parquet, image 0: the pixels are 60; expected those of a square, or rows",
     ),
     "other sizes": (
         {"train.csv": csv_file(), "test.npz": npz(x=np.zeros((9, 9, 9), np.uint8), y=LABELS[:9])},

@@ -47,6 +47,17 @@ def test_an_archive_of_folders_is_what_the_folders_are(tmp_path: Path) -> None:
     assert_same(own_images.read(tmp_path / "a.zip", None, False), raw)
 
 
+def test_an_archive_may_be_alone_in_the_folder(tmp_path: Path) -> None:
+    raw = own_images.read(write(tmp_path / "plain", FOLDERS) / "mine", None, False)
+    folder = write(tmp_path / "own", {"a.zip": archive(FOLDERS), "README.md": b"mine"})
+    assert_same(own_images.read(folder, None, False), raw)
+    for more in ({"a.zip": archive({"b.zip": archive(FOLDERS)})}, {"box/0.png": drawn("box", 0)}):
+        with pytest.raises(
+            InputError, match=r"\.zip: an archive next to others\. If it is unpacked"
+        ):
+            own_images.read(write(folder, more), None, False)
+
+
 def test_images_of_mnist_make_a_model_that_reads_photos_as_mnists_does(
     tmp_path: Path, uci: Raw
 ) -> None:

@@ -59,6 +59,12 @@ FORMS: dict[str, tuple[str, bytes, np.ndarray, str]] = {  # file's name, content
         IMAGES,
         "the first one is the label",
     ),
+    "csv with columns from 1": (
+        "a.csv",
+        ",".join(map(str, range(1, 65))).encode() + b"\n" + csv_file(labels=None, names=None),
+        IMAGES,
+        "columns without names; 64",
+    ),
     "csv of fractions": ("a.csv", csv_file(IMAGES / 255), IMAGES, "floats in [0, 1]"),
     "csv by Excel": (
         "A.CSV",
@@ -134,6 +140,19 @@ def test_the_archive_of_keras_has_two_arrays_of_images_by_name() -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        *[(name, "train") for name in ("x_train", "trainX", "XTrain", "mnistTrain", "trainset")],
+        *[(name, "test") for name in ("testing", "testImages", "testdata", "t10k-images", "Test2")],
+        *[(name, "val") for name in ("y_val", "validSet", "validation")],
+        *[(name, None) for name in ("latest", "contest", "strain", "testament", "values", "x")],
+    ],
+)
+def test_a_name_says_what_its_images_are_for(name: str, part: str | None) -> None:
+    assert array_files.part_of(name) == part
+
+
 def test_the_names_of_a_class_label_are_its_labels() -> None:
     features = b'{"info": {"features": {"label": {"names": ["a", "b", "c", "d", "e"]}}}}'
     columns = pa.table({"image": FILES, "label": LABELS})
@@ -168,7 +187,7 @@ OBJECTS = np.array([1, None])
         ("mnist.pkl.gz", b"", "a pickle, which is not read.*np.savez"),
         ("objects.npz", npz(x=IMAGES, y=OBJECTS), "y is an array of Python objects, a pickle"),
         ("two.npz", npz(a=IMAGES, b=IMAGES), r"a, b may all be images: a \(uint8, 25 x 8 x 8\)"),
-        ("labels.npz", npz(y=LABELS), r"the arrays are y \(uint8, 25\); expected one of images"),
+        ("empty.npz", npz(), "the file holds no arrays; expected one of images"),
         ("text.npz", b"hello", "not a ZIP archive"),
         ("cut.idx", idx(IMAGES)[:-1], "truncated"),
         ("text.idx", b"hello", "magic number is 0x68656c6c"),

@@ -155,6 +155,11 @@ def test_a_cell_without_an_image_is_one_row_with_its_reason(tmp_path: Path) -> N
     assert first == IMAGES[0].tobytes()
     assert second == "there is no image"
     assert "5 bytes of something else" in str(third)
+    (tmp_path / "some.parquet").write_bytes(parquet(image=[[0] * 60]))
+    assert (
+        rows(str(tmp_path))[0][1]
+        == "the pixels are 60; expected those of a square, or rows of pixels"
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,6 +213,14 @@ def test_image_files_in_an_archive_have_their_own_names(place: str) -> None:
     np.testing.assert_array_equal(inputs.image(last[0], FORM), IMAGES[1])
     with pytest.raises(InputError, match=r"no\.png is not in the archive"):
         inputs.image(f"{place}/some.zip/no.png", FORM)
+
+
+def test_an_archive_without_its_start_is_one_row_with_its_reason(place: str) -> None:
+    files = {"a.zip": archive({"a.npy": npy(IMAGES)}), "b.npz": npz(x=IMAGES)}
+    write(place, {name: content[50:] for name, content in files.items()})
+    found = rows(place)
+    assert [path for path, _ in found] == [f"{place}/{name}" for name in files]
+    assert all("a part of it would lie before its start" in str(reason) for _, reason in found)
 
 
 def test_each_row_of_a_file_that_was_replaced_by_a_shorter_one_has_the_reason(
