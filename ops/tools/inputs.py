@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -261,14 +261,19 @@ def _find_one(path: str) -> tuple[Input, Chunk]:
         raise InputError(f"{path} is not an image file; expected a path as digits predict writes")
     if not is_row and not key:
         return source, Chunk((source.file,))
-    storage = location.find(source.url)
-    with _opened(storage, source.file, table_key) as contents:
-        images = contents.find(table_key)
-        names = images.names or ()
-        if not is_row and key not in names:
-            raise InputError(f"{key} is not in the archive")
-        position = int(number) if is_row else names.index(key)
-        return source, replace(_whole(source.file, "", images), start=position, rows=1)
+    state = filesystem.state(location.find(source.url), source.file)
+    names, whole = _measured(source.url, source.file, table_key, state)
+    if not is_row and key not in names:
+        raise InputError(f"{key} is not in the archive")
+    return source, replace(whole, start=int(number) if is_row else names.index(key), rows=1)
+
+
+@lru_cache(maxsize=8)
+def _measured(url: str, name: str, key: str, state: str) -> tuple[tuple[str, ...], Chunk]:
+    """A file's names of images, and all its images: measured once for as long as it is the same."""
+    with _opened(location.find(url), name, key) as contents:
+        images = contents.find(key)
+        return images.names or (), _whole(name, state, images)
 
 
 def _files(

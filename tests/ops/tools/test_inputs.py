@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from digits.core.errors import InputError, Unreachable
-from digits.data import array_files
+from digits.data import array_files, pixels
 from digits.imaging import model_form
 from digits.imaging.preprocessing import Preprocessing
 from digits.storage import filesystem, location
@@ -200,6 +200,23 @@ def test_each_row_of_any_form_names_an_image_that_can_be_read_again(
     assert [path for path, _ in found] == [f"{tmp_path}/{name}{inside}#{i}" for i in range(25)]
     np.testing.assert_array_equal(inputs.image(found[7][0], FORM), IMAGES[7])
     np.testing.assert_array_equal(inputs.original(found[7][0], FORM), IMAGES[7])
+
+
+def test_a_file_of_many_images_is_measured_once_until_it_changes(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[pixels.Images] = []
+    measure = pixels.measure
+    monkeypatch.setattr(
+        pixels, "measure", lambda images: measured.append(images) or measure(images)
+    )
+    write(place, {"some.npy": npy(IMAGES)})
+    for i in (3, 1):
+        np.testing.assert_array_equal(inputs.image(f"{place}/some.npy#{i}", FORM), IMAGES[i])
+    assert len(measured) == 1
+    write(place, {"some.npy": npy(IMAGES[:5] / 255)})
+    np.testing.assert_array_equal(inputs.image(f"{place}/some.npy#1", FORM), IMAGES[1])
+    assert len(measured) == 2
 
 
 def test_image_files_in_an_archive_have_their_own_names(place: str) -> None:
