@@ -205,6 +205,10 @@ def _check_pixels(files: Sequence[bytes | str]) -> None:
 
 class _InMemoryParser(MultiPartParser):
     spool_max_size = BODY_BYTES  # so it writes no temporary files: the disk may be read-only
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
 
 
 def _parse_form(headers: Headers, body: bytes) -> list[tuple[str, bytes]]:
@@ -231,6 +235,8 @@ def _parse_form(headers: Headers, body: bytes) -> list[tuple[str, bytes]]:
         form = at_once(parser.parse)
     except MultiPartException as error:
         raise Problem(400, f"the form can't be read: {error}") from None
+    if not parser.ended:  # the file that is cut off would be left out
+        raise Problem(400, "the form can't be read: its end is missing, a last line --BOUNDARY--")
     files = [
         (name, field)
         for name, field in form.multi_items()

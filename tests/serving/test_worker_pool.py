@@ -49,7 +49,7 @@ def test_probes_are_answered_while_a_form_takes_long(server: Server) -> None:
         asked = pool.submit(server.ask, "/predict", slow, kind)
         until(lambda: asked.done() or server.metrics()["digits_queue"] == 1)
         assert not asked.done()
-        check_problem(asked.result(), 422)
+        check_problem(asked.result(), 400)
 
 
 def test_an_answer_waits_for_no_other_work() -> None:
