@@ -6,11 +6,12 @@ alone would lose its body.
 """
 
 from asyncio import AbstractEventLoop, TimerHandle, Transport
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import httptools
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 HEAD_BYTES = 64 << 10
@@ -55,6 +56,21 @@ class PairingTransport:
         self._first = b""
 
 
+class PatientFlow(FlowControl):
+    """Reads no further while requests wait for the answers to those before them.
+
+    uvicorn reads on after each answer, though what it reads may be a thousand more requests.
+    """
+
+    def __init__(self, transport: Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
 class HttpProtocol(HttpToolsProtocol):
     """One connection. uvicorn alone would wait for a head forever, and keep a head of any size."""
 
@@ -65,6 +81,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(PairingTransport(transport, self.loop))  # type: ignore[arg-type]
+        self.flow = PatientFlow(self.transport, self.pipeline)
         self._start_timer(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:

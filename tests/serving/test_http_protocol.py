@@ -60,6 +60,23 @@ def test_a_client_that_reads_late_gets_all_answers_in_order(server: Server) -> N
     assert ends == 100 * ends[:2]
 
 
+def test_no_more_is_read_while_requests_wait_for_those_before_them() -> None:
+    is_paused = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        is_paused.append(scope[http_protocol.CYCLE].flow.read_paused)
+        await at_once(scope, receive, send)
+
+    with (
+        serve_here(app) as address,
+        socket.create_connection(address, timeout=60) as connection,
+    ):
+        connection.sendall(3 * head("Content-Length: 0") + head("Connection: close"))
+        assert connection.makefile("rb").read().count(b"early") == 4
+    assert is_paused == [True, True, True, False]
+
+
 @pytest.mark.parametrize("more", [b"x", b"\r\n"])
 def test_what_comes_after_an_early_answer_holds_no_connection(more: bytes) -> None:
     length = 1_000_000 if more == b"x" else 0
