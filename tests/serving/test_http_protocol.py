@@ -11,7 +11,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import http_protocol
@@ -117,6 +117,23 @@ def test_a_large_body_is_not_taken_for_the_head_that_follows() -> None:
         assert read(connection) == (200, b"early")
         connection.sendall(b"\r\n")
         assert read(connection) == (200, b"early")
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_protocol, "ANSWER_S", 0.05)
+
+    ended = threading.Event()
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        pieces = iter([bytes(20_000_000), b""])  # for the second, it waits until the first is read
+        await StreamingResponse(pieces)(scope, receive, send)
+        ended.set()
+
+    with serve_here(large) as address, socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(HALF_A_HEAD + b"\r\n")
+        assert ended.wait(DEADLINE_S)
 
 
 def test_half_a_head_does_not_end_the_request_before(monkeypatch: pytest.MonkeyPatch) -> None:
