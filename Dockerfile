@@ -15,5 +15,5 @@ RUN python -m compileall -q digits serving
 ENV PYTHONPATH=/opt/digits PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 10001
 EXPOSE 8080
-HEALTHCHECK --start-period=20s CMD python -c "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/livez')"
+HEALTHCHECK --start-period=20s CMD no_proxy='*' python -c "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/livez')"
 CMD ["serve"]

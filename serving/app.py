@@ -104,5 +104,8 @@ async def ready(request: Request) -> dict[str, str]:
 
 @router.get("/metrics", summary="Metrics for Prometheus")
 async def metrics(request: Request) -> Response:
-    encode, kind = choose_encoder(request.headers.get("accept", ""))
+    try:
+        encode, kind = choose_encoder(request.headers.get("accept", ""))
+    except TypeError:  # it asks for a version that is no number
+        encode, kind = choose_encoder("")
     return Response(encode(state_of(request).metrics.registry), headers={"Content-Type": kind})

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainValidator, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -29,6 +30,7 @@ from serving.worker_pool import at_once
 FILES = 100  # in one form or JSON
 REQUEST_PIXELS = 4 * MAX_PIXELS  # of several image files together
 FIELDS = 1000  # of text, which are passed over
+CHARSETS = (b"utf-8", b"us-ascii", b"iso-8859-1")  # of a form; punycode would take hours
 URL_SAFE = str.maketrans("-_", "+/")  # the two characters that base64url has in place of base64's
 
 Pixel = Annotated[int, Field(ge=0, le=255)]
@@ -203,6 +205,10 @@ def _check_pixels(files: Sequence[bytes | str]) -> None:
 
 class _InMemoryParser(MultiPartParser):
     spool_max_size = BODY_BYTES  # so it writes no temporary files: the disk may be read-only
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
 
 
 def _parse_form(headers: Headers, body: bytes) -> list[tuple[str, bytes]]:
@@ -215,13 +221,22 @@ def _parse_form(headers: Headers, body: bytes) -> list[tuple[str, bytes]]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
+    charset = parse_options_header(headers["content-type"])[1].get(b"charset", CHARSETS[0])
+    if charset.lower() not in CHARSETS:
+        raise Problem(
+            400,
+            f"the form can't be read: its charset is {charset.decode('latin-1')[:40]!r}; expected "
+            f"utf-8. Leave it out of the header Content-Type",
+        )
     parser = _InMemoryParser(
         headers, stream(), max_files=FILES, max_fields=FIELDS, max_part_size=BODY_BYTES
     )
     try:
         form = at_once(parser.parse)
-    except (MultiPartException, UnicodeError) as error:
+    except MultiPartException as error:
         raise Problem(400, f"the form can't be read: {error}") from None
+    if not parser.ended:  # the file that is cut off would be left out
+        raise Problem(400, "the form can't be read: its end is missing, a last line --BOUNDARY--")
     files = [
         (name, field)
         for name, field in form.multi_items()

@@ -6,15 +6,17 @@ alone would lose its body.
 """
 
 from asyncio import AbstractEventLoop, TimerHandle, Transport
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import httptools
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 HEAD_BYTES = 64 << 10
 HEAD_S = 20  # for a head to arrive
+ANSWER_S = 60  # for a client to read an answer that is larger than the buffers
 CYCLE = "digits.cycle"  # in the scope of a request: what uvicorn knows of it
 LINGER_S = 0.5  # at shutdown, for a request that is on its way
 
@@ -55,20 +57,49 @@ class PairingTransport:
         self._first = b""
 
 
+class PatientFlow(FlowControl):
+    """Reads no further while requests wait for the answers to those before them.
+
+    uvicorn reads on after each answer, though what it reads may be a thousand more requests.
+    """
+
+    def __init__(self, transport: Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
 class HttpProtocol(HttpToolsProtocol):
-    """One connection. uvicorn alone would wait for a head forever, and keep a head of any size."""
+    """One connection. uvicorn alone would wait for a head forever, and keep a head of any size.
+
+    It would also keep an answer for as long as the client does not read it.
+    """
 
     _timer: TimerHandle | None = None  # set while a head, or a body answered early, is expected
+    _reading: TimerHandle | None = None  # set while the client has to read
     _in_head = False  # the head of a request has begun to arrive
     _overhead = 0  # bytes of head or trailers since the last message start or piece of a body
     _advanced = False  # the bytes just received had a message start, a head's end or body in them
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(PairingTransport(transport, self.loop))  # type: ignore[arg-type]
+        self.flow = PatientFlow(self.transport, self.pipeline)
         self._start_timer(HEAD_S)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._reading = self.loop.call_later(ANSWER_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_reading()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -166,6 +197,11 @@ class HttpProtocol(HttpToolsProtocol):
         if self._timer:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._reading.cancel()
+            self._reading = None
 
 
 def arrived_body(scope: Scope) -> bytes | None:

@@ -43,17 +43,20 @@ def token() -> str | None:
     Raises
     ------
     InputError
-        If it is shorter than 16 characters, or has characters that no header can carry.
+        If it is shorter than 16 characters, or has characters that a header may not carry: beyond
+        ASCII, curl sends another byte than Python and a browser.
     """
     value = os.environ.get(TOKEN)
     if value is not None and len(value) < 16:
         raise InputError(
             f"{TOKEN} has {len(value)} characters; expected 16 or more, or unset for no token"
         )
-    if value is not None and (value != value.strip() or not value.isprintable()):
+    if value is not None and not (
+        value == value.strip() and value.isascii() and value.isprintable()
+    ):
         raise InputError(
-            f"{TOKEN} has a blank at its start or end, or a character that cannot be printed, such "
-            f"as a line end; expected printable characters without a blank around them"
+            f"{TOKEN} has a blank at its start or end, or a character that is not printable ASCII, "
+            f"such as a line end or ü; expected printable ASCII without a blank around it"
         )
     return value
 

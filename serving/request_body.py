@@ -71,11 +71,12 @@ async def read(request: Request, arriving: ArrivingBodies) -> bytes:
                         raise Problem(429, detail, headers={"Retry-After": "1"})
         if decompressor:
             decompressor.check_end()
+        body = b"".join(pieces)
     except TimeoutError:
         raise Problem(408, f"the body did not arrive within {BODY_S} s") from None
     finally:
         arriving.size -= size
-    body = b"".join(pieces)
+        pieces.clear()  # else a refusal, which has this frame, keeps them while it is sent
     if decompressor is None:
         _check_plain(body)
     return body

@@ -61,6 +61,7 @@ class WorkerPool:
             return await future
         finally:
             self.pending -= 1
+            del future  # it and its exception, which has this frame, would keep the body
 
     async def run_here(
         self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
@@ -90,10 +91,11 @@ class WorkerPool:
         while True:
             function, future = self._calls.get()
             loop, end = future.get_loop(), time.monotonic() + BATCH_S
-            self._results.append(_call(function, future))
+            self._results.append((future, *_call(function)))
             with suppress(Empty):
                 while time.monotonic() < end:
-                    self._results.append(_call(*self._calls.get_nowait()))
+                    function, future = self._calls.get_nowait()
+                    self._results.append((future, *_call(function)))
             with suppress(RuntimeError):  # the loop is closed, so nobody waits for the results
                 loop.call_soon_threadsafe(self._deliver)
 
@@ -124,8 +126,8 @@ def at_once(function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwar
         return result
 
 
-def _call(function: Callable[[], Any], future: "asyncio.Future[Any]") -> Result:
+def _call(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
-        return future, function(), None
+        return function(), None
     except BaseException as error:  # as in concurrent.futures: raised where the result is awaited
-        return future, None, error
+        return None, error

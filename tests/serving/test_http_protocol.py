@@ -11,7 +11,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import http_protocol
@@ -60,6 +60,23 @@ def test_a_client_that_reads_late_gets_all_answers_in_order(server: Server) -> N
     assert ends == 100 * ends[:2]
 
 
+def test_no_more_is_read_while_requests_wait_for_those_before_them() -> None:
+    is_paused = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        is_paused.append(scope[http_protocol.CYCLE].flow.read_paused)
+        await at_once(scope, receive, send)
+
+    with (
+        serve_here(app) as address,
+        socket.create_connection(address, timeout=60) as connection,
+    ):
+        connection.sendall(3 * head("Content-Length: 0") + head("Connection: close"))
+        assert connection.makefile("rb").read().count(b"early") == 4
+    assert is_paused == [True, True, True, False]
+
+
 @pytest.mark.parametrize("more", [b"x", b"\r\n"])
 def test_what_comes_after_an_early_answer_holds_no_connection(more: bytes) -> None:
     length = 1_000_000 if more == b"x" else 0
@@ -100,6 +117,23 @@ def test_a_large_body_is_not_taken_for_the_head_that_follows() -> None:
         assert read(connection) == (200, b"early")
         connection.sendall(b"\r\n")
         assert read(connection) == (200, b"early")
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_protocol, "ANSWER_S", 0.05)
+
+    ended = threading.Event()
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        pieces = iter([bytes(20_000_000), b""])  # for the second, it waits until the first is read
+        await StreamingResponse(pieces)(scope, receive, send)
+        ended.set()
+
+    with serve_here(large) as address, socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(HALF_A_HEAD + b"\r\n")
+        assert ended.wait(DEADLINE_S)
 
 
 def test_half_a_head_does_not_end_the_request_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,13 @@ def test_an_empty_token_is_no_token_to_start_with(monkeypatch: pytest.MonkeyPatc
         middleware.token()
 
 
+def test_a_token_beyond_ascii_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python and browsers send ü as one byte, curl as two: the server can't expect both."""
+    monkeypatch.setenv(middleware.TOKEN, "a-token-with-ü-in-it")
+    with pytest.raises(InputError, match="not printable ASCII"):
+        middleware.token()
+
+
 @pytest.mark.parametrize("removes_prefix", [True, False])
 def test_behind_a_proxy_with_a_prefix_all_is_as_without(
     behind: Server, removes_prefix: bool
@@ -157,7 +164,7 @@ def test_what_keeps_it_from_starting_is_told(model_folder: Path, tmp_path: Path)
         (
             ("--model", str(model_folder)),
             {middleware.TOKEN: f"{TOKEN}\n"},
-            "a character that cannot be printed",
+            "a character that is not printable ASCII",
         ),
         (("--model", "s3:/bucket/digits"), {}, "'s3:/bucket/digits' cannot be used"),
         (

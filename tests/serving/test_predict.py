@@ -229,9 +229,22 @@ def test_a_form_without_files_or_with_too_many_is_refused(
     assert answer.status in (400, 422)
 
 
-def test_a_form_in_a_charset_that_decodes_nothing_is_refused(server: Server) -> None:
+@pytest.mark.parametrize("cut", [len("--\r\n"), len("--frontier--\r\n"), 100])
+def test_a_form_that_is_cut_off_is_refused(server: Server, cut: int) -> None:
+    body, kind = form({"a": FILE, "b": FILE})
+    answer = server.ask("/predict", body[:-cut], kind)
+    check_problem(answer, 400)
+    assert "its end is missing" in answer.json["detail"]
+    assert server.ask("/predict", body.removesuffix(b"\r\n"), kind).status == 200
+
+
+@pytest.mark.parametrize("name", ["undefined", "punycode", "x" * 50_000])
+def test_a_form_in_an_unusual_charset_is_refused(server: Server, name: str) -> None:
     body, kind = form({"a": FILE})
-    check_problem(server.ask("/predict", body, f"{kind}; charset=undefined"), 400)
+    answer = server.ask("/predict", body, f"{kind}; charset={name}")
+    check_problem(answer, 400)
+    assert "Leave it out" in answer.json["detail"]
+    assert server.ask("/predict", body, f"{kind}; Charset=UTF-8").status == 200
 
 
 def odd_images() -> dict[str, tuple[bytes, bool | None]]:

@@ -139,3 +139,10 @@ def test_prometheus_own_parser_reads_it_in_either_format(server: Server) -> None
     answer = server.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     assert answer.body.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+def test_a_version_that_is_no_number_gets_the_plain_format(server: Server, kind: str) -> None:
+    answer = server.ask("/metrics", Accept=f"{kind}; version=1.x")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == server.ask("/metrics").headers["Content-Type"]

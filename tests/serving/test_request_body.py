@@ -1,8 +1,10 @@
 """A body has limits of size and time; so have all bodies that are arriving, together."""
 
+import asyncio
 import gzip
 import json
 import socket
+import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,11 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
 from digits.storage import model_store
 from serving import app, request_body
 from serving.app_state import AppState
 from serving.live_model import LiveModel
+from serving.problem_details import Problem
+from serving.request_body import ArrivingBodies
 from serving.worker_pool import WorkerPool
 from tests.helpers.servers import Server, serve_here
 from tests.helpers.wait import until
@@ -50,6 +56,21 @@ def test_a_body_over_the_limit_is_refused_by_its_chunks(server: Server) -> None:
     empty = b"\0\0\0\xff\xff" * 13_000  # blocks of nothing
     chunks = (empty for _ in range(3 * request_body.BODY_BYTES >> 16))
     check_problem(server.ask("/predict", chunks, **{"Content-Encoding": "deflate"}), 413)
+
+
+def test_a_refusal_keeps_nothing_of_the_body() -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": bytes(1 << 20), "more_body": True}
+
+    request = Request({"type": "http", "headers": []}, receive)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Problem, match="larger") as caught:
+            asyncio.run(request_body.read(request, ArrivingBodies()))
+        assert tracemalloc.get_traced_memory()[0] < 3 << 20
+        assert caught.value.status == 413
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_largest_body_is_taken(server: Server) -> None:
