@@ -175,6 +175,15 @@ def test_each_member_of_an_ensemble_learns_as_it_would_alone(prepared: Path) -> 
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
 
 
+def test_the_loss_of_an_ensemble_is_the_mean_of_its_members(prepared: Path) -> None:
+    both, *others = parts(prepared, {"model.members": 2, "train.epochs": 1})
+    single = parts(prepared)[0]
+    for member in (both.members[0], single.members[0]):
+        member.load_state_dict(both.members[1].state_dict())
+    found, alone = (loop.train(each, *others, 2).curve[0].train_loss for each in (both, single))
+    assert found == pytest.approx(alone, rel=1e-4)
+
+
 def test_it_learns(prepared: Path) -> None:
     changes = {"model.channels": [8, 16, 32], "train.epochs": 12, "train.batch_size": 16}
     trained = train(prepared, changes)
