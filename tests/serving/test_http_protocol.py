@@ -147,6 +147,12 @@ def test_bytes_that_are_not_http_end_the_connection(server: Server, text: bytes)
     assert server.ask("/livez").status == 200
 
 
+def test_a_client_is_told_why_the_connection_ends(server: Server) -> None:
+    answer = exchange(server, b"GET\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"Invalid HTTP request received.")
+
+
 TENSOR = {"name": "images", "datatype": "UINT8", "shape": [1, 8, 8], "data": [0] * 64}
 BODIES = {
     "/predict": FILE,
