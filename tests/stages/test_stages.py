@@ -74,13 +74,15 @@ def test_a_bad_mirror_leaves_what_was_there(
     assert [p.name for p in (tmp_path / "raw").iterdir()] == ["old"]
 
 
-def test_prepare_counts_test_images_that_were_trained_on(tmp_path: Path, uci: Raw) -> None:
+def test_prepare_counts_test_images_that_were_trained_or_validated_on(
+    tmp_path: Path, uci: Raw
+) -> None:
     leaked = Labelled(uci.test.images.copy(), uci.test.labels)
-    leaked.images[:3] = uci.train.images[0]
+    leaked.images[:60] = uci.train.images[:60]  # a tenth of these is set apart for validation
     (tmp_path / "raw").mkdir()
     dataset.save(tmp_path / "raw", uci.source, {"train": uci.train, "test": leaked})
     run_stages.run_prepare(small_params(tmp_path), tmp_path)
-    assert json.loads((tmp_path / "metrics" / "data.json").read_text())["duplicates"] == 3
+    assert json.loads((tmp_path / "metrics" / "data.json").read_text())["duplicates"] == 60
 
 
 def test_prepare_trains_on_corrections_and_says_of_which(tmp_path: Path, uci: Raw) -> None:
@@ -89,12 +91,13 @@ def test_prepare_trains_on_corrections_and_says_of_which(tmp_path: Path, uci: Ra
     path = tmp_path / "corrections.csv"
     path.write_text("sha256,label,origin\n")
     corrections.write(path, [(255 - uci.train.images[0], "7", "scans/x.png")])
-    run_stages.run_prepare(small_params(tmp_path), tmp_path)
+    run_stages.run_prepare(small_params(tmp_path, {"prepare.upstrokes": 0.1}), tmp_path)
     source, counts = dataset.load_description(tmp_path / "prepared")
     assert source.digests == {**uci.source.digests, "corrections": files.sha256(path)}
-    assert counts == {"train": 1081, "val": 120, "test": 597}
+    added = json.loads((tmp_path / "metrics" / "data.json").read_text())
+    assert (added["upstrokes"], added["corrections"]) == (11, 1)
+    assert counts == {"train": 1080 + 11 + 1, "val": 120, "test": 597}
     assert dataset.load(tmp_path / "prepared", "train").labels[-1] == 7
-    assert json.loads((tmp_path / "metrics" / "data.json").read_text())["corrections"] == 1
 
 
 def test_fetch_reads_own_tables_as_the_parameters_say(
