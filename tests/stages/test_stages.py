@@ -13,7 +13,11 @@ from digits.core import files, kernels
 from digits.core.errors import InputError, Unreachable
 from digits.data import corrections, dataset
 from digits.data.dataset import Labelled, Raw
-from digits.model import onnx_export
+from digits.model import network, onnx_export
+from digits.training import progress
+from digits.training.curve import Epoch
+from digits.training.loop import Trained
+from stages import train
 from tests.helpers import run_stages
 from tests.helpers.small import small_params
 from tests.helpers.tables import IMAGES, LABELS, npz
@@ -138,6 +142,29 @@ def test_train_reports_the_best_epoch_and_what_it_ran_on(run: Path) -> None:
     assert float(best["val_nll"]) == pytest.approx(found["val_nll"], rel=1e-4)
     assert float(best["val_nll"]) == min(float(row["val_nll"]) for row in curve)
     assert (found["device"], found["precision"], found["shards"]) == ("cpu", "float32", 2)
+
+
+def test_train_writes_the_best_epoch_calibrated_as_it_was(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curve = [Epoch(1, 0.1, 0.5, 0.9, 0.4, 2.0), Epoch(2, 0.1, 0.4, 0.8, 0.5, 3.0)]
+    monkeypatch.setattr(train, "train", lambda network, *_: Trained(network, curve, curve[0]))
+    run_stages.run_train(small_params(tmp_path), prepared, tmp_path)
+    written = network.load_network(tmp_path / "weights.safetensors")
+    assert written.logit_scale.item() == 2
+    images = dataset.load(prepared, "train").images
+    assert written.mean.item() == pytest.approx(images.mean())
+    assert written.std.item() == pytest.approx(images.std())
+    found = json.loads((tmp_path / "metrics" / "train.json").read_text())
+    assert (found["epochs"], found["best_epoch"], found["val_accuracy"]) == (2, 1, 0.9)
+
+
+def test_a_page_follows_the_training_of_the_network_and_not_that_of_the_detector(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(progress.PROGRESS, str(tmp_path / "progress.json"))
+    run_stages.run_detect(small_params(tmp_path), prepared, tmp_path)
+    assert not (tmp_path / "progress.json").exists()
 
 
 def test_the_three_accounts_of_the_errors_agree(run: Path) -> None:
