@@ -151,7 +151,7 @@ def test_train_writes_the_best_epoch_calibrated_as_it_was(
     monkeypatch.setattr(train, "train", lambda network, *_: Trained(network, curve, curve[0]))
     run_stages.run_train(small_params(tmp_path), prepared, tmp_path)
     written = network.load_network(tmp_path / "weights.safetensors")
-    assert written.logit_scale.item() == 2
+    assert written.logit_scale.item() == 2 * network.INITIAL_LOGIT_SCALE
     images = dataset.load(prepared, "train").images
     assert written.mean.item() == pytest.approx(images.mean())
     assert written.std.item() == pytest.approx(images.std())
