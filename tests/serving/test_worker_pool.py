@@ -69,6 +69,25 @@ def test_an_answer_waits_for_no_other_work() -> None:
     asyncio.run(ask())
 
 
+def test_a_call_that_was_cancelled_is_passed_over() -> None:
+    faults = []
+
+    async def ask() -> str:
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        pool, end = WorkerPool(2, 1), threading.Event()
+        cancelled = asyncio.create_task(pool.run(end.wait, DEADLINE_S))
+        other = asyncio.create_task(pool.run(lambda: "answer"))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        assert pool.pending == 1
+        end.set()
+        return await other
+
+    assert asyncio.run(ask()) == "answer"
+    assert faults == []
+
+
 def test_small_requests_that_arrive_together_share_the_limit() -> None:
     async def ask() -> list[int]:
         pool = WorkerPool(2, 1)
