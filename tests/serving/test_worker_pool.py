@@ -88,6 +88,22 @@ def test_a_call_that_was_cancelled_is_passed_over() -> None:
     assert faults == []
 
 
+def test_whatever_a_call_raises_ends_no_worker() -> None:
+    class Panic(BaseException):
+        """As libraries in Rust raise it."""
+
+    def fail() -> None:
+        raise Panic
+
+    async def ask() -> str:
+        pool = WorkerPool(2, 1)
+        with pytest.raises(Panic):
+            await asyncio.wait_for(pool.run(fail), 10)
+        return await asyncio.wait_for(pool.run(lambda: "answer"), 10)
+
+    assert asyncio.run(ask()) == "answer"
+
+
 def test_small_requests_that_arrive_together_share_the_limit() -> None:
     async def ask() -> list[int]:
         pool = WorkerPool(2, 1)
