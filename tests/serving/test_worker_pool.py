@@ -104,6 +104,17 @@ def test_whatever_a_call_raises_ends_no_worker() -> None:
     assert asyncio.run(ask()) == "answer"
 
 
+def test_a_pool_without_calls_looks_for_no_results() -> None:
+    async def ask() -> None:
+        pool = WorkerPool(2, 1)
+        assert await pool.run(lambda: "answer") == "answer"
+        async with asyncio.timeout(10):
+            while pool._timer:
+                await asyncio.sleep(0)
+
+    asyncio.run(ask())
+
+
 def test_small_requests_that_arrive_together_share_the_limit() -> None:
     async def ask() -> list[int]:
         pool = WorkerPool(2, 1)
