@@ -82,6 +82,7 @@ def test_each_image_has_a_row_with_what_the_model_says(
     said = capsys.readouterr().out
     assert f"27 images by model {model.id[:12]}: 1 with an error, {review} for review" in said
     assert "the column `error` says what is wrong" in said
+    assert "\n  some.npy: " in said  # once, in whatever number of parts
 
 
 def test_the_manifest_says_which_model_saw_what(
