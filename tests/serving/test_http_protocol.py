@@ -9,6 +9,7 @@ import threading
 import time
 from http.client import HTTPResponse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.responses import PlainTextResponse
@@ -58,6 +59,23 @@ def test_a_client_that_reads_late_gets_all_answers_in_order(server: Server) -> N
     ends = [answer.partition(b"\r\n\r\n")[2] for answer in answers]
     assert [int(answer[:3]) for answer in answers] == 100 * [200, 422]
     assert ends == 100 * ends[:2]
+
+
+@pytest.mark.parametrize("state", ["ready", "slow", "gone", "to be closed"])
+def test_only_a_client_that_is_ready_is_answered_in_one_write(state: str) -> None:
+    sent: list[bytes] = []
+    cycle = SimpleNamespace(
+        keep_alive=state != "to be closed",
+        disconnected=state == "gone",
+        flow=SimpleNamespace(write_paused=state == "slow"),
+        default_headers=[(b"server", b"x")],
+        transport=SimpleNamespace(write_now=sent.append),
+        message_event=asyncio.Event(),
+        on_response=lambda: None,
+    )
+    is_sent = http_protocol.respond({http_protocol.CYCLE: cycle}, 200, [(b"a", b"b")], b"body")
+    assert is_sent == (state == "ready")
+    assert sent == [b"HTTP/1.1 200 OK\r\nserver: x\r\na: b\r\n\r\nbody"] * is_sent
 
 
 @pytest.mark.parametrize("more", [b"x", b"\r\n"])
