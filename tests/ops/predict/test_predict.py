@@ -104,6 +104,14 @@ def test_the_manifest_says_which_model_saw_what(
     assert json.loads(capsys.readouterr().out) == manifest
 
 
+def test_the_output_may_be_beside_an_input_that_is_one_file(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, "scans/some.npy", "scans/out.parquet")
+    expected = [f"scans/some.npy#{i}" for i in range(25)]
+    assert [row["path"] for row in rows("scans/out.parquet")] == expected
+
+
 def test_csv_has_the_rows_of_parquet(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, "scans", "out.parquet")
     run(monkeypatch, "scans", "out.csv")
