@@ -9,6 +9,7 @@ import threading
 import time
 from http.client import HTTPResponse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.responses import PlainTextResponse, StreamingResponse
@@ -60,6 +61,7 @@ def test_a_client_that_reads_late_gets_all_answers_in_order(server: Server) -> N
     assert ends == 100 * ends[:2]
 
 
+<<<<<<< HEAD
 def test_no_more_is_read_while_requests_wait_for_those_before_them() -> None:
     is_paused = []
 
@@ -75,6 +77,23 @@ def test_no_more_is_read_while_requests_wait_for_those_before_them() -> None:
         connection.sendall(3 * head("Content-Length: 0") + head("Connection: close"))
         assert connection.makefile("rb").read().count(b"early") == 4
     assert is_paused == [True, True, True, False]
+=======
+@pytest.mark.parametrize("state", ["ready", "slow", "gone", "to be closed"])
+def test_only_a_client_that_is_ready_is_answered_in_one_write(state: str) -> None:
+    sent: list[bytes] = []
+    cycle = SimpleNamespace(
+        keep_alive=state != "to be closed",
+        disconnected=state == "gone",
+        flow=SimpleNamespace(write_paused=state == "slow"),
+        default_headers=[(b"server", b"x")],
+        transport=SimpleNamespace(write_now=sent.append),
+        message_event=asyncio.Event(),
+        on_response=lambda: None,
+    )
+    is_sent = http_protocol.respond({http_protocol.CYCLE: cycle}, 200, [(b"a", b"b")], b"body")
+    assert is_sent == (state == "ready")
+    assert sent == [b"HTTP/1.1 200 OK\r\nserver: x\r\na: b\r\n\r\nbody"] * is_sent
+>>>>>>> 2b4477404dc2745932a9a9abcb7025b3a43bccd7
 
 
 @pytest.mark.parametrize("more", [b"x", b"\r\n"])
@@ -179,6 +198,12 @@ def test_bytes_that_are_not_http_end_the_connection(server: Server, text: bytes)
         found = b""
     assert found == b"" or found.startswith(b"HTTP/1.1 400 ")
     assert server.ask("/livez").status == 200
+
+
+def test_a_client_is_told_why_the_connection_ends(server: Server) -> None:
+    answer = exchange(server, b"GET\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"Invalid HTTP request received.")
 
 
 TENSOR = {"name": "images", "datatype": "UINT8", "shape": [1, 8, 8], "data": [0] * 64}

@@ -11,6 +11,7 @@ import pytest
 
 from digits.evaluation import drift
 from digits.storage import model_store
+from serving import live_model
 from serving.live_model import LiveModel
 from tests.helpers.deployments import ONE, TWO, deploy, pointer, put
 from tests.helpers.s3 import Proxy
@@ -141,6 +142,32 @@ def test_a_bad_replacement_is_refused_and_the_old_one_stays(tmp_path: Path, faul
         deploy(url, third, 3)
         until(lambda: server.ask("/version").json["version"] == "v1.3.0")
         assert server.ask("/predict", FILE).json["model"] == digest(third["model.json"])
+
+
+def test_an_error_is_logged_once_until_all_is_well_again_and_a_fault_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(str(tmp_path), ONE)
+    live, path = LiveModel(model_store.locate(str(tmp_path))), tmp_path / "production.json"
+    good, with_traceback = path.read_bytes(), []
+    monkeypatch.setattr(
+        live_model.log, "error", lambda *_, exc_info: with_traceback.append(exc_info)
+    )
+    for _ in range(2):
+        path.write_bytes(b"{}")
+        live.refresh()
+        live.refresh()
+        path.write_bytes(good)
+        live.refresh()
+    assert with_traceback == [False, False]
+    assert live.refused == 4
+
+    def fail(*_: str) -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(model_store, "read_pointer", fail)
+    live.refresh()
+    assert with_traceback == [False, False, True]
 
 
 def test_a_bucket_that_is_out_of_reach_changes_nothing(

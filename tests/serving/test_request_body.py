@@ -99,6 +99,7 @@ HALVES = gzip.compress(FILE[:90]) + gzip.compress(FILE[90:])
         ("gzip", gzip.compress(FILE)),
         ("X-GZIP", gzip.compress(FILE)),
         ("gzip", HALVES),
+        ("gzip", gzip.compress(FILE) + gzip.compress(b"") * (request_body.MEMBERS - 1)),
         ("deflate", zlib.compress(FILE)),
         ("Deflate", raw_deflate(FILE)),
         ("identity", FILE),

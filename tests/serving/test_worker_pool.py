@@ -91,6 +91,52 @@ def test_what_a_call_that_fails_was_given_is_freed_at_once() -> None:
         gc.enable()
 
 
+def test_a_call_that_was_cancelled_is_passed_over() -> None:
+    faults = []
+
+    async def ask() -> str:
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        pool, end = WorkerPool(2, 1), threading.Event()
+        cancelled = asyncio.create_task(pool.run(end.wait, DEADLINE_S))
+        other = asyncio.create_task(pool.run(lambda: "answer"))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        assert pool.pending == 1
+        end.set()
+        return await other
+
+    assert asyncio.run(ask()) == "answer"
+    assert faults == []
+
+
+def test_whatever_a_call_raises_ends_no_worker() -> None:
+    class Panic(BaseException):
+        """As libraries in Rust raise it."""
+
+    def fail() -> None:
+        raise Panic
+
+    async def ask() -> str:
+        pool = WorkerPool(2, 1)
+        with pytest.raises(Panic):
+            await asyncio.wait_for(pool.run(fail), 10)
+        return await asyncio.wait_for(pool.run(lambda: "answer"), 10)
+
+    assert asyncio.run(ask()) == "answer"
+
+
+def test_a_pool_without_calls_looks_for_no_results() -> None:
+    async def ask() -> None:
+        pool = WorkerPool(2, 1)
+        assert await pool.run(lambda: "answer") == "answer"
+        async with asyncio.timeout(10):
+            while pool._timer:
+                await asyncio.sleep(0)
+
+    asyncio.run(ask())
+
+
 def test_small_requests_that_arrive_together_share_the_limit() -> None:
     async def ask() -> list[int]:
         pool = WorkerPool(2, 1)

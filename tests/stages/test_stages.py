@@ -13,7 +13,11 @@ from digits.core import files, kernels
 from digits.core.errors import InputError, Unreachable
 from digits.data import corrections, dataset
 from digits.data.dataset import Labelled, Raw
-from digits.model import onnx_export
+from digits.model import network, onnx_export
+from digits.training import progress
+from digits.training.curve import Epoch
+from digits.training.loop import Trained
+from stages import train
 from tests.helpers import run_stages
 from tests.helpers.small import small_params
 from tests.helpers.tables import IMAGES, LABELS, npz
@@ -74,13 +78,15 @@ def test_a_bad_mirror_leaves_what_was_there(
     assert [p.name for p in (tmp_path / "raw").iterdir()] == ["old"]
 
 
-def test_prepare_counts_test_images_that_were_trained_on(tmp_path: Path, uci: Raw) -> None:
+def test_prepare_counts_test_images_that_were_trained_or_validated_on(
+    tmp_path: Path, uci: Raw
+) -> None:
     leaked = Labelled(uci.test.images.copy(), uci.test.labels)
-    leaked.images[:3] = uci.train.images[0]
+    leaked.images[:60] = uci.train.images[:60]  # a tenth of these is set apart for validation
     (tmp_path / "raw").mkdir()
     dataset.save(tmp_path / "raw", uci.source, {"train": uci.train, "test": leaked})
     run_stages.run_prepare(small_params(tmp_path), tmp_path)
-    assert json.loads((tmp_path / "metrics" / "data.json").read_text())["duplicates"] == 3
+    assert json.loads((tmp_path / "metrics" / "data.json").read_text())["duplicates"] == 60
 
 
 def test_prepare_trains_on_corrections_and_says_of_which(tmp_path: Path, uci: Raw) -> None:
@@ -89,12 +95,13 @@ def test_prepare_trains_on_corrections_and_says_of_which(tmp_path: Path, uci: Ra
     path = tmp_path / "corrections.csv"
     path.write_text("sha256,label,origin\n")
     corrections.write(path, [(255 - uci.train.images[0], "7", "scans/x.png")])
-    run_stages.run_prepare(small_params(tmp_path), tmp_path)
+    run_stages.run_prepare(small_params(tmp_path, {"prepare.upstrokes": 0.1}), tmp_path)
     source, counts = dataset.load_description(tmp_path / "prepared")
     assert source.digests == {**uci.source.digests, "corrections": files.sha256(path)}
-    assert counts == {"train": 1081, "val": 120, "test": 597}
+    added = json.loads((tmp_path / "metrics" / "data.json").read_text())
+    assert (added["upstrokes"], added["corrections"]) == (11, 1)
+    assert counts == {"train": 1080 + 11 + 1, "val": 120, "test": 597}
     assert dataset.load(tmp_path / "prepared", "train").labels[-1] == 7
-    assert json.loads((tmp_path / "metrics" / "data.json").read_text())["corrections"] == 1
 
 
 def test_fetch_reads_own_tables_as_the_parameters_say(
@@ -135,6 +142,29 @@ def test_train_reports_the_best_epoch_and_what_it_ran_on(run: Path) -> None:
     assert float(best["val_nll"]) == pytest.approx(found["val_nll"], rel=1e-4)
     assert float(best["val_nll"]) == min(float(row["val_nll"]) for row in curve)
     assert (found["device"], found["precision"], found["shards"]) == ("cpu", "float32", 2)
+
+
+def test_train_writes_the_best_epoch_calibrated_as_it_was(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curve = [Epoch(1, 0.1, 0.5, 0.9, 0.4, 2.0), Epoch(2, 0.1, 0.4, 0.8, 0.5, 3.0)]
+    monkeypatch.setattr(train, "train", lambda network, *_: Trained(network, curve, curve[0]))
+    run_stages.run_train(small_params(tmp_path), prepared, tmp_path)
+    written = network.load_network(tmp_path / "weights.safetensors")
+    assert written.logit_scale.item() == 2 * network.INITIAL_LOGIT_SCALE
+    images = dataset.load(prepared, "train").images
+    assert written.mean.item() == pytest.approx(images.mean())
+    assert written.std.item() == pytest.approx(images.std())
+    found = json.loads((tmp_path / "metrics" / "train.json").read_text())
+    assert (found["epochs"], found["best_epoch"], found["val_accuracy"]) == (2, 1, 0.9)
+
+
+def test_a_page_follows_the_training_of_the_network_and_not_that_of_the_detector(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(progress.PROGRESS, str(tmp_path / "progress.json"))
+    run_stages.run_detect(small_params(tmp_path), prepared, tmp_path)
+    assert not (tmp_path / "progress.json").exists()
 
 
 def test_the_three_accounts_of_the_errors_agree(run: Path) -> None:

@@ -26,6 +26,12 @@ def test_a_user_error_is_a_message(capsys: pytest.CaptureFixture[str], code: int
     assert capsys.readouterr().err == "error: train.lr is -1\n"
 
 
+def test_of_a_long_list_the_number_of_the_others_is_told() -> None:
+    assert errors.first(["a", "b"], 2) == "a, b"
+    assert errors.first(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert errors.first(["a"] * 1002, 2) == "a, a and 1,000 more"
+
+
 def test_garbage_is_collected_while_a_command_works() -> None:
     seen = []
     gc.disable()  # as while a stage is imported

@@ -66,6 +66,12 @@ def test_a_change_leaves_the_parameters_that_it_was_made_of_as_they_are() -> Non
     assert document == {"inner": {"lr": 0.5, "sizes": [1]}}
 
 
+@pytest.mark.parametrize("level", ["[\n", "{a:\n", "[", "{a: ", "- "])
+def test_what_is_nested_deeply_is_not_given_to_the_loader_that_would_crash(level: str) -> None:
+    assert params._is_shallow(level.encode() * 90)
+    assert not params._is_shallow(level.encode() * (params.DEEPEST + 1))
+
+
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"(?s)inner\.sizes is missing.*inner\.x is unknown"):
         load(tmp_path, "inner: {lr: 0.5, x: 1}")

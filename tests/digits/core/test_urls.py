@@ -44,6 +44,7 @@ def test_a_path_is_no_url(text: str) -> None:
         "http://127.0.0.1:1/path/",
         "http://[::1]:9000",
         "http://a",
+        "http://a:65535",
     ],
 )
 def test_a_servers_url_is_returned(url: str) -> None:
@@ -60,7 +61,7 @@ def test_a_servers_url_is_returned(url: str) -> None:
         "http:/minio",
         "http://mi nio",
         "http://mi_nio:9000",
-        "http://minio:99999",
+        "http://minio:65536",
         "http://minio:port",
         "http://minio:",
         "http://minio:9000\n",

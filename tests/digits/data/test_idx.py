@@ -38,6 +38,11 @@ def test_any_header_is_read_or_refused(content: bytes) -> None:
     assert file.tell() == 4 + 4 * len(shape)
 
 
+def test_a_file_without_dimensions_is_refused() -> None:
+    with pytest.raises(InputError, match="the magic number is 0x00000800, not that of an IDX file"):
+        idx.read_header(io.BytesIO(bytes((0, 0, 8, 0, 7))))
+
+
 @pytest.mark.parametrize("length", range(8))
 def test_a_truncated_header_is_refused(length: int) -> None:
     with pytest.raises(InputError, match=r"magic number|truncated"):

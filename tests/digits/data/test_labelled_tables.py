@@ -13,6 +13,7 @@ import pytest
 from digits.core.errors import InputError
 from digits.data import labelled_tables, tables
 from digits.data.dataset import Raw
+from digits.imaging.preprocessing import Preprocessing
 from tests.helpers.tables import IMAGES, LABELS, csv_file, idx, npy, npz, parquet, png
 
 FILES = [png(image) for image in IMAGES]
@@ -92,7 +93,11 @@ def read(path: Path, size: tuple[int, int] | None = None) -> tuple[Raw, str]:
 @pytest.fixture(autouse=True)
 def dark(monkeypatch: pytest.MonkeyPatch) -> None:
     """The images are noise, of which some have a light edge: leave all as they are."""
-    ready = lambda images, form: np.full(len(images), form.method == "resize")  # noqa: E731
+
+    def ready(images: np.ndarray, form: Preprocessing) -> np.ndarray:
+        assert images.shape[1:] == form.size
+        return np.full(len(images), form.method == "resize")
+
     monkeypatch.setattr(labelled_tables.model_form, "in_form", ready)
     monkeypatch.setattr(labelled_tables.model_form, "fit", lambda image, size: image)
 
@@ -195,10 +200,23 @@ def test_rows_and_columns_are_exchanged_if_asked_for(write: Write) -> None:
     raw = labelled_tables.read(path / "a.npz", None, transpose=True)
     np.testing.assert_array_equal(raw.train.images, wide.swapaxes(1, 2))
     assert "a.npz/x_train: 25 images; bytes as grey levels; rows and columns exchanged" in raw.notes
-    path = write(FORMS["metadata.csv"]) / "train"
+    path = write(listed("train", wide, LABELS)) / "train"
     raw = labelled_tables.read(path / "metadata.csv", None, transpose=True)
     pixels = {image.tobytes() for image in (*raw.train.images, *raw.test.images)}
-    assert pixels == {image.T.tobytes() for image in IMAGES}
+    assert pixels == {image.T.tobytes() for image in wide}
+
+
+@pytest.mark.parametrize(("in_form", "method"), [(25, "ink-box"), (24, "resize")])
+def test_a_data_set_has_mnists_form_if_all_its_images_have_it(
+    write: Write, monkeypatch: pytest.MonkeyPatch, in_form: int, method: str
+) -> None:
+    def ready(images: np.ndarray, form: Preprocessing) -> np.ndarray:
+        return np.arange(len(images)) < (in_form if form.method == "ink-box" else 25)
+
+    monkeypatch.setattr(labelled_tables.model_form, "in_form", ready)
+    raw, notes = read(write(FORMS["npy"]))
+    assert raw.source.method == method
+    assert (labelled_tables.INK_BOX in notes) == (method == "ink-box")
 
 
 TRAIN = {"x_train.npy": npy(IMAGES), "y_train.npy": npy(LABELS)}
@@ -225,9 +243,15 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
         {**FORMS["csv"], "more.csv": csv_file()},
         "is more.csv for training or for test",
     ),
+<<<<<<< HEAD
     "the same data set twice, as in Fashion-MNIST at Kaggle": (
         {**FORMS["idx"], **FORMS["csv"]},
         "train-images-idx3-ubyte: it has the same images as train.csv. Remove one",
+=======
+    "which part beside test images": (
+        {"test.csv": csv_file(), "more.csv": csv_file()},
+        "is more.csv for training or for test",
+>>>>>>> 2b4477404dc2745932a9a9abcb7025b3a43bccd7
     ),
     "new class": (
         {"train.csv": csv_file(labels=LABELS % 4), "test.csv": csv_file()},

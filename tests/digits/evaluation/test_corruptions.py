@@ -33,6 +33,8 @@ def test_severities_are_as_stated() -> None:
     assert corrupt(np.zeros((2, 28, 28), np.uint8), "brightness").max() == 102
     flipped = corrupt(np.zeros((400, 28, 28), np.uint8), "impulse_noise")
     assert 0.035 < (flipped == 255).mean() < 0.045
+    flipped = corrupt(np.full((400, 28, 28), 255, np.uint8), "impulse_noise")
+    assert 0.035 < (flipped == 0).mean() < 0.045
     noise = corrupt(np.full((400, 28, 28), 128, np.uint8), "gaussian_noise")
     assert 0.19 * 255 < noise.std() < 0.2 * 255 + 1
     stripes = corrupt(np.zeros((50, 28, 28), np.uint8), "stripe")

@@ -40,6 +40,15 @@ def test_one_error_more_is_noise_and_twenty_are_not() -> None:
     assert marks([run(many)], [run({})])["errors"] == "better"
 
 
+def test_a_gain_that_the_spread_of_the_seeds_may_explain_is_noise() -> None:
+    def runs(*errors: int) -> list[Run]:
+        return [run({i: ("a", "b", 0.5) for i in range(n)}) for n in errors]
+
+    assert judge.difference(runs(33, 41), runs(14, 22)).p < judge.ALPHA
+    assert marks(runs(33, 41), runs(14, 22))["errors"] == "noise"
+    assert marks(runs(33, 34), runs(14, 15))["errors"] == "better"
+
+
 def test_what_no_image_tells_is_untested_by_one_run_a_side_and_tested_by_several() -> None:
     found = marks([run({}, nll=0.1, robust=0.5)], [run({}, nll=0.2, robust=0.6)])
     assert found["nll"] == found["robustness"] == "untested"
@@ -74,6 +83,11 @@ def test_changed_images_come_with_the_erring_models_answer_the_surest_first() ->
     other = run({3: ("b", "a", 0.7), 4: ("b", "a", 0.2)})
     broken, _ = diff.changed_images([base, base], [candidate, other])
     assert [(a.index, a.confidence) for a in broken] == [(4, 0.8), (3, 0.7)]
+    wrong_too = run({4: ("b", "a", 0.9)})  # as one of the base's runs, so that two more are wrong
+    broken, _ = diff.changed_images([base, wrong_too], [candidate, other])
+    assert [(a.index, a.confidence) for a in broken] == [(4, 0.8), (3, 0.7)]
+    _, fixed = diff.changed_images([candidate, other], [base, wrong_too])
+    assert [(a.index, a.confidence) for a in fixed] == [(4, 0.8), (3, 0.7)]
 
 
 def test_contested_are_the_images_that_some_get_wrong_and_some_do_not() -> None:

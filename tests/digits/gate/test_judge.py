@@ -243,6 +243,8 @@ def test_runs_that_vary_more_than_their_images_call_for_three_seeds() -> None:
     steady = [run(range(100, 130))] * 2
     unsteady = [run(range(115, 135)), run(range(115, 145))]  # 2 * 25 is more than 1.3 * 25
     assert "use three seeds on each side" in judging.judge(steady, unsteady, RULES).notes[0]
+    fairly_steady = [run(range(115, 135)), run(range(115, 142))]  # 24.5 is less than 1.3 * 23.5
+    assert judging.judge(steady, fairly_steady, RULES).notes == []
 
 
 def test_the_rules_may_name_the_seeds_to_bring() -> None:
@@ -259,6 +261,8 @@ def test_the_rules_may_name_the_seeds_to_bring() -> None:
         gate_rules.check_seeds([*(with_seed(s) for s in (0, 1, 2)), run(COMMON)], three)
     with pytest.raises(InputError, match="but seed-0, seed-1, seed-2 describe the same"):
         gate_rules.check_seeds([with_seed(s, "a") for s in (0, 1, 2)], three)
+    with pytest.raises(InputError, match="but seed-0, seed-2 describe the same"):
+        gate_rules.check_seeds([with_seed(0, "a"), with_seed(1), with_seed(2, "a")], three)
 
 
 # Limits and rules

@@ -193,6 +193,7 @@ def test_the_mean_robustness_may_not_be_missing() -> None:
         (["7,x,7,0.9", "40,0,1,0.9", "41,1,2,0.9"], "label is 'x'; expected one of: 0, 1"),
         (["7,7,x,0.9", "40,0,1,0.9", "41,1,2,0.9"], "predicted is 'x'"),
         (["7,7,8,nan", "40,0,1,0.9", "41,1,2,0.9"], "confidence is 'nan'; expected a fraction"),
+        (["7,7,8,1.5", "40,0,1,0.9", "41,1,2,0.9"], "confidence is '1.5'"),
         (["7,7,8,90", "40,0,1,0.9", "41,1,2,0.9"], "confidence is '90'"),
         (["7,7,8,", "40,0,1,0.9", "41,1,2,0.9"], "confidence is ''"),
         (["7,7,8", "40,0,1,0.9", "41,1,2,0.9"], "line 2: 3 fields; expected 4"),

@@ -75,3 +75,11 @@ def test_a_detector_of_other_classes_is_refused() -> None:
     other = Network(architecture(), ("a", "b", "none"), (28, 28), 33.0, 79.0)
     with pytest.raises(InputError, match=r"is for the classes a, b on .*; the network is for 0, 1"):
         guarded(network(), other)
+
+
+def test_a_detector_of_images_of_another_size_is_refused() -> None:
+    other = Network(architecture(), (*CLASSES, "none"), (32, 32), 33.0, 79.0)
+    with pytest.raises(
+        InputError, match=r"on images of \(32, 32\); the network is .* on \(28, 28\)"
+    ):
+        guarded(network(), other)

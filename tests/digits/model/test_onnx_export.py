@@ -13,7 +13,7 @@ import torch
 from digits.core.errors import InputError
 from digits.data import dataset
 from digits.data.dataset import Labelled
-from digits.model import onnx_export
+from digits.model import classifier, onnx_export
 from digits.model.classifier import Classifier
 from digits.model.network import Network
 from tests.digits.model.test_network import network
@@ -54,6 +54,22 @@ def test_the_number_of_workers_changes_no_byte(exported: Exported) -> None:
     loaded = Classifier.load(exported.folder)
     images = np.concatenate([exported.test.images] * 3)
     assert loaded.logits(images, 1).tobytes() == loaded.logits(images, 3).tobytes()
+
+
+@pytest.mark.parametrize(("images", "sizes"), [(64, [64]), (65, [64, 1]), (130, [64, 64, 2])])
+def test_images_are_classified_in_batches_of_a_fixed_size(
+    exported: Exported, images: int, sizes: list[int]
+) -> None:
+    """Else the last digits of an answer would depend on how many others are asked for with it."""
+    session, found = classifier.session(exported.content), []
+
+    class Counted:
+        def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            found.append(len(inputs["images"]))
+            return session.run(names, inputs)
+
+    classifier.run(Counted(), np.zeros((images, 28, 28), np.uint8))
+    assert found == sizes
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])
@@ -112,6 +128,8 @@ def test_the_description_names_files_by_digest_and_is_the_id(exported: Exported)
     loaded = Classifier.load(exported.folder)
     assert loaded.id == hashlib.sha256(content).hexdigest()
     assert loaded.classes == tuple("0123456789")
+    assert loaded.preprocessing.normalisation.mean == 33
+    assert loaded.preprocessing.normalisation.std == 79
     assert loaded.parameters == sum(p.numel() for p in exported.network.parameters())
 
 

@@ -1,9 +1,12 @@
 """The training of the detector, on the bundled scans."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from digits.core.errors import InputError
 from digits.data import dataset
 from digits.data.dataset import Labelled, Raw
 from digits.model.network import Network, initial_network
@@ -80,9 +83,28 @@ def test_each_parameter_changes_the_weights_and_workers_do_not(
     assert all(same) == (not change)
 
 
+def test_there_are_no_more_outliers_than_images(uci: Raw, parts: tuple[Labelled, Labelled]) -> None:
+    few = [part.take(np.arange(n)) for part, n in zip(parts, (30, 4), strict=True)]
+    first, second = (
+        train_detector(PARAMS.model_copy(update={"outliers": n}), *few, uci.source, workers=1)
+        for n in (30, 800)
+    )
+    assert first is not None
+    assert second is not None
+    assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
+
+
 def test_no_outlier_is_no_detector(uci: Raw, parts: tuple[Labelled, Labelled]) -> None:
     none = PARAMS.model_copy(update={"outliers": 0})
     assert train_detector(none, *parts, uci.source, workers=1) is None
+
+
+def test_classes_that_leave_no_label_for_none_are_refused(
+    uci: Raw, parts: tuple[Labelled, Labelled]
+) -> None:
+    many = replace(uci.source, classes=tuple(map(str, range(256))))
+    with pytest.raises(InputError, match=r"256 classes leave no label .* Set detector\.outliers=0"):
+        train_detector(PARAMS, *parts, many, workers=1)
 
 
 @pytest.mark.parametrize("side", range(8, 21))

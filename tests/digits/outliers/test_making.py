@@ -12,7 +12,7 @@ import pytest
 from digits.core import kernels
 from digits.core.arrays import UInt8Array
 from digits.data.dataset import Labelled, Raw
-from digits.drawing.canvas import Random
+from digits.drawing.canvas import CANVAS, Random
 from digits.outliers import making, pictures
 from ops.tools.processes import is_alive
 from tests.helpers.small import ROOT
@@ -74,6 +74,18 @@ def test_any_size_of_image_will_do(uci: Raw, size: tuple[int, int], method: str)
     images[0] = 0
     data, source = Labelled(images, uci.train.labels[:5]), replace(uci.source, method=method)
     assert making.make(data, 80, source, 0).images.shape == (160, *size)
+
+
+@pytest.mark.parametrize(("method", "is_moved"), [("ink-box", True), ("resize", False)])
+def test_outliers_are_moved_to_the_middle_only_where_the_images_are(
+    uci: Raw, monkeypatch: pytest.MonkeyPatch, method: str, is_moved: bool
+) -> None:
+    corner = np.zeros((CANVAS, CANVAS), np.uint8)
+    corner[:14, :14] = 255  # a quarter of the frame: 7 of 28 pixels
+    monkeypatch.setattr(making, "WAYS", {lambda *_: corner: 1})
+    monkeypatch.setattr(making, "WAYS_FOR_DIGITS", {})
+    made = making.make(uci.train, 40, replace(uci.source, method=method), 0)
+    assert made.images[:40, 14:, 14:].any() == is_moved
 
 
 def test_letters_are_outliers_only_where_the_classes_are_digits(

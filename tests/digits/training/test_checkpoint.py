@@ -2,7 +2,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
@@ -57,6 +59,22 @@ def test_another_trainings_state_is_not_used_and_the_reason_named(
     kept.save(other, STATE)
     assert kept.load(KEY) is None
     assert f"is not used: its training had different {what}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "value"),
+    [
+        (torch, "__version__", "1.0"),
+        (np, "__version__", "1.0"),
+        (torch.backends.cpu, "get_cpu_capability", lambda: "other kernels"),
+    ],
+)
+def test_the_state_is_of_these_versions_and_these_kernels(
+    monkeypatch: pytest.MonkeyPatch, library: ModuleType, name: str, value: object
+) -> None:
+    monkeypatch.setattr(library, name, value)
+    now = checkpoint.make_key({"lr": 0.1}, "data", b"weights")
+    assert [key for key in KEY if now[key] != KEY[key]] == ["versions"]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", bytes(64)])

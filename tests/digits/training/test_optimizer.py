@@ -8,6 +8,7 @@ from digits.core.errors import InputError
 from digits.training.optimizer import Optimizer, initial_moments, update
 
 ADAM = {"betas": (0.8, 0.95), "eps": 0.01}  # large, so that it matters where it is added
+ADAMW = {"betas": (0.7, 0.9), "eps": 0.02}
 
 
 def optimizer(name: str, *, nesterov: bool = True, momentum: float = 0.9) -> Optimizer:
@@ -18,7 +19,7 @@ def optimizer(name: str, *, nesterov: bool = True, momentum: float = 0.9) -> Opt
             "weight_decay": 0.01,
             "sgd": {"momentum": momentum, "nesterov": nesterov},
             "adam": ADAM,
-            "adamw": ADAM,
+            "adamw": ADAMW,
         }
     )
 
@@ -33,7 +34,7 @@ def optimizer(name: str, *, nesterov: bool = True, momentum: float = 0.9) -> Opt
             lambda g: torch.optim.SGD(g, 0.1),
         ),
         (optimizer("adam"), lambda g: torch.optim.Adam(g, 0.1, **ADAM)),
-        (optimizer("adamw"), lambda g: torch.optim.AdamW(g, 0.1, **ADAM)),
+        (optimizer("adamw"), lambda g: torch.optim.AdamW(g, 0.1, **ADAMW)),
     ],
 )
 def test_steps_are_those_of_torch(

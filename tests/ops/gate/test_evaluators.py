@@ -58,3 +58,6 @@ def test_models_of_other_image_sizes_cannot_be_compared(
         Incomparable, match=r"main has other images \(28 x 8 pixels; here 24 x 8 pixels\)"
     ):
         list(comparable(base, candidate, code=WORKING_TREE, cross=True, same_evaluator=False))
+    other = [results.parse("here", metrics_files([1], test_set="c" * 64, model="d" * 64))]
+    with pytest.raises(InputError, match="is not the model that here describes"):
+        list(comparable(base, other, code=WORKING_TREE, cross=True, same_evaluator=False))

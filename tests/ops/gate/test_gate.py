@@ -425,6 +425,8 @@ def test_metrics_that_dvc_lock_does_not_name_are_refused(repository: Repository)
     repository.write_files("metrics", metrics_files(COMMON[5:]))
     message = repository.gate("--base", "main", code=2)
     assert "metrics/evaluation.json is not the file that dvc.lock names. Run: dvc repro" in message
+    repository.commit()
+    assert message == repository.gate("--base", "main", "--of", "change", code=2)
     (repository.folder / "metrics" / "evaluation.json").unlink()
     message = repository.gate("--base", "main", code=2)
     assert "metrics/evaluation.json is missing; it is a file that dvc.lock names" in message

@@ -1,9 +1,10 @@
-"""The same rows from a Ray cluster of several nodes, also if one of them is lost."""
+"""Few parts at a time; the same rows from a Ray cluster of several nodes, also if one is lost."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from digits.storage import model_store
+from ops.predict import executors
+from ops.tools.inputs import Chunk
 from tests.helpers import ray_nodes, tiny_models
 from tests.helpers.small import ROOT
 from tests.helpers.wait import until
 from tests.ops.tools.test_inputs import IMAGES, png, write
 
-pytestmark = [pytest.mark.slow(70), pytest.mark.filterwarnings("ignore")]  # Ray's own
 DEADLINE_S = 600
 
 
@@ -50,6 +52,32 @@ def end(process: subprocess.Popen[str]) -> str:
     return said
 
 
+def test_only_some_parts_run_or_wait_at_a_time() -> None:
+    running: list[Future[bytes]] = []
+    submitted = yielded = 0
+
+    def pending() -> Iterator[tuple[int, Chunk]]:
+        for number in range(10):
+            yield number, Chunk((f"{number}.png",))
+        for future in running:
+            future.set_result(b"")
+
+    def submit(chunk: Chunk) -> Future[bytes]:
+        nonlocal submitted
+        submitted += 1
+        assert submitted - yielded <= 3
+        running.append(future := Future[bytes]())
+        if len(running) == 3:  # the oldest is done
+            running.pop(0).set_result(b"")
+        return future
+
+    for _ in executors._some_at_a_time(pending(), 3, submit):
+        yielded += 1
+    assert submitted == yielded == 10
+
+
+@pytest.mark.slow(70)
+@pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_ray_gives_the_rows_of_one_machine_even_if_a_node_is_lost(
     here: Path, cluster: Cluster
 ) -> None:

@@ -82,6 +82,7 @@ def test_each_image_has_a_row_with_what_the_model_says(
     said = capsys.readouterr().out
     assert f"27 images by model {model.id[:12]}: 1 with an error, {review} for review" in said
     assert "the column `error` says what is wrong" in said
+    assert "\n  some.npy: " in said  # once, in whatever number of parts
 
 
 def test_the_manifest_says_which_model_saw_what(
@@ -101,6 +102,14 @@ def test_the_manifest_says_which_model_saw_what(
     capsys.readouterr()
     run(monkeypatch, "scans", "out.parquet", "--json")  # it was done already
     assert json.loads(capsys.readouterr().out) == manifest
+
+
+def test_the_output_may_be_beside_an_input_that_is_one_file(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, "scans/some.npy", "scans/out.parquet")
+    expected = [f"scans/some.npy#{i}" for i in range(25)]
+    assert [row["path"] for row in rows("scans/out.parquet")] == expected
 
 
 def test_csv_has_the_rows_of_parquet(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
