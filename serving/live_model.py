@@ -84,7 +84,7 @@ class LiveModel:
     def __init__(self, location: Location) -> None:
         self.location = location
         self.refused = 0  # how often `refresh` has failed
-        self._last_error = ""
+        self._last_error: str | None = None
         self.served, self._pointer = self._load()
 
     def refresh(self) -> None:
@@ -99,7 +99,7 @@ class LiveModel:
                 before = self.served
                 self.served, self._pointer = self._load()
                 log.info("now serves %s, in place of %s", self.served, before)
-            self._last_error = ""
+            self._last_error = None
         except Exception as error:  # the outermost edge of a thread; the old model stays
             self.refused += 1
             if str(error) != self._last_error:  # log each error once, not at every poll

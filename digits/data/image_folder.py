@@ -16,7 +16,14 @@ from digits.core import files
 from digits.core.errors import InputError, first, printable
 from digits.data import dataset
 from digits.data.dataset import Labelled, Raw, Source
-from digits.data.image_reader import IF_DVC_TRACKS_IT, Findings, Reader, Size, image_files
+from digits.data.image_reader import (
+    IF_DVC_TRACKS_IT,
+    Findings,
+    Reader,
+    Size,
+    find_method,
+    image_files,
+)
 
 PARTS = ("train", "test")
 MAX_CLASSES = 256  # a label is one byte
@@ -101,13 +108,14 @@ def _raw(
     notes: Sequence[str],
 ) -> Raw:
     digests = {"train": dataset.digest(train), "test": dataset.digest(test)}
-    source = Source("folder", classes, digests, "resize")
+    form: list[str] = []
+    source = Source("folder", classes, digests, find_method((train.images, test.images), form))
     kinds = (
         (findings.passed_over, "passed over, hidden or the operating system's"),
         (findings.nested, "read as images of their class, within its folder"),
     )
     found = [f"{kind} ({len(paths):,}): {_named(paths)}" for paths, kind in kinds if paths]
-    return Raw(source, train, test, (*found, *notes))
+    return Raw(source, train, test, (*found, *notes, *form))
 
 
 def _named(paths: Sequence[Path]) -> str:

@@ -17,15 +17,13 @@ import numpy as np
 from digits.core import files
 from digits.core.arrays import UInt8Array
 from digits.core.errors import InputError, first
-from digits.data import column_files, dataset, image_folder, image_reader, pixels, tables
+from digits.data import column_files, dataset, image_folder, pixels, tables
 from digits.data.array_files import part_of
 from digits.data.column_files import NoPixels
 from digits.data.dataset import Labelled, Raw, Source
-from digits.data.image_reader import Findings, Reader, image_files
+from digits.data.image_reader import Findings, Reader, find_method, image_files
 from digits.data.pixels import Images, Label, Labels
-from digits.imaging import model_form
 
-INK_BOX = "all images have MNIST's form (ink of 20 pixels), so other images are brought into it"
 GIVE_LABELS = "Give each image a label, or leave it out"
 
 
@@ -82,12 +80,9 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
         parts["train"], parts["test"] = dataset.set_apart(parts["train"], classes)
         notes.append(f"no labelled images to test on: {dataset.note_of_apart(parts['test'])}")
     _check_classes(path, parts, classes)
-    images = parts["train"].images
-    ink_box = image_reader.form(images.shape[1:], "ink-box")
-    is_ink_box = bool(model_form.in_form(images, ink_box).all())
-    notes += [INK_BOX] * is_ink_box
-    digests = {part: dataset.digest(labelled_images) for part, labelled_images in parts.items()}
-    source = Source("folder", classes, digests, "ink-box" if is_ink_box else "resize")
+    method = find_method((part.images for part in parts.values()), notes)
+    digests = {name: dataset.digest(part) for name, part in parts.items()}
+    source = Source("folder", classes, digests, method)
     return Raw(source, parts["train"], parts["test"], tuple(notes))
 
 

@@ -61,7 +61,6 @@ def test_a_client_that_reads_late_gets_all_answers_in_order(server: Server) -> N
     assert ends == 100 * ends[:2]
 
 
-<<<<<<< HEAD
 def test_no_more_is_read_while_requests_wait_for_those_before_them() -> None:
     is_paused = []
 
@@ -77,7 +76,8 @@ def test_no_more_is_read_while_requests_wait_for_those_before_them() -> None:
         connection.sendall(3 * head("Content-Length: 0") + head("Connection: close"))
         assert connection.makefile("rb").read().count(b"early") == 4
     assert is_paused == [True, True, True, False]
-=======
+
+
 @pytest.mark.parametrize("state", ["ready", "slow", "gone", "to be closed"])
 def test_only_a_client_that_is_ready_is_answered_in_one_write(state: str) -> None:
     sent: list[bytes] = []
@@ -93,7 +93,6 @@ def test_only_a_client_that_is_ready_is_answered_in_one_write(state: str) -> Non
     is_sent = http_protocol.respond({http_protocol.CYCLE: cycle}, 200, [(b"a", b"b")], b"body")
     assert is_sent == (state == "ready")
     assert sent == [b"HTTP/1.1 200 OK\r\nserver: x\r\na: b\r\n\r\nbody"] * is_sent
->>>>>>> 2b4477404dc2745932a9a9abcb7025b3a43bccd7
 
 
 @pytest.mark.parametrize("more", [b"x", b"\r\n"])

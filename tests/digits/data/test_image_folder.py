@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from digits.core.errors import InputError
-from digits.data import image_folder
+from digits.data import image_folder, image_reader
+from digits.data.dataset import Raw
 from digits.imaging import model_form
 from tests.helpers import shapes
 
@@ -76,6 +78,21 @@ def test_a_folders_images_are_in_the_form_that_is_served(
     served = [model_form.read(f.read_bytes(), form) for f in sorted((own / "test").glob("*/*"))]
     np.testing.assert_array_equal(raw.test.images, np.stack(served))
     assert model_form.in_form(raw.test.images, form).all()
+
+
+@pytest.mark.parametrize("strange", [None, "train", "test"])
+def test_images_of_mnists_form_are_known_in_image_files_too(
+    strange: str | None, tmp_path: Path, uci: Raw
+) -> None:
+    """If one image has another form, all have: it would be served in another one than tested."""
+    for part, images in (("train", uci.train), ("test", uci.test)):
+        for i, image in enumerate(images.images[:40]):
+            path = tmp_path / part / str(images.labels[i]) / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image // 2 + 20 if (part, i) == (strange, 5) else image).save(path)
+    raw = image_folder.read(tmp_path, None)
+    assert raw.source.method == ("resize" if strange else "ink-box")
+    assert (image_reader.INK_BOX in raw.notes) == (strange is None)
 
 
 Spoil = Callable[[Path], object]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from digits.core.errors import InputError
-from digits.data import labelled_tables, tables
+from digits.data import image_reader, labelled_tables, tables
 from digits.data.dataset import Raw
 from digits.imaging.preprocessing import Preprocessing
 from tests.helpers.tables import IMAGES, LABELS, csv_file, idx, npy, npz, parquet, png
@@ -98,8 +98,8 @@ def dark(monkeypatch: pytest.MonkeyPatch) -> None:
         assert images.shape[1:] == form.size
         return np.full(len(images), form.method == "resize")
 
-    monkeypatch.setattr(labelled_tables.model_form, "in_form", ready)
-    monkeypatch.setattr(labelled_tables.model_form, "fit", lambda image, size: image)
+    monkeypatch.setattr(image_reader.model_form, "in_form", ready)
+    monkeypatch.setattr(image_reader.model_form, "fit", lambda image, size: image)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -213,10 +213,10 @@ def test_a_data_set_has_mnists_form_if_all_its_images_have_it(
     def ready(images: np.ndarray, form: Preprocessing) -> np.ndarray:
         return np.arange(len(images)) < (in_form if form.method == "ink-box" else 25)
 
-    monkeypatch.setattr(labelled_tables.model_form, "in_form", ready)
+    monkeypatch.setattr(image_reader.model_form, "in_form", ready)
     raw, notes = read(write(FORMS["npy"]))
     assert raw.source.method == method
-    assert (labelled_tables.INK_BOX in notes) == (method == "ink-box")
+    assert (image_reader.INK_BOX in notes) == (method == "ink-box")
 
 
 TRAIN = {"x_train.npy": npy(IMAGES), "y_train.npy": npy(LABELS)}
@@ -243,15 +243,13 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
         {**FORMS["csv"], "more.csv": csv_file()},
         "is more.csv for training or for test",
     ),
-<<<<<<< HEAD
     "the same data set twice, as in Fashion-MNIST at Kaggle": (
         {**FORMS["idx"], **FORMS["csv"]},
         "train-images-idx3-ubyte: it has the same images as train.csv. Remove one",
-=======
+    ),
     "which part beside test images": (
         {"test.csv": csv_file(), "more.csv": csv_file()},
         "is more.csv for training or for test",
->>>>>>> 2b4477404dc2745932a9a9abcb7025b3a43bccd7
     ),
     "new class": (
         {"train.csv": csv_file(labels=LABELS % 4), "test.csv": csv_file()},
