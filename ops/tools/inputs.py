@@ -192,7 +192,8 @@ def load(source: Input, chunk: Chunk, form: Preprocessing) -> Loaded:
     if sum(len(converted) for converted, _ in pieces) != len(paths):
         return Loaded(paths, *_stack([CHANGED] * len(paths), form))
     arrays, errors = zip(*pieces, strict=True)
-    return Loaded(paths, np.concatenate(arrays), list(chain(*errors)))
+    joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return Loaded(paths, joined, list(chain(*errors)))
 
 
 def image(path: str, form: Preprocessing) -> UInt8Array:
