@@ -196,7 +196,7 @@ def test_the_committed_parameters_name_device_and_precision_outright() -> None:
 
 
 def test_an_experiment_changes_only_the_lines_of_its_parameters(tmp_path: Path) -> None:
-    """DVC writes the whole file anew. The file in Git has the form that DVC gives it."""
+    """DVC rewrites the whole file, so the committed one is formatted as DVC does it."""
     path = tmp_path / "params.yaml"
     before = (ROOT / "params.yaml").read_text()
     path.write_text(before)

@@ -18,6 +18,7 @@ from digits.data import dataset
 from digits.data.dataset import Labelled, Raw, Source
 from digits.data.image_reader import (
     IF_DVC_TRACKS_IT,
+    INK_BOX,
     Findings,
     Reader,
     Size,
@@ -108,14 +109,14 @@ def _raw(
     notes: Sequence[str],
 ) -> Raw:
     digests = {"train": dataset.digest(train), "test": dataset.digest(test)}
-    form: list[str] = []
-    source = Source("folder", classes, digests, find_method((train.images, test.images), form))
+    method = find_method(train.images, test.images)
+    source = Source("folder", classes, digests, method)
     kinds = (
         (findings.passed_over, "passed over, hidden or the operating system's"),
         (findings.nested, "read as images of their class, within its folder"),
     )
     found = [f"{kind} ({len(paths):,}): {_named(paths)}" for paths, kind in kinds if paths]
-    return Raw(source, train, test, (*found, *notes, *form))
+    return Raw(source, train, test, (*found, *notes, *[INK_BOX] * (method == "ink-box")))
 
 
 def _named(paths: Sequence[Path]) -> str:

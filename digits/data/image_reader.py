@@ -1,7 +1,7 @@
 """Read the images of a user as grey images of one size, and collect what is wrong with them."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ GIT_LFS = b"version https://git-lfs.github.com/spec/"
 IF_DVC_TRACKS_IT = "If DVC tracks it: dvc checkout, or dvc pull"
 REPLACE = "Restore each file that can't be read, save it as PNG, or remove it"
 
+# The note of a data set whose method is ink-box.
 INK_BOX = "all images have MNIST's form (ink of 20 pixels), so other images are brought into it"
 
 Size = tuple[int, int]  # height and width in pixels
@@ -164,12 +165,10 @@ class Reader:
                 )
 
 
-def find_method(parts: Iterable[UInt8Array], notes: list[str]) -> Method:
-    """The method that brings other images into the form of these; of ink-box, a note is added."""
-    if not all(model_form.in_form(part, form(part.shape[1:], "ink-box")).all() for part in parts):
-        return "resize"
-    notes.append(INK_BOX)
-    return "ink-box"
+def find_method(*parts: UInt8Array) -> Method:
+    """The method that brings other images into the form of these."""
+    ready = (model_form.in_form(part, form(part.shape[1:], "ink-box")).all() for part in parts)
+    return "ink-box" if all(ready) else "resize"
 
 
 def form(size: tuple[int, ...], method: Method) -> Preprocessing:

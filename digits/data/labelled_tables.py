@@ -21,7 +21,7 @@ from digits.data import column_files, dataset, image_folder, pixels, tables
 from digits.data.array_files import part_of
 from digits.data.column_files import NoPixels
 from digits.data.dataset import Labelled, Raw, Source
-from digits.data.image_reader import Findings, Reader, find_method, image_files
+from digits.data.image_reader import INK_BOX, Findings, Reader, find_method, image_files
 from digits.data.pixels import Images, Label, Labels
 
 GIVE_LABELS = "Give each image a label, or leave it out"
@@ -80,7 +80,8 @@ def read(path: Path, size: tuple[int, int] | None, transpose: bool) -> Raw:
         parts["train"], parts["test"] = dataset.set_apart(parts["train"], classes)
         notes.append(f"no labelled images to test on: {dataset.note_of_apart(parts['test'])}")
     _check_classes(path, parts, classes)
-    method = find_method((part.images for part in parts.values()), notes)
+    method = find_method(*(part.images for part in parts.values()))
+    notes += [INK_BOX] * (method == "ink-box")
     digests = {name: dataset.digest(part) for name, part in parts.items()}
     source = Source("folder", classes, digests, method)
     return Raw(source, parts["train"], parts["test"], tuple(notes))

@@ -72,21 +72,25 @@ def _has_classes(path: Path) -> bool:
     parts = [path / part for part in image_folder.PARTS]
     if any((folder / tables.METADATA).exists() for folder in (path, *parts)):
         return False
-    inner = [path for folder in parts if folder.is_dir() for path in folder.iterdir()]
-    return any(path.is_dir() and not files.is_system_file(path.name) for path in inner)
+    inner = (path for folder in parts if folder.is_dir() for path in _entries(folder))
+    return any(path.is_dir() for path in inner)
 
 
 def _only_archive(folder: Path) -> Path | None:
     """The archive in a folder that has no other table, and no folder."""
     if not folder.is_dir():
         return None
-    own = [path for path in folder.iterdir() if not files.is_system_file(path.name)]
-    found = [path for path in own if path.is_dir() or tables.is_table(path.name)]
+    found = [path for path in _entries(folder) if path.is_dir() or tables.is_table(path.name)]
     is_alone = len(found) == 1 and found[0].is_file() and tables.is_archive(found[0].name)
     return found[0] if is_alone else None
 
 
 def _inner(folder: Path) -> Path:
     """The only folder in a folder, at any depth: many archives hold one, with all in it."""
-    entries = [path for path in folder.iterdir() if not files.is_system_file(path.name)]
+    entries = _entries(folder)
     return _inner(entries[0]) if len(entries) == 1 and entries[0].is_dir() else folder
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, but for hidden files and the operating system's."""
+    return [path for path in folder.iterdir() if not files.is_system_file(path.name)]

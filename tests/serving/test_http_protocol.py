@@ -141,7 +141,6 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(http_protocol, "ANSWER_S", 0.05)
-
     ended = threading.Event()
 
     async def large(scope: Scope, receive: Receive, send: Send) -> None:

@@ -247,7 +247,7 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
         {**FORMS["idx"], **FORMS["csv"]},
         "train-images-idx3-ubyte: it has the same images as train.csv. Remove one",
     ),
-    "which part beside test images": (
+    "a part without a name, beside test images": (
         {"test.csv": csv_file(), "more.csv": csv_file()},
         "is more.csv for training or for test",
     ),

@@ -126,6 +126,7 @@ DAMAGED = {
     "cut.png": (png(IMAGES[0])[:60], "truncated"),
     "cut.npy": (npy(IMAGES)[:-1], "truncated: 1,727 bytes"),
     "text.parquet": (b"hello", "not a Parquet file"),
+    "labels.npz": (npz(y=np.arange(25)), "the file holds labels, and no images"),
 }
 
 
